@@ -1,0 +1,192 @@
+//! Holds the settings of each process: command line over environment over file over built-in.
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a tail's spool stands when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SpoolFull {
+    /// Stop reading the file in the container until there is room.
+    #[default]
+    Wait,
+    /// Drop the oldest whole lines and count them.
+    DropOldest,
+}
+
+/// What an executor asks of its node, and how it is started.
+#[derive(Clone, Debug, Args)]
+pub struct ExecutorNeeds {
+    /// CPUs that each executor gets.
+    #[arg(long, env = "LOGHERD_EXECUTOR_CPUS", default_value = "0.2")]
+    pub executor_cpus: f64,
+    /// Memory that each executor gets, in MiB.
+    #[arg(long, env = "LOGHERD_EXECUTOR_MEM", default_value = "128")]
+    pub executor_mem: f64,
+    /// Disk that each executor gets, in MiB (spools).
+    #[arg(long, env = "LOGHERD_EXECUTOR_DISK", default_value = "256")]
+    pub executor_disk: f64,
+    /// How long an executor may take to flush when it is told to stop.
+    #[arg(long, env = "LOGHERD_EXECUTOR_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub executor_grace: Duration,
+    /// The path of the logherd binary on the nodes.
+    #[arg(long, env = "LOGHERD_EXECUTOR_BINARY")]
+    pub executor_binary: Option<PathBuf>,
+    /// A directory on the nodes where positions and spools survive a new executor. Default: the sandbox.
+    #[arg(long, env = "LOGHERD_EXECUTOR_DATA_DIR")]
+    pub executor_data_dir: Option<PathBuf>,
+}
+
+/// How an executor reads its containers.
+#[derive(Clone, Debug, Args)]
+pub struct Collecting {
+    /// The Docker daemon: `unix:///path` or `tcp://host:port`.
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    pub docker_host: String,
+    /// A directory with `ca.pem`, `cert.pem`, `key.pem`, for `tcp://` with TLS.
+    #[arg(long, env = "DOCKER_CERT_PATH")]
+    pub docker_cert_path: Option<PathBuf>,
+    /// The most bytes that the spool of one tail may hold.
+    #[arg(long, env = "LOGHERD_SPOOL_MAX", default_value = "5MB")]
+    pub spool_max: bytesize::ByteSize,
+    /// What happens when a spool is full.
+    #[arg(long, env = "LOGHERD_SPOOL_FULL", default_value = "wait")]
+    pub spool_full: SpoolFull,
+}
+
+/// `logherd scheduler`: the framework scheduler.
+#[derive(Clone, Debug, Args)]
+pub struct SchedulerSettings {
+    /// The Mesos master: `host:port`, a comma-separated list, or `zk://…/mesos`.
+    #[arg(long, env = "LOGHERD_MASTER")]
+    pub master: String,
+    /// Where the framework's state is kept: `zk://…/logherd` or a directory.
+    #[arg(long, env = "LOGHERD_STATE")]
+    pub state: String,
+    /// Where the page and the REST API listen.
+    #[arg(long, env = "LOGHERD_LISTEN", default_value = "127.0.0.1:9092")]
+    pub listen: SocketAddr,
+    /// Where executors attach (gRPC).
+    #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = "127.0.0.1:9094")]
+    pub control_listen: SocketAddr,
+    /// The address that executors are told to attach to. Default: `control_listen`.
+    #[arg(long, env = "LOGHERD_CONTROL_ADVERTISE")]
+    pub control_advertise: Option<String>,
+    /// The framework's name.
+    #[arg(long, env = "LOGHERD_FRAMEWORK_NAME", default_value = "logherd")]
+    pub framework_name: String,
+    /// The role whose resources are used.
+    #[arg(long, env = "LOGHERD_ROLE", default_value = "logherd")]
+    pub role: String,
+    /// The user that executors run as on the nodes.
+    #[arg(long, env = "LOGHERD_USER", default_value = "root")]
+    pub user: String,
+    /// The principal to authenticate as.
+    #[arg(long, env = "LOGHERD_PRINCIPAL")]
+    pub principal: Option<String>,
+    /// A file that holds the principal's secret.
+    #[arg(long, env = "LOGHERD_SECRET_FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// How long the framework's executors outlive a scheduler that is gone.
+    #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = humantime::parse_duration)]
+    pub failover_timeout: Duration,
+    /// The ZooKeeper session timeout.
+    #[arg(long, env = "LOGHERD_ZK_SESSION_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub zk_session_timeout: Duration,
+    /// A directory with `docker/**/*.conf` and `host/*.conf` that is watched; its changes are edits.
+    #[arg(long, env = "LOGHERD_CONFIG_DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// What executors need.
+    #[command(flatten)]
+    pub executor: ExecutorNeeds,
+    /// How executors read their containers.
+    #[command(flatten)]
+    pub collecting: Collecting,
+}
+
+/// `logherd executor`: one per node, started by Mesos, which sets the `MESOS_*` variables.
+#[derive(Clone, Debug, Args)]
+pub struct ExecutorSettings {
+    /// Where the scheduler's control plane listens: `host:port`.
+    #[arg(long, env = "LOGHERD_CONTROL")]
+    pub control: String,
+    /// The token that came with the launch.
+    #[arg(long, env = "LOGHERD_CONTROL_TOKEN", hide_env_values = true)]
+    pub control_token: Option<String>,
+    /// Where positions and spools are kept. Default: the sandbox.
+    #[arg(long, env = "LOGHERD_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How containers are read.
+    #[command(flatten)]
+    pub collecting: Collecting,
+    /// What Mesos says in the environment.
+    #[command(flatten)]
+    pub mesos: MesosEnvironment,
+}
+
+/// The environment that a Mesos agent gives an executor.
+#[derive(Clone, Debug, Args)]
+pub struct MesosEnvironment {
+    /// The framework.
+    #[arg(long, env = "MESOS_FRAMEWORK_ID")]
+    pub mesos_framework_id: String,
+    /// This executor.
+    #[arg(long, env = "MESOS_EXECUTOR_ID")]
+    pub mesos_executor_id: String,
+    /// The agent ("slave" in older names).
+    #[arg(long, env = "MESOS_SLAVE_ID")]
+    pub mesos_slave_id: String,
+    /// `ip:port` of the agent.
+    #[arg(long, env = "MESOS_AGENT_ENDPOINT")]
+    pub mesos_agent_endpoint: String,
+    /// The sandbox.
+    #[arg(long, env = "MESOS_DIRECTORY")]
+    pub mesos_directory: PathBuf,
+    /// The sandbox as this process sees it.
+    #[arg(long, env = "MESOS_SANDBOX")]
+    pub mesos_sandbox: Option<PathBuf>,
+    /// `1` when this executor survives a restart of its agent.
+    #[arg(long, env = "MESOS_CHECKPOINT", default_value = "0")]
+    pub mesos_checkpoint: String,
+    /// How long to wait for an agent that is gone, in Mesos' duration text.
+    #[arg(long, env = "MESOS_RECOVERY_TIMEOUT", default_value = "15mins")]
+    pub mesos_recovery_timeout: String,
+    /// The longest pause between two attempts to subscribe, in Mesos' duration text.
+    #[arg(long, env = "MESOS_SUBSCRIPTION_BACKOFF_MAX", default_value = "2secs")]
+    pub mesos_subscription_backoff_max: String,
+    /// How long a shutdown may take, in Mesos' duration text.
+    #[arg(long, env = "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", default_value = "5secs")]
+    pub mesos_executor_shutdown_grace_period: String,
+    /// The bearer token for the agent, if it wants one.
+    #[arg(long, env = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", hide_env_values = true)]
+    pub mesos_executor_authentication_token: Option<String>,
+}
+
+/// `logherd local`: everything on this machine.
+#[derive(Clone, Debug, Args)]
+pub struct LocalSettings {
+    /// How many nodes to run.
+    #[arg(long, env = "LOGHERD_NODES", default_value = "1")]
+    pub nodes: usize,
+    /// Where state and logs are kept. Default: `logherd` in the user's state directory.
+    #[arg(long, env = "LOGHERD_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the page and the REST API listen.
+    #[arg(long, env = "LOGHERD_LISTEN", default_value = "127.0.0.1:9092")]
+    pub listen: SocketAddr,
+    /// A directory with `docker/**/*.conf` and `host/*.conf` that is watched; its changes are edits.
+    #[arg(long, env = "LOGHERD_CONFIG_DIR")]
+    pub config_dir: Option<PathBuf>,
+    /// Where the embedded master listens. Default: a free loopback port, kept over restarts.
+    #[arg(long, env = "LOGHERD_MESOS_LISTEN")]
+    pub mesos_listen: Option<SocketAddr>,
+    /// Run only the embedded Mesos, for a `logherd scheduler` beside it.
+    #[arg(long)]
+    pub mesos_only: bool,
+    /// What executors need.
+    #[command(flatten)]
+    pub executor: ExecutorNeeds,
+    /// How executors read their containers.
+    #[command(flatten)]
+    pub collecting: Collecting,
+}

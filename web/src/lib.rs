@@ -1,0 +1,3 @@
+//! The REST API and the page.
+pub mod edit;
+pub mod view;

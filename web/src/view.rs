@@ -1,0 +1,260 @@
+//! Holds what the page and the API show: one immutable snapshot, replaced as a whole.
+use config::diagnostic::Diagnostic;
+use config::document::{Document, Key, Revision};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Everything that can be seen, at one moment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct View {
+    /// The framework as a whole.
+    pub status: Status,
+    /// The nodes, by agent id.
+    pub nodes: Vec<Node>,
+    /// The documents of the fleet (not serialized with the view: the API has resources for them).
+    #[serde(skip)]
+    pub documents: BTreeMap<Key, Document>,
+    /// Problems of documents and of files in the config directory, and how far each document is applied.
+    #[serde(skip)]
+    pub applied: BTreeMap<Key, Applied>,
+    /// Files of the config directory that are not in force, with why.
+    pub file_problems: Vec<FileProblem>,
+}
+
+/// The framework as a whole.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// The version of this program.
+    pub version: String,
+    /// The framework id, once registered.
+    pub framework_id: Option<String>,
+    /// The leading master, while connected: `host:port`.
+    pub master: Option<String>,
+    /// What the scheduler is doing: `starting`, `connecting`, `subscribed`, `waiting for state`, `failed`, …
+    pub phase: String,
+    /// Why, for people.
+    pub detail: String,
+    /// Whether edits can be accepted now.
+    pub writable: bool,
+    /// The newest revision.
+    pub revision: Revision,
+    /// Nodes that should have an executor.
+    pub nodes_known: usize,
+    /// Nodes that have a running one.
+    pub nodes_covered: usize,
+    /// Containers with at least one running tail.
+    pub containers_streaming: usize,
+    /// All containers seen.
+    pub containers: usize,
+    /// Events acknowledged since the executors started, summed over nodes.
+    pub events_out: u64,
+    /// Events per second over the last few seconds.
+    pub events_per_second: f64,
+    /// Lines dropped by policy, summed over nodes.
+    pub dropped_lines: u64,
+    /// Events that went to a dead-letter queue.
+    pub dead_letters: u64,
+    /// What runs in the background: name, what it does, last result.
+    pub tasks: Vec<BackgroundTask>,
+    /// The newest decisions, newest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// Something that runs in the background.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BackgroundTask {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub what: String,
+    /// Its last result.
+    pub last: String,
+}
+
+/// Something that the scheduler decided, with its reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decision {
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The node it is about; empty: the framework.
+    pub node: String,
+    /// What, and why.
+    pub text: String,
+}
+
+/// Whether a node is covered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coverage {
+    /// An executor runs there.
+    Running,
+    /// One is being launched.
+    Launching,
+    /// A launch failed; the next one waits.
+    BackingOff,
+    /// Its resources were not offered, or not enough of them.
+    #[default]
+    NotOffered,
+    /// Mesos cannot reach it.
+    Unreachable,
+}
+
+/// One node: a Mesos agent's machine.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Node {
+    /// The Mesos agent id.
+    pub agent_id: String,
+    /// The agent's host name.
+    pub host: String,
+    /// Whether it is covered.
+    pub coverage: Coverage,
+    /// Why it is in that state, for people.
+    pub reason: String,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// The executor that runs or is being launched there.
+    pub executor_id: Option<String>,
+    /// Its task.
+    pub task_id: Option<String>,
+    /// Whether that executor is attached to the control plane now.
+    pub attached: bool,
+    /// The revision that it runs.
+    pub revision: Revision,
+    /// What it could not apply.
+    pub failures: Vec<Failure>,
+    /// Its Docker daemon, as it sees it: `None` before its first report.
+    pub docker: Option<Docker>,
+    /// Its containers.
+    pub containers: Vec<Container>,
+    /// Its pipelines.
+    pub pipelines: Vec<Pipeline>,
+    /// Its totals since it started.
+    pub counters: Counters,
+    /// Its events per second over the last few seconds.
+    pub events_per_second: f64,
+    /// Its resident memory in bytes.
+    pub resident_bytes: u64,
+}
+
+/// A document that a node could not apply.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// Which one.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Why.
+    pub reason: String,
+}
+
+/// A node's Docker daemon.
+#[derive(Clone, Debug, Serialize)]
+pub struct Docker {
+    /// Whether the executor can talk to it.
+    pub reachable: bool,
+    /// Why not, or its version.
+    pub detail: String,
+}
+
+/// What happens with a container's logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    /// At least one of its files is being read.
+    Streaming,
+    /// No image config applies.
+    NotMatched,
+    /// One applies, but something is wrong.
+    Error,
+    /// It stopped; what was read of it is being shipped.
+    Draining,
+}
+
+/// A container of a node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Container {
+    /// The container id, full.
+    pub id: String,
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its image as Docker names it.
+    pub image: String,
+    /// What happens with its logs.
+    pub state: ContainerState,
+    /// Why.
+    pub reason: String,
+    /// The image config that applies; empty: none.
+    pub config: String,
+    /// Its tails.
+    pub tails: Vec<Tail>,
+}
+
+/// A file that is read out of a container; positions are byte offsets in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tail {
+    /// The file.
+    pub path: String,
+    /// What the tail is doing, for people.
+    pub state: String,
+    /// Read up to here.
+    pub read_position: u64,
+    /// Acknowledged by all outputs up to here.
+    pub acknowledged_position: u64,
+    /// Bytes in the spool.
+    pub spool_bytes: u64,
+    /// Lines dropped by policy.
+    pub dropped_lines: u64,
+}
+
+/// A pipeline of a node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pipeline {
+    /// Its id.
+    pub id: String,
+    /// `running`, `draining`, `failed`, …
+    pub state: String,
+    /// Why.
+    pub reason: String,
+    /// Its totals.
+    pub counters: Counters,
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Events read.
+    pub events_in: u64,
+    /// Events acknowledged by all outputs.
+    pub events_out: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Lines dropped by policy.
+    pub dropped_lines: u64,
+    /// Events refused for good by an output.
+    pub dead_letters: u64,
+    /// Attempts of outputs that had to be repeated.
+    pub retries: u64,
+}
+
+/// How far a document is applied.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Applied {
+    /// Nodes that run this revision of the document or a newer one.
+    pub on: usize,
+    /// Nodes that should.
+    pub of: usize,
+    /// Nodes that could not, with why: (host, reason).
+    pub failures: Vec<(String, String)>,
+    /// Warnings about the text in force.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// A file in the config directory that is not in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileProblem {
+    /// The file, relative to the config directory.
+    pub path: String,
+    /// What is wrong when it is not about a place in the text.
+    pub reason: String,
+    /// What is wrong with the text.
+    pub problems: Vec<Diagnostic>,
+}

@@ -1,6 +1,10 @@
 //! Compiles the `.proto` files with protox, so that no `protoc` is needed.
 use std::error::Error;
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script where to write through the environment"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=mesos");
     println!("cargo::rerun-if-changed=control");

@@ -43,7 +43,7 @@ pub mod mesos {
 }
 
 /// The control plane (`logherd.control.v1`).
-#[allow(missing_docs, clippy::all, reason = "generated code")]
+#[allow(missing_docs, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod control {
     tonic::include_proto!("logherd.control.v1");
 

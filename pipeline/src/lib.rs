@@ -1,1 +1,14 @@
-//! (to be written)
+//! The log engine: takes log lines in, parses them, and hands them on, losing none.
+//!
+//! - [`value`], [`field`], [`event`], [`batch`]: what flows; fields are slices of the line that they came from.
+//! - [`json`]: events from and to JSON.
+//! - [`template`]: `%{field}` and `%{+yyyy.MM.dd}` in texts.
+//!
+//! What does not live here: Mesos, the discovery of containers, the fleet and its documents.
+
+pub mod batch;
+pub mod event;
+pub mod field;
+pub(crate) mod json;
+pub mod template;
+pub mod value;

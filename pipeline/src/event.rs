@@ -1,0 +1,214 @@
+//! Holds one event: a moment, fields, metadata and tags.
+use crate::field::{self, FieldError, FieldRef, Root};
+use crate::json;
+use crate::value::{Map, Name, Text, Timestamp, Value};
+
+/// The tag of an event whose `@timestamp` could not be read; the text moves to `_@timestamp`.
+pub const TIMESTAMP_FAILURE: &str = "_timestampparsefailure";
+
+/// How many fields an event has room for at first: a message, where it came from, and what a pattern finds.
+const FIRST_ROOM: usize = 16;
+
+/// One event. `@metadata` belongs to it but is never written out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its place in its batch; events made from it inherit it, so that order survives branches.
+    pub(crate) place: u32,
+    /// A [`Value::Time`], or [`Value::Null`] once removed.
+    timestamp: Value,
+    fields: Map,
+    /// Always a [`Value::Map`].
+    metadata: Value,
+}
+
+impl Event {
+    /// Makes an event of this moment with nothing but `@version`.
+    pub fn new(now: Timestamp) -> Self {
+        let mut fields = Map::with_capacity(FIRST_ROOM);
+        fields.push_new(const { Name::const_new("@version") }, Value::Str(const { Text::from_static("1") }));
+        Self { place: 0, timestamp: Value::Time(now), fields, metadata: Value::Map(Map::new()) }
+    }
+
+    /// Makes an event of this moment with a message.
+    pub fn with_message(now: Timestamp, message: Text) -> Self {
+        let mut event = Self::new(now);
+        event.fields.push_new(const { Name::const_new("message") }, Value::Str(message));
+        event
+    }
+
+    /// Makes an event of decoded fields: `@timestamp` and `@metadata` go where they belong, `@version` is added.
+    pub fn from_map(now: Timestamp, mut map: Map) -> Self {
+        let timestamp = map.remove("@timestamp");
+        let metadata = match map.remove("@metadata") {
+            Some(metadata @ Value::Map(_)) => metadata,
+            _ => Value::Map(Map::new()),
+        };
+        if map.get("@version").is_none() {
+            map.push_new(const { Name::const_new("@version") }, Value::from("1"));
+        }
+        let mut event = Self { place: 0, timestamp: Value::Time(now), fields: map, metadata };
+        if let Some(value) = timestamp
+            && event.set_timestamp(value.clone()).is_err()
+        {
+            event.add_tag(TIMESTAMP_FAILURE);
+            event.fields.insert("_@timestamp", value);
+        }
+        event
+    }
+
+    /// `@timestamp`, unless it was removed.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        match self.timestamp {
+            Value::Time(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The fields at the top, without `@timestamp` and `@metadata`.
+    pub fn fields(&self) -> &Map {
+        &self.fields
+    }
+
+    /// The fields at the top, without `@timestamp` and `@metadata`, to change them.
+    pub fn fields_mut(&mut self) -> &mut Map {
+        &mut self.fields
+    }
+
+    /// `@metadata`.
+    pub fn metadata(&self) -> &Map {
+        const NONE: &Map = &Map::new();
+        self.metadata.as_map().unwrap_or(NONE)
+    }
+
+    /// What `field` names.
+    pub fn get(&self, field: &FieldRef) -> Option<&Value> {
+        match field.root {
+            Root::Field => field::find(&self.fields, &field.path),
+            Root::Timestamp => Some(&self.timestamp).filter(|t| **t != Value::Null),
+            Root::Metadata if field.path.is_empty() => Some(&self.metadata),
+            Root::Metadata => field::find(self.metadata(), &field.path),
+        }
+    }
+
+    /// What `field` names, to change it in place. `@timestamp` and the whole of `@metadata` are only [`set`](Self::set).
+    pub fn get_mut(&mut self, field: &FieldRef) -> Option<&mut Value> {
+        match field.root {
+            Root::Field => field::find_mut(&mut self.fields, &field.path),
+            Root::Timestamp => None,
+            Root::Metadata => field::find_mut(self.metadata.as_map_mut()?, &field.path),
+        }
+    }
+
+    /// Whether `field` names something.
+    pub fn has(&self, field: &FieldRef) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// Sets what `field` names, making maps on the way.
+    pub fn set(&mut self, field: &FieldRef, value: impl Into<Value>) -> Result<(), FieldError> {
+        let value = value.into();
+        match field.root {
+            Root::Field => field::put(&mut self.fields, &field.path, value),
+            Root::Timestamp => self.set_timestamp(value),
+            Root::Metadata if field.path.is_empty() => match value {
+                Value::Map(_) => {
+                    self.metadata = value;
+                    Ok(())
+                }
+                _ => Err(FieldError::NotAMap),
+            },
+            Root::Metadata => {
+                let map = self.metadata.as_map_mut().ok_or(FieldError::NotAMap)?;
+                field::put(map, &field.path, value)
+            }
+        }
+    }
+
+    fn set_timestamp(&mut self, value: Value) -> Result<(), FieldError> {
+        self.timestamp = match value {
+            Value::Time(_) => value,
+            Value::Str(text) => Value::Time(json::parse_time(&text).ok_or(FieldError::NotATimestamp)?),
+            _ => return Err(FieldError::NotATimestamp),
+        };
+        Ok(())
+    }
+
+    /// Adds to what `field` names as `add_field` does: an absent field is set, a list gets one more item, anything
+    /// else becomes a list of the old and the new.
+    pub fn append(&mut self, field: &FieldRef, value: impl Into<Value>) -> Result<(), FieldError> {
+        let value = value.into();
+        match self.get_mut(field) {
+            Some(Value::List(items)) => items.push(value),
+            Some(old) => {
+                let first = std::mem::take(old);
+                *old = Value::List(vec![first, value]);
+            }
+            None => return self.set(field, value),
+        }
+        Ok(())
+    }
+
+    /// Removes what `field` names.
+    pub fn remove(&mut self, field: &FieldRef) -> Option<Value> {
+        match field.root {
+            Root::Field => field::take(&mut self.fields, &field.path),
+            Root::Timestamp => Some(std::mem::take(&mut self.timestamp)).filter(|t| *t != Value::Null),
+            Root::Metadata if field.path.is_empty() => {
+                Some(std::mem::replace(&mut self.metadata, Value::Map(Map::new())))
+            }
+            Root::Metadata => field::take(self.metadata.as_map_mut()?, &field.path),
+        }
+    }
+
+    /// Adds a tag, once.
+    pub fn add_tag(&mut self, tag: &str) {
+        match self.fields.get_mut("tags") {
+            Some(Value::List(tags)) => {
+                if !tags.iter().any(|t| is_text(t, tag)) {
+                    tags.push(Value::from(tag));
+                }
+            }
+            Some(other) => {
+                if !is_text(other, tag) {
+                    let first = std::mem::take(other);
+                    *other = Value::List(vec![first, Value::from(tag)]);
+                }
+            }
+            None => self.fields.push_new(const { Name::const_new("tags") }, Value::List(vec![tag.into()])),
+        }
+    }
+
+    /// Removes a tag.
+    pub fn remove_tag(&mut self, tag: &str) {
+        match self.fields.get_mut("tags") {
+            Some(Value::List(tags)) => tags.retain(|t| !is_text(t, tag)),
+            Some(other) if is_text(other, tag) => *other = Value::List(Vec::new()),
+            _ => {}
+        }
+    }
+
+    /// Whether it has a tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        match self.fields.get("tags") {
+            Some(Value::List(tags)) => tags.iter().any(|t| is_text(t, tag)),
+            Some(other) => is_text(other, tag),
+            None => false,
+        }
+    }
+
+    /// Adds the event to `out` as one JSON object, without `@metadata`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        json::write_event(self.timestamp(), &self.fields, out);
+    }
+
+    /// The event as one JSON object, without `@metadata`.
+    pub fn to_json(&self) -> String {
+        let mut out = Vec::with_capacity(512);
+        self.write_json(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+fn is_text(value: &Value, text: &str) -> bool {
+    matches!(value, Value::Str(t) if t == text)
+}

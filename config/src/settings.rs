@@ -1,8 +1,24 @@
 //! Holds the settings of each process: command line over environment over file over built-in.
-use clap::Args;
+//!
+//! A setting has one name: `--zk-session-timeout` on the command line, `LOGHERD_ZK_SESSION_TIMEOUT` in the environment,
+//! `zk-session-timeout` in the settings file ([`file`]). Nothing outside this module reads the environment.
+//! Secrets come from the environment or from files of their own, and are never printed ([`Secret`]).
+use clap::{Args, FromArgMatches};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+mod client;
+mod file;
+mod log;
+mod pipeline;
+mod secret;
+
+pub use client::ClientSettings;
+pub use file::{FileError, Unusable, parse};
+pub use log::{LogFormat, ProcessSettings};
+pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
+pub use secret::Secret;
 
 /// Where a tail's spool stands when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -110,9 +126,9 @@ pub struct ExecutorSettings {
     /// Where the scheduler's control plane listens: `host:port`.
     #[arg(long, env = "LOGHERD_CONTROL")]
     pub control: String,
-    /// The token that came with the launch.
+    /// The token that came with the launch. Only from the environment: a command line can be read by others.
     #[arg(long, env = "LOGHERD_CONTROL_TOKEN", hide_env_values = true)]
-    pub control_token: Option<String>,
+    pub control_token: Option<Secret>,
     /// Where positions and spools are kept. Default: the sandbox.
     #[arg(long, env = "LOGHERD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -159,7 +175,7 @@ pub struct MesosEnvironment {
     pub mesos_executor_shutdown_grace_period: String,
     /// The bearer token for the agent, if it wants one.
     #[arg(long, env = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", hide_env_values = true)]
-    pub mesos_executor_authentication_token: Option<String>,
+    pub mesos_executor_authentication_token: Option<Secret>,
 }
 
 /// `logherd local`: everything on this machine.
@@ -168,7 +184,8 @@ pub struct LocalSettings {
     /// How many nodes to run.
     #[arg(long, env = "LOGHERD_NODES", default_value = "1")]
     pub nodes: usize,
-    /// Where state and logs are kept. Default: `logherd` in the user's state directory.
+    /// Where state and logs are kept. Default: `logherd` in the user's state directory (`$XDG_STATE_HOME` or
+    /// `~/.local/state`).
     #[arg(long, env = "LOGHERD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Where the page and the REST API listen.
@@ -181,7 +198,7 @@ pub struct LocalSettings {
     #[arg(long, env = "LOGHERD_MESOS_LISTEN")]
     pub mesos_listen: Option<SocketAddr>,
     /// Run only the embedded Mesos, for a `logherd scheduler` beside it.
-    #[arg(long)]
+    #[arg(long, env = "LOGHERD_MESOS_ONLY")]
     pub mesos_only: bool,
     /// What executors need.
     #[command(flatten)]
@@ -190,3 +207,51 @@ pub struct LocalSettings {
     #[command(flatten)]
     pub collecting: Collecting,
 }
+
+impl LocalSettings {
+    /// Where state and logs are kept.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(state_dir)
+    }
+}
+
+impl SchedulerSettings {
+    /// The settings of a scheduler for `master` that keeps its state in `state`; everything else as the environment
+    /// says, or built-in.
+    pub fn for_master(master: &str, state: &str) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("scheduler"));
+        Self::from_arg_matches(&command.try_get_matches_from([
+            "scheduler",
+            "--master",
+            master,
+            "--state",
+            state,
+        ])?)
+    }
+}
+
+/// The directory for what a user's programs keep: `$XDG_STATE_HOME/logherd` or `~/.local/state/logherd`; without a home,
+/// `/var/lib/logherd`.
+pub fn state_dir() -> PathBuf {
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    if let Some(state) = absolute("XDG_STATE_HOME") {
+        return state.join("logherd");
+    }
+    match absolute("HOME") {
+        Some(home) => home.join(".local/state/logherd"),
+        None => PathBuf::from("/var/lib/logherd"),
+    }
+}
+
+/// Reads a variable of the environment, for `${NAME}` in pipeline configurations; `None` when it is unset or no UTF-8.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn environment(name: &str) -> Option<String> {
+    // A name with `=` or NUL would make std panic in older versions, and can never be set.
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return None;
+    }
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,5 +10,11 @@ pub mod batch;
 pub mod event;
 pub mod field;
 pub(crate) mod json;
+pub(crate) mod lang;
+pub(crate) mod plan;
+pub(crate) mod plugins;
+pub(crate) mod spec;
 pub mod template;
 pub mod value;
+
+pub use plan::{FeedWanted, Plan, StartFrom};

@@ -1,0 +1,438 @@
+//! Reads a setting's value as the type that an option declares: one `FromSetting` per kind of option.
+use std::time::Duration;
+
+use super::ast::{Node, Raw, Span};
+use super::problems::Problems;
+use super::suggest::{closest, listed};
+use crate::field::FieldRef;
+use crate::template::Template;
+
+/// What values an option takes, for messages and reference pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OptionKind {
+    /// Any text.
+    Text,
+    /// Text with `%{…}` parts that each event fills in.
+    Template,
+    /// The name of a field: `name` or `[outer][inner]`.
+    Field,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Float,
+    /// A size: `1024`, `"10mb"`, `"5 MiB"`.
+    Bytes,
+    /// A time span: seconds as a number, or `"500ms"`, `"2 minutes"`.
+    Duration,
+    /// Text that is never shown.
+    Password,
+    /// A codec: its name, or its name with settings.
+    Codec,
+    /// Absolute paths, with `*`, `?`, `[…]` and `**` where files are looked up.
+    Paths,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// A list; a lone value is a list of one.
+    List(&'static OptionKind),
+    /// Keys and values, in the order written.
+    Hash(&'static OptionKind),
+    /// Any value.
+    Any,
+}
+
+impl std::fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text => f.write_str("string"),
+            Self::Template => f.write_str("template string"),
+            Self::Field => f.write_str("field reference"),
+            Self::Bool => f.write_str("boolean"),
+            Self::Integer => f.write_str("whole number"),
+            Self::Float => f.write_str("number"),
+            Self::Bytes => f.write_str("size in bytes"),
+            Self::Duration => f.write_str("time span"),
+            Self::Password => f.write_str("password"),
+            Self::Codec => f.write_str("codec"),
+            Self::Paths => f.write_str("list of absolute paths"),
+            Self::Words(words) => write!(f, "one of {}", listed(words.iter().copied())),
+            Self::List(of) => write!(f, "list of {of}"),
+            Self::Hash(of) => write!(f, "hash with {of} values"),
+            Self::Any => f.write_str("any value"),
+        }
+    }
+}
+
+/// A type that an option can have.
+pub(crate) trait FromSetting: Sized {
+    const KIND: OptionKind;
+    /// Whether the option may be left out without a default.
+    const OPTIONAL: bool = false;
+
+    /// Reads a value; on `None` a problem has been reported.
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self>;
+
+    /// What it means that the option was left out.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
+impl<T: FromSetting> FromSetting for Option<T> {
+    const KIND: OptionKind = T::KIND;
+    const OPTIONAL: bool = true;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        T::from_setting(node, problems).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+}
+
+/// Makes a type with `fn parse(&str) -> Result<Self, impl Display>` an option type.
+macro_rules! text_option {
+    ($ty:ty, $kind:expr) => {
+        impl $crate::lang::kinds::FromSetting for $ty {
+            const KIND: $crate::lang::kinds::OptionKind = $kind;
+
+            fn from_setting(
+                node: &$crate::lang::ast::Node,
+                problems: &mut $crate::lang::problems::Problems,
+            ) -> Option<Self> {
+                let text = $crate::lang::kinds::read_text(node, Self::KIND, problems)?;
+                match <$ty>::parse(text) {
+                    Ok(value) => Some(value),
+                    Err(error) => {
+                        problems.error(node.span, error.to_string());
+                        None
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use text_option;
+
+impl FromSetting for String {
+    const KIND: OptionKind = OptionKind::Text;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        read_text(node, Self::KIND, problems).map(str::to_owned)
+    }
+}
+
+text_option!(FieldRef, OptionKind::Field);
+
+impl FromSetting for Template {
+    const KIND: OptionKind = OptionKind::Template;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        read_text(node, Self::KIND, problems).map(Self::parse)
+    }
+}
+
+impl FromSetting for bool {
+    const KIND: OptionKind = OptionKind::Bool;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match node.text() {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => wrong_type(node, Self::KIND, problems).with_hint("write `true` or `false`"),
+        }
+    }
+}
+
+macro_rules! integer_option {
+    ($($ty:ty),*) => {$(
+        impl FromSetting for $ty {
+            const KIND: OptionKind = OptionKind::Integer;
+
+            fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+                let Some(number) = node.text().and_then(|t| t.trim().parse::<i128>().ok()) else {
+                    return wrong_type(node, Self::KIND, problems).none();
+                };
+                let value = <$ty>::try_from(number).ok();
+                if value.is_none() {
+                    problems
+                        .error(node.span, format!("{} is out of range", shown(node)))
+                        .hint(format!("it can be from {} to {}", <$ty>::MIN, <$ty>::MAX));
+                }
+                value
+            }
+        }
+    )*};
+}
+integer_option!(u16, u32, u64, usize, i64);
+
+impl FromSetting for f64 {
+    const KIND: OptionKind = OptionKind::Float;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match node.text().and_then(|t| t.trim().parse::<f64>().ok()).filter(|n| n.is_finite()) {
+            Some(number) => Some(number),
+            None => wrong_type(node, Self::KIND, problems).none(),
+        }
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ByteSize(pub(crate) u64);
+
+impl FromSetting for ByteSize {
+    const KIND: OptionKind = OptionKind::Bytes;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match node.text().and_then(super::quantity::bytes) {
+            Some(bytes) => Some(Self(bytes)),
+            None => {
+                wrong_type(node, Self::KIND, problems).with_hint("write it like 1024, \"10mb\" or \"5 MiB\"")
+            }
+        }
+    }
+}
+
+impl FromSetting for Duration {
+    const KIND: OptionKind = OptionKind::Duration;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match node.text().and_then(super::quantity::duration) {
+            Some(duration) => Some(duration),
+            None => wrong_type(node, Self::KIND, problems)
+                .with_hint("write seconds as a number, or \"500ms\", \"2 minutes\""),
+        }
+    }
+}
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Password(String);
+
+impl Password {
+    /// The text itself, to be sent and not to be shown.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<password>")
+    }
+}
+
+impl FromSetting for Password {
+    const KIND: OptionKind = OptionKind::Password;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        read_text(node, Self::KIND, problems).map(|t| Self(t.to_owned()))
+    }
+}
+
+/// Absolute paths; a lone one is a list of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Paths(pub(crate) Vec<String>);
+
+impl FromSetting for Paths {
+    const KIND: OptionKind = OptionKind::Paths;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let paths = Vec::<Placed<String>>::from_setting(node, problems)?;
+        let before = problems.errors();
+        for path in &paths {
+            if path.value.is_empty() {
+                problems.error(path.span, "the path is empty").hint("write the absolute path of a file");
+            } else if !path.value.starts_with('/') {
+                problems
+                    .error(path.span, "the path is relative")
+                    .hint("write an absolute path: start it with `/`");
+            } else if path.value.contains('\0') {
+                problems.error(path.span, "the path holds a NUL character");
+            }
+        }
+        (problems.errors() == before).then(|| Self(paths.into_iter().map(|p| p.value).collect()))
+    }
+}
+
+impl<T: FromSetting> FromSetting for Vec<T> {
+    const KIND: OptionKind = OptionKind::List(&T::KIND);
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Raw::List(items) => {
+                let read: Vec<Option<T>> = items.iter().map(|item| T::from_setting(item, problems)).collect();
+                read.into_iter().collect()
+            }
+            _ => T::from_setting(node, problems).map(|one| vec![one]),
+        }
+    }
+}
+
+/// Keys and values in the order written; an array of an even number of items is one, too, as in Logstash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hash<T>(pub(crate) Vec<(String, T)>);
+
+impl<T: FromSetting> FromSetting for Hash<T> {
+    const KIND: OptionKind = OptionKind::Hash(&T::KIND);
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let entries: Vec<(&Node, &Node)> = match &node.value {
+            Raw::Hash(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
+            Raw::List(items) if items.len() % 2 == 0 => items.chunks_exact(2).filter_map(pair).collect(),
+            Raw::List(items) => {
+                problems
+                    .error(node.span, format!("an array of {} items cannot be a hash", items.len()))
+                    .hint("write `{ \"key\" => \"value\" }`, or an array of keys and values in turn");
+                return None;
+            }
+            _ => return wrong_type(node, Self::KIND, problems).with_hint("write `{ \"key\" => \"value\" }`"),
+        };
+        let read: Vec<Option<(String, T)>> = entries
+            .into_iter()
+            .map(|(key, value)| {
+                let key = read_text(key, OptionKind::Text, problems).map(str::to_owned);
+                let value = T::from_setting(value, problems);
+                Some((key?, value?))
+            })
+            .collect();
+        read.into_iter().collect::<Option<Vec<_>>>().map(Self)
+    }
+}
+
+fn pair(items: &[Node]) -> Option<(&Node, &Node)> {
+    match items {
+        [key, value] => Some((key, value)),
+        _ => None,
+    }
+}
+
+/// Any value, with its types kept as far as the language has any.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Anything {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    List(Vec<Anything>),
+    Hash(Vec<(String, Anything)>),
+}
+
+impl FromSetting for Anything {
+    const KIND: OptionKind = OptionKind::Any;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Raw::Text(text) | Raw::Word(text) => Some(Self::Text(text.clone())),
+            Raw::Number(text) => match (text.parse(), text.parse()) {
+                (Ok(number), _) => Some(Self::Integer(number)),
+                (_, Ok(number)) => Some(Self::Float(number)),
+                _ => wrong_type(node, OptionKind::Float, problems).none(),
+            },
+            Raw::List(_) => Vec::from_setting(node, problems).map(Self::List),
+            Raw::Hash(_) => Hash::from_setting(node, problems).map(|Hash(entries)| Self::Hash(entries)),
+            Raw::Plugin(_) => wrong_type(node, Self::KIND, problems).none(),
+        }
+    }
+}
+
+/// A value that remembers where it stands, for problems that are found later (a pattern that does not compile).
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) span: Span,
+    /// Where the first byte of the text stands, when the text is exactly as written.
+    text_at: Option<usize>,
+}
+
+impl<T> Placed<T> {
+    /// Where the `from..to` bytes of the text stand; the whole value when that cannot be said.
+    pub(crate) fn part(&self, from: usize, to: usize) -> Span {
+        match self.text_at {
+            Some(at) if at + to <= self.span.end => Span::new(at + from, at + to),
+            _ => self.span,
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Placed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: FromSetting> FromSetting for Placed<T> {
+    const KIND: OptionKind = T::KIND;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let value = T::from_setting(node, problems)?;
+        let text_at = (node.text().is_some() && !node.substituted).then(|| node.part(0, 0).start);
+        Some(Self { value, span: node.span, text_at })
+    }
+}
+
+/// The text of a string, word or number; anything else is reported.
+pub(crate) fn read_text<'a>(node: &'a Node, kind: OptionKind, problems: &mut Problems) -> Option<&'a str> {
+    match node.text() {
+        Some(text) => Some(text),
+        None => wrong_type(node, kind, problems).none(),
+    }
+}
+
+/// One of `words`; anything else is reported.
+pub(crate) fn read_word<'a>(
+    node: &'a Node,
+    words: &'static [&'static str],
+    problems: &mut Problems,
+) -> Option<&'a str> {
+    let word = read_text(node, OptionKind::Words(words), problems)?;
+    if words.contains(&word) {
+        return Some(word);
+    }
+    let hint = match closest(word, words.iter().copied()) {
+        Some(near) if !node.substituted => {
+            format!("did you mean `{near}`? It can be {}", listed(words.iter().copied()))
+        }
+        _ => format!("it can be {}", listed(words.iter().copied())),
+    };
+    problems.error(node.span, format!("{} is not possible here", shown(node))).hint(hint);
+    None
+}
+
+/// A value as it may be shown: nothing that came from the environment.
+pub(crate) fn shown(node: &Node) -> String {
+    match node.text() {
+        _ if node.substituted => "the value from the environment".to_owned(),
+        Some(text) if text.chars().count() <= 60 => format!("`{text}`"),
+        _ => node.kind().to_owned(),
+    }
+}
+
+/// Reports a value of the wrong type.
+pub(crate) fn wrong_type<'a>(node: &Node, wanted: OptionKind, problems: &'a mut Problems) -> Wrong<'a> {
+    let got = match node.value {
+        Raw::Text(_) | Raw::Word(_) | Raw::Number(_) if wanted != OptionKind::Password => shown(node),
+        _ => node.kind().to_owned(),
+    };
+    Wrong(problems.error(node.span, format!("expected a {wanted}, found {got}")))
+}
+
+/// A reported problem that ends the reading of a value.
+pub(crate) struct Wrong<'a>(&'a mut super::problems::Problem);
+
+impl Wrong<'_> {
+    /// Says what to do about it.
+    pub(crate) fn with_hint<T>(self, hint: &str) -> Option<T> {
+        self.0.hint(hint);
+        None
+    }
+
+    /// Nothing was read.
+    pub(crate) fn none<T>(self) -> Option<T> {
+        None
+    }
+}

@@ -403,7 +403,7 @@ fn every_plugin_has_one_file_and_one_line_in_the_table() {
     for kind in ["inputs", "codecs", "filters", "outputs"] {
         let folder = format!("pipeline/src/{kind}/");
         for file in files.iter().filter(|file| file.is_rust() && file.path.starts_with(&folder)) {
-            let name = stem(&file.path[folder.len()..]);
+            let name = stem(file.path.strip_prefix(&folder).unwrap());
             if name.contains('/') || name == "mod" {
                 continue;
             }

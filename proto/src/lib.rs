@@ -5,6 +5,9 @@
 //! - [`recordio`]: the framing of Mesos' event streams.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
 //!
+//! The flow: bytes of a connection go through [`recordio`] and come out as records, a record is decoded as a message of
+//! [`mesos`]. `tests/recorded.rs` holds both against exchanges recorded with a real Mesos (`fixtures/`).
+//!
 //! What does not live here: decisions, connections, retries, files. Wire types stop at the edge modules of their users
 //! (`mesos.rs`, `control.rs`); inside, each crate has types of its own.
 

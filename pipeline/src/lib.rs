@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod event;
 pub mod field;
+pub(crate) mod joda;
 pub(crate) mod json;
 pub(crate) mod lang;
 pub(crate) mod plan;

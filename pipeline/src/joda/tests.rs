@@ -1,0 +1,283 @@
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+
+use super::{Format, Guess, Locale, stamps};
+
+fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap()
+}
+
+/// Reads `text` by `pattern` at noon of 2026-06-15, in Berlin unless the text says otherwise.
+fn read(pattern: &str, text: &str) -> Option<String> {
+    read_at(pattern, text, "2026-06-15T12:00:00Z", "en")
+}
+
+fn read_at(pattern: &str, text: &str, now: &str, locale: &str) -> Option<String> {
+    let format = Format::parse(pattern).unwrap();
+    let guess = Guess { zone: &zone("Europe/Berlin"), now: now.parse().unwrap() };
+    let fields = format.read(text, &Locale::named(locale).unwrap())?;
+    fields.moment(guess).map(|t| t.to_string())
+}
+
+fn write(pattern: &str, moment: &str, in_zone: &str) -> String {
+    let mut out = String::new();
+    let format = Format::parse(pattern).unwrap();
+    format.format(moment.parse().unwrap(), &zone(in_zone), &mut out);
+    out
+}
+
+#[test]
+fn dates_of_common_log_formats_are_read() {
+    for (pattern, text, expected) in [
+        ("dd/MMM/yyyy:HH:mm:ss Z", "20/Nov/2026:10:01:15 +0200", "2026-11-20T08:01:15Z"),
+        ("dd/MMM/YYYY:HH:mm:ss Z", "20/Nov/2026:10:01:15 -0530", "2026-11-20T15:31:15Z"),
+        ("yyyy-MM-dd HH:mm:ss,SSS", "2026-01-02 03:04:05,678", "2026-01-02T02:04:05.678Z"),
+        ("yyyy-MM-dd'T'HH:mm:ss.SSSZZ", "2026-01-02T03:04:05.6+01:00", "2026-01-02T02:04:05.6Z"),
+        ("yyyyMMddHHmmss", "20260102030405", "2026-01-02T02:04:05Z"),
+        ("yyMMdd HHmmss", "260102 030405", "2026-01-02T02:04:05Z"),
+        ("EEE MMM dd HH:mm:ss yyyy", "Fri Nov 20 10:01:15 2026", "2026-11-20T09:01:15Z"),
+        ("EEE MMM dd HH:mm:ss.SSSSSS yyyy", "Fri Nov 20 10:01:15.123456 2026", "2026-11-20T09:01:15.123456Z"),
+        ("MM/dd/yy hh:mm:ss a", "11/20/26 12:30:00 AM", "2026-11-19T23:30:00Z"),
+        ("MM/dd/yy hh:mm:ss a", "11/20/26 12:30:00 pm", "2026-11-20T11:30:00Z"),
+        ("MM/dd/yyyy K:mm a", "11/20/2026 0:30 PM", "2026-11-20T11:30:00Z"),
+        ("yyyy-MM-dd kk:mm", "2026-01-02 24:30", "2026-01-01T23:30:00Z"),
+        ("yyyy-MM-dd HH:mm:ss ZZZ", "2026-07-01 12:00:00 America/New_York", "2026-07-01T16:00:00Z"),
+        ("yyyy-MM-dd HH:mm:ss ZZZ", "2026-07-01 12:00:00 UTC", "2026-07-01T12:00:00Z"),
+        ("yyyy-MM-dd HH:mm:ss ZZZ", "2026-07-01 12:00:00 +02:00", "2026-07-01T10:00:00Z"),
+        ("ZZZ yyyy-MM-dd", "Etc/GMT+3 2026-07-01", "2026-07-01T03:00:00Z"),
+        ("yyyy-MM-dd HH:mm:ss z", "2026-07-01 12:00:00 PST", "2026-07-01T20:00:00Z"),
+        ("yyyy-MM-dd HH:mm:ss z", "2026-07-01 12:00:00 CEST", "2026-07-01T10:00:00Z"),
+        ("yyyy-MM-dd'T'HH:mm:ssZ", "2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"),
+        ("yyyy-DDD", "2024-366", "2024-12-30T23:00:00Z"),
+        ("xxxx-'W'ww-e", "2026-W01-4", "2025-12-31T23:00:00Z"),
+        ("yyyy", "2026", "2025-12-31T23:00:00Z"),
+        // Berlin's local mean time then was 53 minutes and 28 seconds ahead.
+        ("yyyy G", "44 BC", "-000044-12-31T23:06:32Z"),
+        ("d.M.yyyy", "1.2.2026", "2026-01-31T23:00:00Z"),
+        ("HH 'o''clock on' yyyy-MM-dd", "12 O'CLOCK on 2026-07-01", "2026-07-01T10:00:00Z"),
+        ("''yyyy''", "'2026'", "2025-12-31T23:00:00Z"),
+    ] {
+        let got = read(pattern, text);
+        assert_eq!(got.as_deref(), Some(expected), "{pattern} {text}");
+    }
+}
+
+#[test]
+fn names_are_read_long_or_short_in_any_case() {
+    for text in ["1 Dec 2026", "1 DEC 2026", "1 december 2026", "1 December 2026"] {
+        for pattern in ["d MMM yyyy", "d MMMM yyyy"] {
+            assert_eq!(read(pattern, text).unwrap(), "2026-11-30T23:00:00Z");
+        }
+    }
+}
+
+#[test]
+fn names_are_read_in_other_languages() {
+    for (locale, text) in [
+        ("de-DE", "1. März 2026"),
+        ("de", "1. MÄR 2026"),
+        ("fr_FR", "1. mars 2026"),
+        ("es", "1. marzo 2026"),
+        ("it", "1. mar 2026"),
+        ("nl", "1. mrt 2026"),
+        ("pt-BR", "1. março 2026"),
+    ] {
+        let got = read_at("d. MMM yyyy", text, "2026-06-15T12:00:00Z", locale);
+        assert_eq!(got.as_deref(), Some("2026-02-28T23:00:00Z"), "{locale} {text}");
+    }
+    let juillet = read_at("d MMM yyyy", "14 juil. 2026", "2026-06-15T12:00:00Z", "fr");
+    assert_eq!(juillet.as_deref(), Some("2026-07-13T22:00:00Z"));
+    assert_eq!(Locale::named("tlh"), None);
+}
+
+#[test]
+fn what_is_not_of_the_form_is_not_read() {
+    for (pattern, text) in [
+        ("yyyy-MM-dd", "2026-13-01"),
+        ("yyyy-MM-dd", "2026-02-29"),
+        ("yyyy-MM-dd", "2026-02-28 "),
+        ("yyyy-MM-dd", " 2026-02-28"),
+        ("yyyy-MM-dd", "2026-02"),
+        ("yyyy-MM-dd", ""),
+        ("HH:mm", "24:00"),
+        ("hh:mm a", "13:00 PM"),
+        ("kk", "0"),
+        ("yyyy-DDD", "2026-366"),
+        ("xxxx-'W'ww", "2025-W53"),
+        ("yyyy MMM", "2026 Foo"),
+        ("yyyy ZZZ", "2026 Mars/Olympus"),
+        ("yyyy Z", "2026 0100"),
+        ("yyyy Z", "2026 +9900"),
+        ("yyyy-MM-dd", "99999999999-01-01"),
+        ("yyyy-MM-dd", "２０２６-01-01"),
+    ] {
+        assert_eq!(read(pattern, text), None, "{pattern} {text}");
+    }
+}
+
+#[test]
+fn a_local_time_that_a_clock_skipped_is_refused_and_of_two_the_earlier_is_meant() {
+    let pattern = "yyyy-MM-dd HH:mm";
+    assert_eq!(read(pattern, "2026-03-29 01:59").unwrap(), "2026-03-29T00:59:00Z");
+    assert_eq!(read(pattern, "2026-03-29 02:30"), None);
+    assert_eq!(read(pattern, "2026-03-29 03:00").unwrap(), "2026-03-29T01:00:00Z");
+    assert_eq!(read(pattern, "2026-10-25 02:30").unwrap(), "2026-10-25T00:30:00Z");
+    assert_eq!(read(pattern, "2026-10-25 03:00").unwrap(), "2026-10-25T02:00:00Z");
+}
+
+#[test]
+fn a_missing_year_is_the_latest_that_is_not_in_the_future() {
+    let pattern = "MMM d HH:mm:ss";
+    for (now, text, expected) in [
+        ("2026-06-15T12:00:00Z", "Jun 15 13:59:59", "2026-06-15T11:59:59Z"),
+        ("2026-06-15T12:00:00Z", "Jun 16 13:59:59", "2026-06-16T11:59:59Z"),
+        ("2026-06-15T12:00:00Z", "Jun 16 14:00:01", "2025-06-16T12:00:01Z"),
+        ("2026-01-01T00:00:00Z", "Dec 31 23:59:59", "2025-12-31T22:59:59Z"),
+        ("2026-12-31T23:30:00Z", "Jan 1 00:30:01", "2026-12-31T23:30:01Z"),
+        ("2026-12-31T12:00:00Z", "Jan 1 00:30:00", "2026-12-31T23:30:00Z"),
+        ("2026-06-15T12:00:00Z", "Feb 29 12:00:00", "2024-02-29T11:00:00Z"),
+        ("2103-06-15T12:00:00Z", "Feb 29 12:00:00", "2096-02-29T11:00:00Z"),
+    ] {
+        let got = read_at(pattern, text, now, "en");
+        assert_eq!(got.as_deref(), Some(expected), "{text} at {now}");
+    }
+}
+
+#[test]
+fn two_digits_of_a_year_mean_the_century_around_now() {
+    assert_eq!(read("yy", "26").unwrap(), "2025-12-31T23:00:00Z");
+    assert_eq!(read("yy", "45").unwrap(), "2044-12-31T23:00:00Z");
+    assert_eq!(read("yy", "46").unwrap(), "1945-12-31T23:00:00Z");
+    assert_eq!(read("yy", "1999").unwrap(), "1998-12-31T23:00:00Z");
+}
+
+#[test]
+fn a_leap_second_is_taken_for_the_second_before() {
+    let got = read("yyyy-MM-dd HH:mm:ssZ", "2016-12-31 23:59:60Z");
+    assert_eq!(got.as_deref(), Some("2016-12-31T23:59:59Z"));
+}
+
+#[test]
+fn moments_are_written() {
+    let moment = "2026-03-05T15:04:09.120456789Z";
+    for (pattern, expected) in [
+        ("YYYY.MM.dd", "2026.03.05"),
+        ("yyyy-MM-dd'T'HH:mm:ss.SSSZ", "2026-03-05T16:04:09.120+0100"),
+        ("yy yyy yyyyy", "26 2026 02026"),
+        ("SSSSSSSSSSS", "12045678900"),
+        ("M/d H:m:s", "3/5 16:4:9"),
+        ("MMM MMMM EEE EEEE", "Mar March Thu Thursday"),
+        ("hh K kk a", "04 4 16 PM"),
+        ("D DDD", "64 064"),
+        ("xxxx-'W'ww-e", "2026-W10-4"),
+        ("C G", "20 AD"),
+        ("z ZZ ZZZ", "CET +01:00 Europe/Berlin"),
+        ("'it''s' HH", "it's 16"),
+    ] {
+        assert_eq!(write(pattern, moment, "Europe/Berlin"), expected, "{pattern}");
+    }
+    assert_eq!(write("h k", "2026-03-05T00:00:00Z", "UTC"), "12 24");
+    assert_eq!(write("z Z ZZZ", moment, "UTC"), "UTC +0000 UTC");
+}
+
+#[test]
+fn a_bad_pattern_is_refused_with_its_place() {
+    for (pattern, start, end, message) in [
+        ("yyyy-MM-ddTHH:mm", 10, 11, "the letter `T` means nothing in a date pattern"),
+        ("yyyy-MM-dd 'at HH", 11, 17, "this quote is not closed"),
+        ("HH:ii", 3, 5, "the letter `i` means nothing in a date pattern"),
+        ("", 0, 0, "a date pattern must not be empty"),
+    ] {
+        let error = Format::parse(pattern).unwrap_err();
+        assert_eq!((error.start, error.end), (start, end), "{pattern}");
+        assert_eq!(error.to_string(), message);
+        assert!(error.hint.is_some());
+    }
+}
+
+#[test]
+fn iso_dates_are_read_in_all_their_forms() {
+    let zone = zone("Europe/Berlin");
+    let now = "2026-06-15T12:00:00Z".parse().unwrap();
+    let read = |text: &str| {
+        let moment = stamps::iso8601(text)?.moment(Guess { zone: &zone, now })?;
+        Some(moment.to_string())
+    };
+    for (text, expected) in [
+        ("2026-11-20T09:30:00.123Z", "2026-11-20T09:30:00.123Z"),
+        ("2026-11-20T09:30:00,123456789+01:00", "2026-11-20T08:30:00.123456789Z"),
+        ("2026-11-20 09:30:00.5-0330", "2026-11-20T13:00:00.5Z"),
+        ("2026-11-20T09:30:00+01", "2026-11-20T08:30:00Z"),
+        ("2026-11-20T09:30", "2026-11-20T08:30:00Z"),
+        ("2026-11-20T09", "2026-11-20T08:00:00Z"),
+        ("2026-11-20", "2026-11-19T23:00:00Z"),
+        ("2026-11", "2026-10-31T23:00:00Z"),
+        ("2026", "2025-12-31T23:00:00Z"),
+        ("2026-324T09:30:00Z", "2026-11-20T09:30:00Z"),
+        ("2026-W47-5T09:30:00Z", "2026-11-20T09:30:00Z"),
+    ] {
+        assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in ["", "26-11-20", "2026-11-20T", "2026-11-20T25:00", "2026-11-20X09", "2026-11-20T09:30Zz"] {
+        assert_eq!(read(text), None, "{text}");
+    }
+}
+
+#[test]
+fn counted_seconds_are_read() {
+    use stamps::Stamp::{Tai64n, Unix, UnixMs};
+    for (stamp, text, expected) in [
+        (Unix, "1326149001", Some("2012-01-09T22:43:21Z")),
+        (Unix, "1326149001.132", Some("2012-01-09T22:43:21.132Z")),
+        (Unix, "1326149001.1234567890123", Some("2012-01-09T22:43:21.123456789Z")),
+        (Unix, "-1", Some("1969-12-31T23:59:59Z")),
+        (UnixMs, "1326149001132", Some("2012-01-09T22:43:21.132Z")),
+        (Tai64n, "@4000000050d506482dbdf024", Some("2012-12-22T01:00:46.767422500Z")),
+        (Tai64n, "4000000050d506482dbdf024", Some("2012-12-22T01:00:46.767422500Z")),
+        (Unix, "", None),
+        (Unix, "1.", None),
+        (Unix, "+1", None),
+        (Unix, "99999999999999999999", None),
+        (Tai64n, "@4000000050d50648", None),
+        (Tai64n, "@4000000050d50648ffffffff", None),
+        (Tai64n, "@ffffffffffffffff00000000", None),
+    ] {
+        let got = stamp.read(text);
+        assert_eq!(got, expected.map(|e| e.parse().unwrap()), "{stamp:?} {text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(seconds in -9_000_000_000i64..9_000_000_000, millis in 0i32..1000, which in 0usize..6) {
+        let moment = Timestamp::new(seconds, millis * 1_000_000).unwrap();
+        let patterns = [
+            "yyyy-MM-dd'T'HH:mm:ss.SSSZ",
+            "EEEE, d MMMM yyyy KK:mm:ss.SSS a ZZ",
+            "yyyyMMddHHmmssSSS Z",
+            "yyyy-DDD kk:m:s.SSS ZZ",
+            "xxxx-'W'ww-e HH:mm:ss.SSS Z",
+            "GG CC yy MMM dd hh 'o''clock' a mm ss SSS Z",
+        ];
+        let format = Format::parse(patterns[which]).unwrap();
+        let zone = zone("America/New_York");
+        let mut text = String::new();
+        format.format(moment, &zone, &mut text);
+        let guess = Guess { zone: &TimeZone::UTC, now: moment };
+        let back = format.read(&text, &Locale::ENGLISH).and_then(|f| f.moment(guess));
+        prop_assert_eq!(back, Some(moment), "{}", text);
+    }
+
+    #[test]
+    fn reading_and_compiling_never_panic(pattern in "[ -~]{0,12}|[yMdHmsSEzZaGCxwe'T:. -]{0,20}", text in "\\PC{0,30}|[0-9a-zA-Z+:. -]{0,30}") {
+        if let Ok(format) = Format::parse(&pattern) {
+            let zone = TimeZone::UTC;
+            let guess = Guess { zone: &zone, now: Timestamp::UNIX_EPOCH };
+            let _moment = format.read(&text, &Locale::ENGLISH).and_then(|f| f.moment(guess));
+            format.format(Timestamp::MAX, &zone, &mut String::new());
+            format.format(Timestamp::MIN, &zone, &mut String::new());
+        }
+        let _fields = stamps::iso8601(&text);
+    }
+}

@@ -7,7 +7,9 @@
 //! What does not live here: Mesos, the discovery of containers, the fleet and its documents.
 
 pub mod batch;
+mod check;
 pub mod event;
+mod every;
 pub mod field;
 pub(crate) mod joda;
 pub(crate) mod json;
@@ -18,4 +20,5 @@ pub(crate) mod spec;
 pub mod template;
 pub mod value;
 
+pub use check::{Scope, SourceText, check, compile, compile_all};
 pub use plan::{FeedWanted, Plan, StartFrom};

@@ -201,7 +201,7 @@ impl Plan {
         !self.outputs.is_empty()
     }
 
-    fn make_ids_unique(&mut self) {
+    pub(crate) fn make_ids_unique(&mut self) {
         let mut seen = std::collections::HashSet::new();
         let mut rename = |call: &mut PluginCall| {
             let mut id = call.id.clone();

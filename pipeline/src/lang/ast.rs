@@ -72,6 +72,8 @@ pub(crate) struct Arm {
 pub(crate) struct Call {
     pub(crate) name: Name,
     pub(crate) settings: Vec<Setting>,
+    /// Nothing inside was unreadable: what is not there was not written.
+    pub(crate) whole: bool,
 }
 
 /// The name of a plugin or of an option.

@@ -1,10 +1,11 @@
 //! Reads a setting's value as the type that an option declares: one `FromSetting` per kind of option.
 use std::time::Duration;
 
-use super::ast::{Node, Raw, Span};
+use super::ast::{Call, Name, Node, Raw, Span};
 use super::problems::Problems;
 use super::suggest::{closest, listed};
 use crate::field::FieldRef;
+use crate::plan::PluginCall;
 use crate::template::Template;
 
 /// What values an option takes, for messages and reference pages.
@@ -105,6 +106,11 @@ macro_rules! text_option {
                 let text = $crate::lang::kinds::read_text(node, Self::KIND, problems)?;
                 match <$ty>::parse(text) {
                     Ok(value) => Some(value),
+                    Err(_) if node.substituted => {
+                        problems
+                            .error(node.span, format!("the value from the environment is no {}", Self::KIND));
+                        None
+                    }
                     Err(error) => {
                         problems.error(node.span, error.to_string());
                         None
@@ -130,7 +136,15 @@ impl FromSetting for Template {
     const KIND: OptionKind = OptionKind::Template;
 
     fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
-        read_text(node, Self::KIND, problems).map(Self::parse)
+        let text = read_text(node, Self::KIND, problems)?;
+        if let Some((before, inside)) = text.rsplit_once("%{")
+            && !inside.contains('}')
+        {
+            problems
+                .warning(node.part(before.len(), text.len()), "this `%{` is never closed")
+                .hint("a field is filled in where `%{name}` stands; without `}` the text stays as it is");
+        }
+        Some(Self::parse(text))
     }
 }
 
@@ -307,6 +321,34 @@ fn pair(items: &[Node]) -> Option<(&Node, &Node)> {
     match items {
         [key, value] => Some((key, value)),
         _ => None,
+    }
+}
+
+/// A codec with its settings.
+#[derive(Clone, Debug)]
+pub(crate) struct CodecCall(pub(crate) PluginCall);
+
+impl FromSetting for CodecCall {
+    const KIND: OptionKind = OptionKind::Codec;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let bare;
+        let call = match &node.value {
+            Raw::Plugin(call) => call,
+            Raw::Text(name) | Raw::Word(name) => {
+                bare = Call {
+                    name: Name { text: name.clone(), span: node.span },
+                    settings: Vec::new(),
+                    whole: true,
+                };
+                &bare
+            }
+            Raw::Number(_) | Raw::List(_) | Raw::Hash(_) => {
+                return wrong_type(node, Self::KIND, problems)
+                    .with_hint("write `codec => json` or `codec => json { … }`");
+            }
+        };
+        crate::check::load_codec(call, problems).map(Self)
     }
 }
 

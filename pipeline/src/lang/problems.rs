@@ -3,10 +3,15 @@ use config::diagnostic::{Diagnostic, Severity};
 
 use super::ast::Span;
 
+/// How many problems of one text are told; more help nobody.
+const MOST: usize = 100;
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
+    /// Where each line but the first begins.
+    lines: Vec<usize>,
 }
 
 /// One problem; made by [`Problems::error`] or [`Problems::warning`].
@@ -16,6 +21,8 @@ pub(crate) struct Problem {
     severity: Severity,
     message: String,
     hint: Option<String>,
+    /// Something is not there, as opposed to wrong.
+    missing: bool,
 }
 
 impl Problem {
@@ -24,9 +31,39 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Marks it as being about something that is not there.
+    pub(crate) fn missing(&mut self) -> &mut Self {
+        self.missing = true;
+        self
+    }
 }
 
 impl Problems {
+    /// No problems yet with this text.
+    pub(crate) fn of(text: &str) -> Self {
+        Self { list: Vec::new(), lines: text.match_indices('\n').map(|(at, _)| at + 1).collect() }
+    }
+
+    /// The line a place begins in, from 1.
+    pub(crate) fn line_of(&self, span: Span) -> usize {
+        self.lines.partition_point(|start| *start <= span.start) + 1
+    }
+
+    /// How many problems there are, to come back to with [`Problems::forgive_missing`].
+    pub(crate) fn mark(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Takes back the problems about missing things since `mark`: they may stand where the text could not be read.
+    pub(crate) fn forgive_missing(&mut self, mark: usize) {
+        let mut at = 0;
+        self.list.retain(|p| {
+            at += 1;
+            at <= mark || !p.missing
+        });
+    }
+
     /// Adds an error; the message is a lower-case fragment.
     pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
         self.add(span, Severity::Error, message.into())
@@ -38,9 +75,7 @@ impl Problems {
     }
 
     fn add(&mut self, span: Span, severity: Severity, message: String) -> &mut Problem {
-        // `Vec::push` then `last_mut` would need a proof that the list is not empty.
-        let at = self.list.len();
-        self.list.insert(at, Problem { span, severity, message, hint: None });
+        self.list.push(Problem { span, severity, message, hint: None, missing: false });
         self.list.last_mut().expect("a problem was just added")
     }
 
@@ -52,8 +87,17 @@ impl Problems {
     /// The problems as diagnostics about `text`, in the order of their places, none twice.
     pub(crate) fn into_diagnostics(mut self, text: &str) -> Vec<Diagnostic> {
         self.list.sort_by_key(|p| (p.span.start, p.span.end));
-        let mut found: Vec<Diagnostic> = Vec::with_capacity(self.list.len());
-        for Problem { span, severity, message, hint } in self.list {
+        let mut found: Vec<Diagnostic> = Vec::with_capacity(self.list.len().min(MOST));
+        for Problem { span, severity, message, hint, .. } in self.list {
+            if found.len() == MOST {
+                found.push(Diagnostic::error(
+                    text,
+                    span.start,
+                    span.end,
+                    "there are more problems from here on",
+                ));
+                break;
+            }
             let mut diagnostic = match severity {
                 Severity::Error => Diagnostic::error(text, span.start, span.end, message),
                 Severity::Warning => Diagnostic::warning(text, span.start, span.end, message),

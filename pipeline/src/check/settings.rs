@@ -1,0 +1,151 @@
+//! Checks one use of a plugin: that it exists, that its options exist, once each, and that their values fit.
+use crate::every;
+use crate::lang::absent;
+use crate::lang::ast::{Call, Node, Raw, Setting};
+use crate::lang::kinds::OptionKind;
+use crate::lang::problems::Problems;
+use crate::lang::suggest::{closest, listed};
+use crate::plan::PluginCall;
+use crate::plugins::{self, Plugin};
+use crate::spec::{Kind, Spec};
+
+/// Reads a call; `None` when something is wrong, which has then been reported. The id is the one given, else the name.
+pub(super) fn load(kind: Kind, call: &Call, problems: &mut Problems) -> Option<PluginCall> {
+    let plugin = find(kind, call, problems)?;
+    let settings = known_once(plugin.spec, call, problems);
+    let mark = problems.mark();
+    let options = (plugin.load)(call.name.span, &settings, problems);
+    let every = every::read(kind, call.name.span, &settings, problems);
+    if !call.whole {
+        problems.forgive_missing(mark);
+    }
+    let every = every?;
+    Some(PluginCall {
+        spec: plugin.spec,
+        id: every.id.unwrap_or_else(|| plugin.spec.name.to_owned()),
+        line: problems.line_of(call.name.span),
+        options: options?,
+        common: every.common,
+    })
+}
+
+fn find(kind: Kind, call: &Call, problems: &mut Problems) -> Option<&'static Plugin> {
+    let name = call.name.text.as_str();
+    if let Some(plugin) = plugins::find(kind, name) {
+        return Some(plugin);
+    }
+    let word = kind.word();
+    let others = [Kind::Input, Kind::Filter, Kind::Output, Kind::Codec];
+    let other = others.into_iter().find(|other| *other != kind && plugins::find(*other, name).is_some());
+    let names = listed(plugins::names(kind));
+    let hint = if let Some(advice) = absent::advice(kind, name) {
+        format!("Logstash has it, Logherd has not: {advice}")
+    } else if let Some(near) = closest(name, plugins::names(kind)) {
+        format!("did you mean `{near}`? There are {names}")
+    } else if let Some(other) = other {
+        let place = match other {
+            Kind::Codec => "give it to an input or output: `codec => …`".to_owned(),
+            other => format!("put it into `{} {{ … }}`", other.word()),
+        };
+        format!("`{name}` is {} {}: {place}", article(other), other.word())
+    } else {
+        format!("there are {names}")
+    };
+    problems.error(call.name.span, format!("there is no {word} `{name}`")).hint(hint);
+    None
+}
+
+fn article(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Input | Kind::Output => "an",
+        Kind::Codec | Kind::Filter => "a",
+    }
+}
+
+/// The settings whose options exist, each once; the rest is reported.
+fn known_once(spec: &Spec, call: &Call, problems: &mut Problems) -> Vec<Setting> {
+    let every = every::spec(spec.kind);
+    let mut known: Vec<Setting> = Vec::with_capacity(call.settings.len());
+    for setting in &call.settings {
+        let name = setting.key.text.as_str();
+        let Some(option) = spec.options.iter().chain(every.options).find(|o| o.name == name) else {
+            unknown(spec, every, setting, problems);
+            continue;
+        };
+        duplicate_keys(&setting.value, problems);
+        match known.iter_mut().find(|s| s.key.text == name) {
+            None => known.push(setting.clone()),
+            Some(first) => again(first, setting, option.kind, problems),
+        }
+    }
+    known
+}
+
+fn unknown(spec: &Spec, every: &Spec, setting: &Setting, problems: &mut Problems) {
+    let name = setting.key.text.as_str();
+    let owner = format!("the {} `{}`", spec.kind.word(), spec.name);
+    let gone = spec.unsupported.iter().chain(every.unsupported).find(|(gone, _)| *gone == name);
+    if let Some((_, instead)) = gone {
+        problems.error(setting.key.span, format!("{owner} does not support `{name}`")).hint(*instead);
+        return;
+    }
+    let names = || spec.options.iter().chain(every.options).map(|o| o.name);
+    let hint = match closest(name, names()) {
+        Some(near) => format!("did you mean `{near}`? It has {}", listed(names())),
+        None => format!("it has {}", listed(names())),
+    };
+    problems.error(setting.key.span, format!("{owner} has no option `{name}`")).hint(hint);
+}
+
+/// An option given once more: lists and hashes grow, as in Logstash; anything else is a mistake.
+fn again(first: &mut Setting, second: &Setting, kind: OptionKind, problems: &mut Problems) {
+    match (&mut first.value.value, &second.value.value) {
+        (Raw::Hash(all), Raw::Hash(more)) => {
+            for (key, value) in more {
+                all.retain(|(earlier, _)| earlier.text() != key.text());
+                all.push((key.clone(), value.clone()));
+            }
+        }
+        _ if matches!(kind, OptionKind::List(_) | OptionKind::Paths) => {
+            let one = std::mem::replace(&mut first.value.value, Raw::List(Vec::new()));
+            let span = first.value.span;
+            let substituted = first.value.substituted;
+            let mut all = match one {
+                Raw::List(items) => items,
+                value => vec![Node { value, span, substituted }],
+            };
+            match &second.value.value {
+                Raw::List(more) => all.extend(more.iter().cloned()),
+                _ => all.push(second.value.clone()),
+            }
+            first.value.value = Raw::List(all);
+        }
+        _ => {
+            let line = problems.line_of(first.key.span);
+            problems
+                .error(second.key.span, format!("`{}` is given twice", second.key.text))
+                .hint(format!("it was given in line {line}: remove one of them"));
+        }
+    }
+}
+
+/// Reports keys that a hash has twice, at any depth.
+fn duplicate_keys(node: &Node, problems: &mut Problems) {
+    match &node.value {
+        Raw::Hash(entries) => {
+            let mut seen = std::collections::HashSet::new();
+            for (key, value) in entries {
+                if let Some(text) = key.text()
+                    && !seen.insert(text)
+                {
+                    problems
+                        .error(key.span, format!("the key `{text}` is given twice"))
+                        .hint("give several values as an array: `\"key\" => [ \"a\", \"b\" ]`");
+                }
+                duplicate_keys(value, problems);
+            }
+        }
+        Raw::List(items) => items.iter().for_each(|item| duplicate_keys(item, problems)),
+        Raw::Text(_) | Raw::Word(_) | Raw::Number(_) | Raw::Plugin(_) => {}
+    }
+}

@@ -1,0 +1,410 @@
+//! Parses conditions: operands, comparisons, and what joins them.
+//!
+//! `and` and `nand` bind closer than `or` and `xor`; equals are read from the left.
+use super::ast::{BoolOp, CompareOp, Expr, RawRvalue, Rvalue, Span};
+use super::cursor::{Quoted, is_word};
+use super::parse::{MAX_DEPTH, Parser, short};
+
+/// What can stand between two values.
+#[derive(Clone, Copy)]
+enum Relation {
+    Compare(CompareOp),
+    Match { negate: bool },
+    In { negate: bool },
+}
+
+impl Parser<'_, '_> {
+    /// Parses a condition up to what cannot belong to it; `None` when nothing could be made of it.
+    pub(crate) fn condition(&mut self) -> Option<Expr> {
+        let mut whole = true;
+        let mut first = self.operand_or_group();
+        let mut rest = Vec::new();
+        while let Some(op) = self.bool_op() {
+            match self.operand_or_group() {
+                Some(next) if first.is_some() => rest.push((op, next)),
+                Some(next) => first = Some(next),
+                None => whole = false,
+            }
+        }
+        self.after_condition();
+        let joined = self.join(first?, rest);
+        if whole { joined } else { None }
+    }
+
+    /// Makes a tree of a chain: first what binds closer, then the rest.
+    fn join(&mut self, first: Expr, rest: Vec<(BoolOp, Expr)>) -> Option<Expr> {
+        let here = self.at.here();
+        let mut loose: Option<(Expr, BoolOp)> = None;
+        let mut close = first;
+        // How often the tree gets deeper: where one operator's chain becomes an operand of the other's.
+        let mut switches = 0;
+        for (op, next) in rest {
+            switches += match op {
+                BoolOp::And | BoolOp::Nand => {
+                    usize::from(matches!(&close, Expr::Chain(last, _) if *last != op))
+                }
+                BoolOp::Or | BoolOp::Xor => usize::from(loose.as_ref().is_some_and(|(_, last)| *last != op)),
+            };
+            if switches > MAX_DEPTH {
+                self.wrong(here, "the condition is too long", "split it, or use `in` with an array");
+                return None;
+            }
+            match op {
+                BoolOp::And | BoolOp::Nand => close = chain(close, op, next),
+                BoolOp::Or | BoolOp::Xor => {
+                    let left = match loose.take() {
+                        Some((left, earlier)) => chain(left, earlier, close),
+                        None => close,
+                    };
+                    loose = Some((left, op));
+                    close = next;
+                }
+            }
+        }
+        Some(match loose {
+            Some((left, op)) => chain(left, op, close),
+            None => close,
+        })
+    }
+
+    fn operand_or_group(&mut self) -> Option<Expr> {
+        self.at.skip_blank();
+        let here = self.at.here();
+        match self.at.peek() {
+            Some('(') => self.group(),
+            Some('!') => {
+                self.at.step();
+                self.negated()
+            }
+            _ => {
+                if self.at.peek_word() == Some("not") {
+                    self.at.word();
+                    self.wrong(
+                        Span::new(here.start, here.start + 3),
+                        "there is no `not` here",
+                        "write `!( … )`, or `[field] not in …`",
+                    );
+                    return self.negated();
+                }
+                self.comparison()
+            }
+        }
+    }
+
+    fn negated(&mut self) -> Option<Expr> {
+        self.at.skip_blank();
+        let inner = match self.at.peek() {
+            Some('(') => self.group()?,
+            Some('[') => Expr::Value(self.rvalue(false)?),
+            _ => {
+                let here = self.at.here();
+                self.wrong(here, "expected `(` or a field after `!`", "write `!( … )` or `![field]`");
+                self.comparison()?
+            }
+        };
+        Some(Expr::Not(Box::new(inner)))
+    }
+
+    fn group(&mut self) -> Option<Expr> {
+        let opener = self.at.here();
+        self.at.step();
+        if !self.enter(opener) {
+            self.skip_deep('(', ')');
+            return None;
+        }
+        let inner = self.condition();
+        self.at.skip_blank();
+        if self.at.eat(")").is_none() {
+            self.unclosed(opener, ")");
+        }
+        self.leave();
+        inner
+    }
+
+    fn comparison(&mut self) -> Option<Expr> {
+        let left = self.rvalue(false)?;
+        let Some(relation) = self.relation() else { return Some(Expr::Value(left)) };
+        self.at.skip_blank();
+        let right = self.rvalue(matches!(relation, Relation::In { .. }))?;
+        Some(match relation {
+            Relation::Compare(op) => Expr::Compare { left, op, right },
+            Relation::Match { negate } => Expr::Match { left, negate, right },
+            Relation::In { negate } => Expr::In { left, negate, right },
+        })
+    }
+
+    /// Moves over a comparison operator, or over what people write instead of one.
+    fn relation(&mut self) -> Option<Relation> {
+        const SYMBOLS: [(&str, Relation, &str); 15] = [
+            ("=~", Relation::Match { negate: false }, ""),
+            ("!~", Relation::Match { negate: true }, ""),
+            ("===", Relation::Compare(CompareOp::Equal), "=="),
+            ("!==", Relation::Compare(CompareOp::NotEqual), "!="),
+            ("==", Relation::Compare(CompareOp::Equal), ""),
+            ("!=", Relation::Compare(CompareOp::NotEqual), ""),
+            ("<>", Relation::Compare(CompareOp::NotEqual), "!="),
+            ("<=", Relation::Compare(CompareOp::LessOrEqual), ""),
+            (">=", Relation::Compare(CompareOp::GreaterOrEqual), ""),
+            ("=>", Relation::Compare(CompareOp::GreaterOrEqual), ">="),
+            ("=<", Relation::Compare(CompareOp::LessOrEqual), "<="),
+            ("<", Relation::Compare(CompareOp::Less), ""),
+            (">", Relation::Compare(CompareOp::Greater), ""),
+            ("=", Relation::Compare(CompareOp::Equal), "=="),
+            ("~", Relation::Match { negate: false }, "=~"),
+        ];
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        for (symbol, relation, instead) in SYMBOLS {
+            if let Some(span) = ahead.eat(symbol) {
+                self.at = ahead;
+                if !instead.is_empty() {
+                    self.wrong(
+                        span,
+                        format!("there is no operator `{symbol}` here"),
+                        format!("write `{instead}`"),
+                    );
+                }
+                return Some(relation);
+            }
+        }
+        let (word, span) = ahead.word()?;
+        match word {
+            "in" => {
+                self.at = ahead;
+                Some(Relation::In { negate: false })
+            }
+            "not" => {
+                ahead.skip_blank();
+                let (next, _) = ahead.word()?;
+                (next == "in").then(|| {
+                    self.at = ahead;
+                    Relation::In { negate: true }
+                })
+            }
+            "contains" | "includes" | "is" | "eq" | "equals" | "matches" | "like" => {
+                self.at = ahead;
+                let hint = match word {
+                    "contains" | "includes" => "write `\"text\" in [field]`, or `[field] =~ /text/`",
+                    "matches" | "like" => "write `[field] =~ /pattern/`",
+                    _ => "write `==`",
+                };
+                self.wrong(span, format!("there is no operator `{word}`"), hint);
+                Some(Relation::Compare(CompareOp::Equal))
+            }
+            _ => None,
+        }
+    }
+
+    /// Moves over `and`, `or`, `xor`, `nand`, or over what people write instead.
+    fn bool_op(&mut self) -> Option<BoolOp> {
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        for (symbol, op, instead) in [
+            ("&&", BoolOp::And, "and"),
+            ("||", BoolOp::Or, "or"),
+            ("&", BoolOp::And, "and"),
+            ("|", BoolOp::Or, "or"),
+        ] {
+            if let Some(span) = ahead.eat(symbol) {
+                self.at = ahead;
+                self.wrong(span, format!("there is no operator `{symbol}`"), format!("write `{instead}`"));
+                return Some(op);
+            }
+        }
+        let (word, span) = ahead.word()?;
+        let op = match word.to_ascii_lowercase().as_str() {
+            "and" => BoolOp::And,
+            "or" => BoolOp::Or,
+            "xor" => BoolOp::Xor,
+            "nand" => BoolOp::Nand,
+            _ => return None,
+        };
+        self.at = ahead;
+        if word.chars().any(char::is_uppercase) {
+            self.wrong(
+                span,
+                format!("there is no operator `{word}`"),
+                format!("write `{}`", word.to_ascii_lowercase()),
+            );
+        }
+        Some(op)
+    }
+
+    /// Reports what follows a condition and cannot, and moves on to its `{` or `)`.
+    fn after_condition(&mut self) {
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        if ahead.peek().is_none_or(|c| matches!(c, '{' | ')' | '}'))
+            || Self::line_break(self.at.at, ahead.at, ahead.text)
+        {
+            return;
+        }
+        self.at = ahead;
+        let start = self.at.at;
+        let span = self.at.chunk();
+        let found = short(self.at.text.get(span.start..span.end).unwrap_or(""));
+        self.wrong(
+            Span::new(start, span.end),
+            format!("expected `{{` or an operator, found `{found}`"),
+            "conditions are joined with `and`, `or`, `xor` or `nand`",
+        );
+        while let Some(c) = self.at.peek() {
+            match c {
+                '{' | '}' | ')' | '\n' => return,
+                '"' | '\'' => {
+                    self.at.quoted(c);
+                }
+                _ => self.at.step(),
+            }
+        }
+    }
+
+    fn line_break(from: usize, to: usize, text: &str) -> bool {
+        text.get(from..to).unwrap_or("").contains('\n')
+    }
+
+    // ---- operands
+
+    fn rvalue(&mut self, list_wanted: bool) -> Option<Rvalue> {
+        self.at.skip_blank();
+        let start = self.at.at;
+        let value = match self.at.peek() {
+            Some(quote @ ('"' | '\'')) => RawRvalue::Text(self.string(quote).0.to_owned()),
+            Some('/') => self.regexp(),
+            Some('[') if self.at_field(list_wanted) => self.field()?,
+            Some('[') => self.operands()?,
+            Some(c) if c.is_ascii_digit() || c == '-' => match self.at.number() {
+                Some((number, _)) => RawRvalue::Number(number.to_owned()),
+                None => return self.no_operand(),
+            },
+            Some(c) if is_word(c) || c == '@' => self.bare_operand(start)?,
+            _ => return self.no_operand(),
+        };
+        Some(Rvalue { value, span: self.at.since(start), substituted: false })
+    }
+
+    fn no_operand(&mut self) -> Option<Rvalue> {
+        let here = self.at.here();
+        self.wrong(
+            here,
+            "expected a field or a value",
+            "a field is written `[name]`, a value in quotes or as a number",
+        );
+        if self.at.peek().is_some_and(|c| !matches!(c, '{' | '}' | ')' | '(')) {
+            self.at.chunk();
+        }
+        None
+    }
+
+    /// Whether the `[` here opens a field reference and no array. Where an array is wanted, `[1]` is one.
+    fn at_field(&self, list_wanted: bool) -> bool {
+        let mut ahead = self.at;
+        ahead.step();
+        ahead.skip_blank();
+        let inside = ahead.take_while(|c| !matches!(c, '[' | ']' | ','));
+        let first = inside.trim_start().chars().next();
+        let is_number = inside.trim().parse::<f64>().is_ok();
+        let one_part = !ahead.rest().starts_with("][");
+        ahead.peek() == Some(']')
+            && !matches!(first, None | Some('"' | '\'' | '/'))
+            && !(list_wanted && is_number && one_part)
+    }
+
+    fn field(&mut self) -> Option<RawRvalue> {
+        let start = self.at.at;
+        while self.at.eat("[").is_some() {
+            self.at.take_while(|c| !matches!(c, '[' | ']' | ',' | '\n'));
+            if self.at.eat("]").is_none() {
+                self.wrong(self.at.since(start), "this field reference is not closed", "add `]`");
+                return None;
+            }
+        }
+        self.at.text.get(start..self.at.at).map(|field| RawRvalue::Field(field.to_owned()))
+    }
+
+    fn operands(&mut self) -> Option<RawRvalue> {
+        let opener = self.at.here();
+        self.at.step();
+        if !self.enter(opener) {
+            self.skip_deep('[', ']');
+            return None;
+        }
+        let mut items = Vec::new();
+        loop {
+            self.at.skip_blank();
+            match self.at.peek() {
+                Some(']') => {
+                    self.at.step();
+                    break;
+                }
+                None | Some('{' | '}' | ')') => {
+                    self.unclosed(opener, "]");
+                    break;
+                }
+                _ if self.at.eat(",").is_some() => {}
+                _ => {
+                    let before = self.at.at;
+                    items.extend(self.rvalue(true));
+                    if self.at.at == before {
+                        self.at.step();
+                    }
+                }
+            }
+        }
+        self.leave();
+        Some(RawRvalue::List(items))
+    }
+
+    fn regexp(&mut self) -> RawRvalue {
+        let start = self.at.at;
+        let text = match self.at.quoted('/') {
+            Quoted::Closed(text) => text,
+            Quoted::Open(text) => {
+                let span = self.at.since(start);
+                self.wrong(
+                    span,
+                    "this regular expression is not closed",
+                    "add `/`; a `/` inside of it is written `\\/`",
+                );
+                text
+            }
+        };
+        RawRvalue::Regexp(text.to_owned())
+    }
+
+    /// A word where an operand should be: a field without brackets, or a text without quotes.
+    fn bare_operand(&mut self, start: usize) -> Option<RawRvalue> {
+        self.at.take_while(|c| is_word(c) || matches!(c, '@' | '.'));
+        let span = self.at.since(start);
+        let word = self.at.text.get(span.start..span.end).unwrap_or("");
+        if self.at.peek() == Some('(') {
+            self.wrong(
+                span,
+                format!("there are no functions such as `{}`", short(word)),
+                "use a filter to compute values",
+            );
+            self.at.step();
+            self.skip_deep('(', ')');
+            return None;
+        }
+        let hint = match word {
+            "true" | "false" => format!(
+                "write \"{word}\" to compare with that, or `[field]` alone to ask whether a field is set"
+            ),
+            _ => format!("a field is written `[{0}]`, a text \"{0}\"", short(word)),
+        };
+        self.wrong(span, format!("`{}` needs brackets or quotes", short(word)), hint);
+        Some(RawRvalue::Field(format!("[{word}]")))
+    }
+}
+
+/// `left op right`, in the chain that `left` already is when it is one of the same operator made by this very fold.
+fn chain(left: Expr, op: BoolOp, right: Expr) -> Expr {
+    match left {
+        Expr::Chain(last, mut items) if last == op => {
+            items.push(right);
+            Expr::Chain(op, items)
+        }
+        left => Expr::Chain(op, vec![left, right]),
+    }
+}

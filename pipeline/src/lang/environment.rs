@@ -1,0 +1,143 @@
+//! Fills `${NAME}` and `${NAME:default}` in, after parsing, so that no value can change what a text says.
+use super::ast::{Call, Expr, Item, Node, Raw, RawRvalue, Rvalue, Text};
+use super::problems::Problems;
+
+/// Where values of variables come from.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Fills in every value of a tree; a variable that is not set and has no default is an error.
+pub(crate) fn substitute(text: &mut Text, environment: Environment<'_>, problems: &mut Problems) {
+    let mut filler = Filler { environment, problems };
+    for section in &mut text.sections {
+        filler.items(&mut section.body);
+    }
+}
+
+struct Filler<'a, 'p> {
+    environment: Environment<'a>,
+    problems: &'p mut Problems,
+}
+
+impl Filler<'_, '_> {
+    fn items(&mut self, items: &mut [Item]) {
+        for item in items {
+            match item {
+                Item::Plugin(call) => self.call(call),
+                Item::If(branches) => {
+                    for arm in &mut branches.arms {
+                        self.condition(&mut arm.condition);
+                        self.items(&mut arm.body);
+                    }
+                    self.items(branches.otherwise.as_deref_mut().unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, call: &mut Call) {
+        for setting in &mut call.settings {
+            self.node(&mut setting.value);
+        }
+    }
+
+    fn node(&mut self, node: &mut Node) {
+        match &node.value {
+            Raw::Text(text) => {
+                if let Some(filled) = self.text(text, |from, to| node.part(from, to)) {
+                    node.value = Raw::Text(filled);
+                    node.substituted = true;
+                }
+            }
+            Raw::Word(_) | Raw::Number(_) => {}
+            Raw::List(_) | Raw::Hash(_) | Raw::Plugin(_) => self.inside(node),
+        }
+    }
+
+    fn inside(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Raw::List(items) => items.iter_mut().for_each(|item| self.node(item)),
+            Raw::Hash(entries) => entries.iter_mut().for_each(|(_, value)| self.node(value)),
+            Raw::Plugin(call) => self.call(call),
+            Raw::Text(_) | Raw::Word(_) | Raw::Number(_) => {}
+        }
+    }
+
+    fn condition(&mut self, condition: &mut Expr) {
+        match condition {
+            Expr::Chain(_, items) => items.iter_mut().for_each(|item| self.condition(item)),
+            Expr::Not(inner) => self.condition(inner),
+            Expr::Compare { left, right, .. }
+            | Expr::Match { left, right, .. }
+            | Expr::In { left, right, .. } => {
+                self.operand(left);
+                self.operand(right);
+            }
+            Expr::Value(value) => self.operand(value),
+        }
+    }
+
+    fn operand(&mut self, operand: &mut Rvalue) {
+        let span = operand.span;
+        match &mut operand.value {
+            RawRvalue::Text(text) => {
+                if let Some(filled) = self.text(text, |_, _| span) {
+                    operand.value = RawRvalue::Text(filled);
+                    operand.substituted = true;
+                }
+            }
+            RawRvalue::List(items) => items.iter_mut().for_each(|item| self.operand(item)),
+            RawRvalue::Number(_) | RawRvalue::Field(_) | RawRvalue::Regexp(_) => {}
+        }
+    }
+
+    /// The text with its variables filled in; `None` when it has none.
+    fn text(&mut self, text: &str, place: impl Fn(usize, usize) -> super::ast::Span) -> Option<String> {
+        let mut filled = String::new();
+        let mut found = false;
+        let mut rest = text;
+        while let Some((before, from)) = rest.split_once("${") {
+            filled.push_str(before);
+            let Some((variable, after)) = variable(from) else {
+                filled.push_str("${");
+                rest = from;
+                continue;
+            };
+            found = true;
+            match (self.environment)(variable.name).or_else(|| variable.default.map(str::to_owned)) {
+                Some(value) => filled.push_str(&value),
+                None => {
+                    let start = text.len() - from.len() - "${".len();
+                    self.problems
+                        .error(
+                            place(start, text.len() - after.len()),
+                            format!("the variable `{}` is not set", variable.name),
+                        )
+                        .hint(format!(
+                            "set it in the environment, or give a default: `${{{}:default}}`",
+                            variable.name
+                        ));
+                }
+            }
+            rest = after;
+        }
+        filled.push_str(rest);
+        found.then_some(filled)
+    }
+}
+
+struct Variable<'a> {
+    name: &'a str,
+    default: Option<&'a str>,
+}
+
+/// Reads `NAME}` or `NAME:default}`; returns what is after it too.
+fn variable(from: &str) -> Option<(Variable<'_>, &str)> {
+    let (inside, after) = from.split_once('}')?;
+    let (name, default) = match inside.split_once(':') {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let begins_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '.'));
+    let goes_on_well = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    (begins_well && goes_on_well).then_some((Variable { name, default }, after))
+}

@@ -1,0 +1,195 @@
+//! Tests of the parser: what it reads, that printed trees are read back, and that no text upsets it.
+mod print;
+
+use proptest::prelude::*;
+
+use self::print::{print, shape};
+use super::ast::{Item, Node, Raw, Text};
+use super::environment::substitute;
+use super::parse::{MAX_DEPTH, parse};
+use super::problems::Problems;
+use config::diagnostic::Diagnostic;
+
+fn read(text: &str) -> (Text, Vec<Diagnostic>) {
+    let mut problems = Problems::of(text);
+    let tree = parse(text, &mut problems);
+    (tree, problems.into_diagnostics(text))
+}
+
+fn shape_of(text: &str) -> String {
+    let (tree, problems) = read(text);
+    assert_eq!(problems, [], "{text}");
+    shape(&tree)
+}
+
+/// The value of the only setting of the only plugin.
+fn value_of(tree: &Text) -> &Node {
+    match tree.sections.first().and_then(|s| s.body.first()) {
+        Some(Item::Plugin(call)) => &call.settings.first().expect("a setting").value,
+        other => panic!("expected a plugin, found {other:?}"),
+    }
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let text = r#"
+        # comment { at => the top }
+        input {
+          file { path => [ "/var/log/a", '/var/log/b' ] docker-path => "/x" codec => json { charset => "UTF-8" } }
+        } # behind
+        filter {
+          if [type] == "a" and !([x][y] or "b" in [tags]) {
+            grok { match => { "message" => "%{X:y}" n => -2.50 } }
+          } else if [n] >= 3 { } else { drop { } }
+        }
+        output { "stdout" { "codec" => rubydebug } }
+        output { null {} }"#;
+    assert_eq!(
+        shape_of(text),
+        "input(file(path=['/var/log/a' '/var/log/b'] docker-path='/x' codec=json(charset='UTF-8')))\n\
+         filter(if (and [type]=='a' not(or [x][y] 'b' in [tags])) (grok(match={'message'='%{X:y}' n=-2.50})) \
+         if [n]>=3 () else (drop()))\n\
+         output(stdout(codec=rubydebug))\n\
+         output(null())"
+    );
+}
+
+#[test]
+fn an_empty_text_is_an_empty_configuration() {
+    assert_eq!(shape_of(""), "");
+    assert_eq!(shape_of("\u{feff}# nothing\r\n"), "");
+    assert_eq!(shape_of("# no line end"), "");
+}
+
+#[test]
+fn and_binds_closer_than_or() {
+    let condition = |c: &str| shape_of(&format!("filter{{if {c} {{}}}}"));
+    assert_eq!(condition("[a] or [b] and [c] or [d]"), "filter(if (or [a] (and [b] [c]) [d]) ())");
+    assert_eq!(condition("([a] or [b]) and [c]"), "filter(if (and (or [a] [b]) [c]) ())");
+    assert_eq!(condition("[a] nand [b] nand [c]"), "filter(if (nand [a] [b] [c]) ())");
+    assert_eq!(condition("[a] nand ([b] nand [c])"), "filter(if (nand [a] (nand [b] [c])) ())");
+    assert_eq!(condition("[a] xor [b]"), "filter(if (xor [a] [b]) ())");
+}
+
+#[test]
+fn brackets_in_conditions_are_fields_or_arrays() {
+    let condition = |c: &str| shape_of(&format!("filter{{if {c} {{}}}}"));
+    assert_eq!(condition(r#"[a] in ["b"]"#), "filter(if [a] in ['b'] ())");
+    assert_eq!(condition("[a] in [200]"), "filter(if [a] in [200] ())");
+    assert_eq!(condition("[a] in [200, 404]"), "filter(if [a] in [200 404] ())");
+    assert_eq!(condition("[a] not in [b][0]"), "filter(if [a] not in [b][0] ())");
+    assert_eq!(condition("[a] in []"), "filter(if [a] in [] ())");
+    assert_eq!(condition("[@metadata][x] =~ /a\\/b/"), "filter(if [@metadata][x]=~/a\\/b/ ())");
+    assert_eq!(condition("[a] !~ \"b\""), "filter(if [a]!~'b' ())");
+}
+
+#[test]
+fn escapes_stay_in_strings_as_in_logstash() {
+    assert_eq!(shape_of(r#"filter{a{b=>"x\"y\n"}}"#), r#"filter(a(b='x\"y\n'))"#);
+}
+
+#[test]
+fn variables_are_filled_in_after_parsing() {
+    let text = r#"filter { x { y => [ "a${HOME}b", "${NONE:-}", '${NONE:}', "$HOME ${1}" ] } }"#;
+    let mut problems = Problems::of(text);
+    let mut tree = parse(text, &mut problems);
+    let environment = |name: &str| (name == "HOME").then(|| "\" } {".to_owned());
+    substitute(&mut tree, &environment, &mut problems);
+    assert_eq!(problems.into_diagnostics(text), []);
+    let Raw::List(items) = &value_of(&tree).value else { panic!("expected an array") };
+    let values: Vec<_> = items.iter().map(|i| (i.text().unwrap_or(""), i.substituted)).collect();
+    assert_eq!(values, [("a\" } {b", true), ("-", true), ("", true), ("$HOME ${1}", false)]);
+}
+
+#[test]
+fn a_variable_without_value_and_default_is_an_error_at_its_place() {
+    let text = r#"filter { x { y => "a${NONE}" z => { k => "${NONE}${NONE}" } } }"#;
+    let mut problems = Problems::of(text);
+    let mut tree = parse(text, &mut problems);
+    substitute(&mut tree, &|_| None, &mut problems);
+    let places: Vec<_> =
+        problems.into_diagnostics(text).iter().map(|d| &text[d.start..d.end] == "${NONE}").collect();
+    assert_eq!(places, [true, true, true]);
+}
+
+#[test]
+fn what_is_nested_too_deep_is_told_and_skipped() {
+    for (open, close) in [("[", "]"), ("{ a => ", "}"), ("b { a => ", "}")] {
+        let text = format!("filter {{ x {{ y => {}1{} }} }}", open.repeat(10_000), close.repeat(10_000));
+        let (_, problems) = read(&text);
+        assert_eq!(problems.len(), 1, "{open}: {problems:#?}");
+        assert_eq!(problems[0].message, format!("nested deeper than {MAX_DEPTH} levels"));
+    }
+    for text in [
+        format!("filter {{ {}{} }}", "if [a] { ".repeat(10_000), "}".repeat(10_000)),
+        format!("filter {{ if {}[a]{} {{ }} }}", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("filter {{ if {}[a]{} {{ }} }}", "!(".repeat(10_000), ")".repeat(10_000)),
+    ] {
+        let (_, problems) = read(&text);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+    }
+}
+
+#[test]
+fn long_conditions_do_not_nest() {
+    let chain = |op: &str| format!("filter {{ if [a]{} {{ }} }}", format!(" {op} [b]").repeat(20_000));
+    for op in ["and", "or", "xor", "nand", "and [c] or"] {
+        assert_eq!(read(&chain(op)).1, [], "{op}");
+    }
+    for op in ["and [c] nand", "or [c] xor"] {
+        assert_eq!(read(&chain(op)).1[0].message, "the condition is too long", "{op}");
+    }
+    let branches = format!("filter {{ if [a] {{ }} {} }}", "else if [b] { } ".repeat(20_000));
+    assert_eq!(read(&branches).1, []);
+}
+
+fn upset(text: &str) -> Result<(), TestCaseError> {
+    let (mut tree, problems) = read(text);
+    for problem in &problems {
+        prop_assert!(problem.start <= problem.end && problem.end <= text.len(), "{problem:?}");
+        prop_assert!(text.get(problem.start..problem.end).is_some(), "{problem:?}");
+    }
+    if let Some(problem) = problems.first() {
+        prop_assert!(problem.render("x.conf", text).contains(&problem.message));
+    }
+    substitute(&mut tree, &|_| Some("v".to_owned()), &mut Problems::of(text));
+    crate::check(crate::Scope::Docker, text, &|_| None);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_panic(text in any::<String>()) {
+        upset(&text)?;
+    }
+
+    #[test]
+    fn any_mix_of_tokens_is_read_without_panic(
+        tokens in prop::collection::vec(prop::sample::select(print::TOKENS), 0..60),
+        blank in prop::sample::select(&["", " ", "\n"][..]),
+    ) {
+        upset(&tokens.join(blank))?;
+    }
+
+    #[test]
+    fn any_damage_to_a_good_text_is_read_without_panic(
+        tree in print::texts(),
+        at in any::<prop::sample::Index>(),
+        len in 0..4_usize,
+        put in prop::sample::select(print::TOKENS),
+    ) {
+        let good: Vec<char> = print(&tree).chars().collect();
+        let at = if good.is_empty() { 0 } else { at.index(good.len()) };
+        let end = (at + len).min(good.len());
+        let bad: String = good[..at].iter().copied().chain(put.chars()).chain(good[end..].iter().copied()).collect();
+        upset(&bad)?;
+    }
+
+    #[test]
+    fn a_printed_tree_is_read_back(tree in print::texts()) {
+        let text = print(&tree);
+        let (back, problems) = read(&text);
+        prop_assert_eq!(problems, [], "{}", text);
+        prop_assert_eq!(shape(&back), shape(&tree), "{}", text);
+    }
+}

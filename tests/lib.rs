@@ -1,0 +1,1 @@
+//! Stories over the real wire, and what keeps the tree tidy.

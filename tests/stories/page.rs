@@ -1,1 +1,0 @@
-//! Story: a person edits a configuration in the page, in a real browser.

@@ -1,1 +1,0 @@
-//! Stories over the real wire, and what keeps the tree tidy.

@@ -1,0 +1,32 @@
+//! Tells what Logherd does from the outside: the real binary, the real wire, real Docker, a real browser.
+//!
+//! A story starts `logherd` as child processes in a directory of its own, does to it what a person or a bad day would do,
+//! and looks at what a person would look at: the REST API, the page, the files that come out. Nothing sleeps: a story waits
+//! for a state with a deadline ([`eventually`]). A story that needs Docker or Chromium where there is none says so loudly
+//! and is skipped; with `CI=true` that is a failure.
+//!
+//! The binary is the one beside this test in the target directory (`cargo build -p logherd`), or `LOGHERD_BIN`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "a story ends by panicking"
+)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a story measured is printed")]
+
+mod api;
+mod docker;
+mod eventually;
+mod output;
+mod world;
+
+mod containers;
+mod edits;
+mod lines;
+mod nodes;
+mod page;
+mod ready;
+mod search;
+mod survive;
+mod system;

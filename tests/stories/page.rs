@@ -1,0 +1,1 @@
+//! Story: a person edits a configuration in the page, in a real browser.

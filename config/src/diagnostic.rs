@@ -1,8 +1,8 @@
 //! Holds problems found in a text, with their place in it, and renders them for people.
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The text cannot be used.
@@ -12,14 +12,14 @@ pub enum Severity {
 }
 
 /// One problem in one text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
     /// What is wrong, as a lower-case fragment without a full stop.
     pub message: String,
     /// What to do about it, e.g. "did you mean `start_position`?".
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The line of the first character of the place, from 1.
     pub line: usize,

@@ -2,6 +2,7 @@
 //!
 //! - [`document`]: the documents of the fleet: image configs ("docker"), host configs, revisions.
 //! - [`image`]: image references, patterns over them, and which document applies to which image.
+//! - [`examples`]: configurations to start from.
 //! - [`diagnostic`]: problems in a text, with their place in it; rendered late, as text or JSON.
 //! - [`settings`]: the settings of each process: command line over environment over file over built-in. The only place
 //!   that reads the environment.
@@ -10,5 +11,6 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod examples;
 pub mod image;
 pub mod settings;

@@ -1,3 +1,41 @@
-//! The REST API and the page.
+//! The REST API and the page of Logherd: reads a view, sends edits.
+//!
+//! - [`view`]: what is to be seen: one immutable snapshot, replaced as a whole by whoever keeps the fleet.
+//! - [`edit`]: what people ask for, typed, and the answers.
+//! - `serve`: the server: routes, the order of the layers around them, and how it stops.
+//! - `guard`, `problem`, `conditional`, `body`, `names`: what holds for every request: who may ask, how errors look,
+//!   `ETag`s, limits, names in addresses.
+//! - `documents`, `check`, `prior`: the resources that can be edited, validation as one types, addresses of the prior
+//!   system.
+//! - `status`, `events`, `metrics`, `process`: what runs, live changes of it, numbers for Prometheus.
+//! - `pages`, `assets`, `wording`: the page, rendered on the server; a script of its own keeps it up to date.
+//!
+//! A request: `serve` → layers → handler → view, or an edit through the channel and its answer → response.
+//!
+//! What does not live here: Mesos, ZooKeeper, executors, the pipeline language. Whether a text is good says who
+//! answers an [`edit::Edit::Check`].
+
+mod app;
+mod assets;
+mod body;
+mod check;
+mod conditional;
+mod documents;
 pub mod edit;
+mod events;
+mod guard;
+mod metrics;
+mod names;
+mod pages;
+mod prior;
+mod problem;
+mod process;
+mod serve;
+mod status;
 pub mod view;
+mod wording;
+
+pub use serve::{ServeError, serve};
+
+#[cfg(test)]
+mod tests;

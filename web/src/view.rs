@@ -99,6 +99,23 @@ pub enum Coverage {
     Unreachable,
 }
 
+impl Coverage {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Launching, Self::BackingOff, Self::NotOffered, Self::Unreachable];
+
+    /// Its word in the API, in metrics and on the page.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Launching => "launching",
+            Self::BackingOff => "backing_off",
+            Self::NotOffered => "not_offered",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// One node: a Mesos agent's machine.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Node {
@@ -167,6 +184,21 @@ pub enum ContainerState {
     Error,
     /// It stopped; what was read of it is being shipped.
     Draining,
+}
+
+impl ContainerState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Streaming, Self::NotMatched, Self::Error, Self::Draining];
+
+    /// Its word in the API, in metrics and on the page.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::NotMatched => "not_matched",
+            Self::Error => "error",
+            Self::Draining => "draining",
+        }
+    }
 }
 
 /// A container of a node.

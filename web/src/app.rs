@@ -1,0 +1,94 @@
+//! Holds what every request needs: the view, the way to whoever keeps the fleet, and the counts of requests.
+use crate::edit::{Done, Edit, EditRequest, Refused};
+use crate::metrics::RequestCounts;
+use crate::problem::Problem;
+use crate::view::View;
+use config::document::Revision;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// How long an edit may take. Longer than the state store's own patience, so that its answer is heard.
+const EDIT_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an answer waits for the view to show what it says.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
+/// How many event streams may be open; more are answered with 503.
+const STREAMS_MAX: usize = 256;
+
+/// The state of the server. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    /// What is to be seen.
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    /// Ends streams.
+    pub(crate) stop: CancellationToken,
+    /// How many requests were answered, and how.
+    pub(crate) requests: Arc<RequestCounts>,
+    /// Room for event streams.
+    pub(crate) streams: Arc<Semaphore>,
+    /// When this process began to serve.
+    pub(crate) started: SystemTime,
+    edits: mpsc::Sender<EditRequest>,
+}
+
+impl App {
+    /// Makes the state.
+    pub(crate) fn new(
+        view: watch::Receiver<Arc<View>>,
+        edits: mpsc::Sender<EditRequest>,
+        stop: CancellationToken,
+    ) -> Self {
+        let streams = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { view, edits, stop, streams, requests: Arc::default(), started: SystemTime::now() }
+    }
+
+    /// The newest view.
+    pub(crate) fn now(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Whether whoever keeps the fleet is still there.
+    pub(crate) fn keeper_is_gone(&self) -> bool {
+        self.edits.is_closed()
+    }
+
+    /// Asks for an edit and waits for the answer. The outer error means that there is none.
+    pub(crate) async fn ask(&self, edit: Edit) -> Result<Result<Done, Refused>, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.edits.try_send(EditRequest { edit, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Problem::unavailable("too many edits at once; try again"),
+            mpsc::error::TrySendError::Closed(_) => {
+                Problem::unavailable("the scheduler is stopping; try again later")
+            }
+        })?;
+        let done = match tokio::time::timeout(EDIT_DEADLINE, answer).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => {
+                return Err(Problem::unavailable(
+                    "the scheduler stopped before it answered; read the config again",
+                ));
+            }
+            Err(_) => {
+                return Err(Problem::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "the scheduler did not answer in 30 s; the edit may or may not be stored: read the config again",
+                ));
+            }
+        };
+        if let Ok(Done::Created(r, _) | Done::Changed(r, _) | Done::Deleted(r)) = &done {
+            self.shown(*r).await;
+        }
+        Ok(done)
+    }
+
+    /// Waits until the view shows a revision, so that who wrote it reads it.
+    async fn shown(&self, revision: Revision) {
+        let mut view = self.view.clone();
+        let shown = view.wait_for(|view| view.status.revision >= revision);
+        if tokio::time::timeout(SETTLE_DEADLINE, shown).await.is_err() {
+            tracing::debug!(%revision, "answered before the view showed the revision");
+        }
+    }
+}

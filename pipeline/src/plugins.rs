@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::batch::Filter;
 use crate::lang::ast::{Setting, Span};
 use crate::lang::problems::Problems;
-use crate::plan::CommonFilter;
+use crate::plan::{CommonFilter, PluginCall, StartFrom};
 use crate::spec::{AnyOptions, Kind, Options, Spec, load};
 
 /// Every plugin there is, sorted by kind and name.
@@ -60,4 +60,10 @@ pub(crate) fn find(kind: Kind, name: &str) -> Option<&'static Plugin> {
 /// The names of all plugins of a kind.
 pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
     PLUGINS.iter().filter(move |p| p.spec.kind == kind).map(|p| p.spec.name)
+}
+
+/// The files inside of a container that an input wants to be fed from, and where to begin in them.
+pub(crate) fn feeds(_input: &PluginCall) -> (Vec<String>, StartFrom) {
+    // No input reads files of containers yet.
+    (Vec::new(), StartFrom::Beginning)
 }

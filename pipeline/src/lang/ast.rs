@@ -63,7 +63,8 @@ pub(crate) struct Branches {
 pub(crate) struct Arm {
     /// Where `if` or `else if` stands.
     pub(crate) head: Span,
-    pub(crate) condition: Expr,
+    /// `None` when it could not be read.
+    pub(crate) condition: Option<Expr>,
     pub(crate) body: Vec<Item>,
 }
 

@@ -122,10 +122,10 @@ impl Parser<'_, '_> {
     }
 
     fn comparison(&mut self) -> Option<Expr> {
-        let left = self.rvalue(false)?;
-        let Some(relation) = self.relation() else { return Some(Expr::Value(left)) };
-        self.at.skip_blank();
-        let right = self.rvalue(matches!(relation, Relation::In { .. }))?;
+        let left = self.rvalue(false);
+        let Some(relation) = self.relation() else { return left.map(Expr::Value) };
+        let right = self.rvalue(matches!(relation, Relation::In { .. }));
+        let (left, right) = (left?, right?);
         Some(match relation {
             Relation::Compare(op) => Expr::Compare { left, op, right },
             Relation::Match { negate } => Expr::Match { left, negate, right },
@@ -301,23 +301,32 @@ impl Parser<'_, '_> {
         let mut ahead = self.at;
         ahead.step();
         ahead.skip_blank();
-        let inside = ahead.take_while(|c| !matches!(c, '[' | ']' | ','));
+        let inside = ahead.take_while(|c| !matches!(c, '[' | ']' | ',' | '{' | '\n'));
         let first = inside.trim_start().chars().next();
-        let is_number = inside.trim().parse::<f64>().is_ok();
-        let one_part = !ahead.rest().starts_with("][");
-        ahead.peek() == Some(']')
+        let lone_number = inside.trim().parse::<f64>().is_ok() && !ahead.rest().starts_with("][");
+        ahead.peek() != Some(',')
             && !matches!(first, None | Some('"' | '\'' | '/'))
-            && !(list_wanted && is_number && one_part)
+            && !(list_wanted && lone_number)
     }
 
     fn field(&mut self) -> Option<RawRvalue> {
         let start = self.at.at;
-        while self.at.eat("[").is_some() {
-            self.at.take_while(|c| !matches!(c, '[' | ']' | ',' | '\n'));
-            if self.at.eat("]").is_none() {
-                self.wrong(self.at.since(start), "this field reference is not closed", "add `]`");
-                return None;
+        let mut open = 0_usize;
+        while let Some(c) = self.at.peek() {
+            match c {
+                '[' => open += 1,
+                ']' if open > 0 => open -= 1,
+                ',' | '{' | '\n' => break,
+                _ if open == 0 => break,
+                _ => {}
             }
+            self.at.step();
+        }
+        if open > 0 {
+            let written = self.at.text.get(start..self.at.at).unwrap_or("").trim_end();
+            let span = Span::new(start, start + written.len());
+            self.wrong(span, "this field reference is not closed", "add `]`");
+            return None;
         }
         self.at.text.get(start..self.at.at).map(|field| RawRvalue::Field(field.to_owned()))
     }

@@ -153,7 +153,7 @@ impl<'a> Cursor<'a> {
                 return Quoted::Closed(rest.get(..len).unwrap_or(""));
             }
         }
-        let line = rest.get(..line_end).unwrap_or("").trim_end_matches('\r');
+        let line = without_closers(rest.get(..line_end).unwrap_or(""));
         self.at = start + line.len();
         Quoted::Open(line)
     }
@@ -204,6 +204,18 @@ pub(crate) fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
+/// A line without brackets, braces and commas at its end that stand apart: they belong to what is around the text.
+fn without_closers(line: &str) -> &str {
+    let mut text = line.trim_end();
+    loop {
+        let shorter = text.trim_end_matches(['{', '}', ']', ')', ',']);
+        if shorter.len() == text.len() || !shorter.ends_with([' ', '\t']) {
+            return text;
+        }
+        text = shorter.trim_end();
+    }
+}
+
 fn can_follow_text(next: Option<char>) -> bool {
     next.is_none_or(|c| {
         c.is_whitespace() || matches!(c, '}' | ']' | ')' | ',' | '=' | '#' | '!' | '<' | '>' | '{')
@@ -233,6 +245,7 @@ mod tests {
         assert_eq!(quoted("\"a\nb => \"c\"\n"), (Quoted::Open("a"), "\nb => \"c\"\n"));
         assert_eq!(quoted("\"a\r\n}"), (Quoted::Open("a"), "\r\n}"));
         assert_eq!(quoted("\""), (Quoted::Open(""), ""));
+        assert_eq!(quoted("\"a{b} ] }\nc"), (Quoted::Open("a{b}"), " ] }\nc"));
     }
 
     #[test]

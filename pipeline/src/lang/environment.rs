@@ -25,7 +25,9 @@ impl Filler<'_, '_> {
                 Item::Plugin(call) => self.call(call),
                 Item::If(branches) => {
                     for arm in &mut branches.arms {
-                        self.condition(&mut arm.condition);
+                        if let Some(condition) = &mut arm.condition {
+                            self.condition(condition);
+                        }
                         self.items(&mut arm.body);
                     }
                     self.items(branches.otherwise.as_deref_mut().unwrap_or_default());

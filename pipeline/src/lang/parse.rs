@@ -34,29 +34,16 @@ pub(crate) struct Parser<'a, 'p> {
     pub(crate) problems: &'p mut Problems,
     depth: usize,
     /// The place of the newest problem, so that one mistake is not told twice.
-    told_at: Option<usize>,
+    pub(super) told_at: Option<usize>,
     /// How many openers were given up; as many closers without opener are expected later.
-    owed: usize,
+    pub(super) owed: usize,
     /// The first opener whose closer is indented differently: probably where a closer is missing.
-    suspicious: Option<Span>,
+    pub(super) suspicious: Option<Span>,
 }
 
 impl<'a, 'p> Parser<'a, 'p> {
     fn new(text: &'a str, problems: &'p mut Problems) -> Self {
         Self { at: Cursor::new(text), problems, depth: 0, told_at: None, owed: 0, suspicious: None }
-    }
-
-    /// Reports a problem, unless one was just reported at the same place.
-    pub(crate) fn wrong(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        if self.told_at == Some(span.start) {
-            return;
-        }
-        self.told_at = Some(span.start);
-        let problem = self.problems.error(span, message);
-        let hint = hint.into();
-        if !hint.is_empty() {
-            problem.hint(hint);
-        }
     }
 
     // ---- sections
@@ -70,8 +57,7 @@ impl<'a, 'p> Parser<'a, 'p> {
             Some(kind) => kind,
             None => self.unknown_section(word, head)?,
         };
-        let opener = self.open(head, &format!("`{word}`"))?;
-        let body = self.items(opener);
+        let body = self.block(head, &format!("`{word}`"))?;
         Some(Section { kind, head, body })
     }
 
@@ -97,29 +83,6 @@ impl<'a, 'p> Parser<'a, 'p> {
         self.wrong(head, expected, hint);
         self.skip_to_block_end();
         None
-    }
-
-    /// Skips to the end of the next block, or to the next line that begins a section.
-    fn skip_to_block_end(&mut self) {
-        loop {
-            self.at.skip_blank();
-            match self.at.peek() {
-                None | Some('}') => return,
-                Some('{') => {
-                    self.at.step();
-                    self.at.skip_block();
-                    return;
-                }
-                Some(quote @ ('"' | '\'')) => {
-                    self.at.quoted(quote);
-                }
-                Some(_) if self.at_section() => return,
-                Some(c) if is_word(c) => {
-                    self.at.word();
-                }
-                Some(_) => self.at.step(),
-            }
-        }
     }
 
     /// Reports what stands at the top and begins nothing.
@@ -153,6 +116,19 @@ impl<'a, 'p> Parser<'a, 'p> {
 
     // ---- openers and closers
 
+    /// Parses `{ … }` with plugins and branches; a forgotten `{` is told and assumed.
+    fn block(&mut self, after: Span, what: &str) -> Option<Vec<Item>> {
+        if let Some(opener) = self.open(after, what) {
+            return Some(self.items(opener));
+        }
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        if ahead.at_end() || ahead.peek() == Some('}') || self.at_section() {
+            return None;
+        }
+        Some(self.items(after))
+    }
+
     /// Moves over a `{`; without one, says after what it is missing.
     fn open(&mut self, after: Span, what: &str) -> Option<Span> {
         let mut ahead = self.at;
@@ -167,38 +143,6 @@ impl<'a, 'p> Parser<'a, 'p> {
                 None
             }
         }
-    }
-
-    /// Moves over a closer and notes whether its indentation fits its opener's.
-    pub(crate) fn close(&mut self, opener: Span) {
-        let closer = self.at.at;
-        self.at.step();
-        if self.suspicious.is_none()
-            && self
-                .at
-                .indent_of(closer, false)
-                .is_some_and(|i| Some(i) != self.at.indent_of(opener.start, true))
-        {
-            self.suspicious = Some(opener);
-        }
-    }
-
-    /// Reports an opener without closer.
-    pub(crate) fn unclosed(&mut self, opener: Span, closer: &str) {
-        self.owed += usize::from(closer == "}");
-        let symbol = self.at.text.get(opener.start..opener.end).unwrap_or("{");
-        let until = match self.at.peek_word() {
-            Some(section) if self.at_section() => format!(" before `{section}`"),
-            _ => String::new(),
-        };
-        let hint = match self.suspicious.take() {
-            Some(other) if other != opener => format!(
-                "add `{closer}`; the indentation suggests that it is missing for the `{{` in line {}",
-                self.at.line_of(other.start)
-            ),
-            _ => format!("add `{closer}`"),
-        };
-        self.wrong(opener, format!("this `{symbol}` is never closed{until}"), hint);
     }
 
     /// Enters one more level; too deep is reported and skipped by whoever asked.
@@ -289,7 +233,11 @@ impl<'a, 'p> Parser<'a, 'p> {
             self.value();
             return None;
         }
-        let opener = self.open(name.span, &format!("the plugin's name `{}`", name.text))?;
+        let opener = match self.open(name.span, &format!("the plugin's name `{}`", name.text)) {
+            Some(opener) => opener,
+            None if self.at_setting() => name.span,
+            None => return None,
+        };
         Some(Item::Plugin(self.call(name, opener)))
     }
 
@@ -303,8 +251,7 @@ impl<'a, 'p> Parser<'a, 'p> {
         if has_condition {
             self.condition();
         }
-        let opener = self.open(before, "the condition")?;
-        self.items(opener);
+        self.block(before, "the condition");
         None
     }
 
@@ -318,9 +265,7 @@ impl<'a, 'p> Parser<'a, 'p> {
             match self.next_arm() {
                 Some(Next::ElseIf(next)) => head = next,
                 Some(Next::Else(span)) => {
-                    if let Some(opener) = self.open(span, "`else`") {
-                        otherwise = Some(self.items(opener));
-                    }
+                    otherwise = self.block(span, "`else`");
                     break;
                 }
                 None => break,
@@ -333,9 +278,8 @@ impl<'a, 'p> Parser<'a, 'p> {
         self.at.skip_blank();
         let start = self.at.at;
         let condition = self.condition();
-        let opener = self.open(Span::new(start, self.at.at.max(start + 1)), "the condition")?;
-        let body = self.items(opener);
-        Some(Arm { head, condition: condition?, body })
+        let body = self.block(Span::new(start, self.at.at.max(start + 1)), "the condition")?;
+        Some(Arm { head, condition, body })
     }
 
     /// Moves over `else if` or `else`, and over what people write instead.
@@ -404,7 +348,9 @@ impl<'a, 'p> Parser<'a, 'p> {
                         "a condition cannot stand inside of a plugin",
                         "put the `if` around the plugin: `if … { plugin { … } }`",
                     );
+                    let mark = self.problems.mark();
                     self.branches();
+                    self.problems.forget(mark);
                 }
                 Some(_) => settings.extend(self.setting()),
             }
@@ -418,6 +364,16 @@ impl<'a, 'p> Parser<'a, 'p> {
         match self.at.peek_word_and_after() {
             Some((word, Some('{'))) => super::section_of_plugin(word).is_some(),
             _ => false,
+        }
+    }
+
+    /// Whether `key =>` is next.
+    pub(crate) fn at_setting(&self) -> bool {
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        ahead.word().is_some() && {
+            ahead.skip_blank();
+            ahead.eat("=>").is_some()
         }
     }
 
@@ -446,7 +402,7 @@ impl<'a, 'p> Parser<'a, 'p> {
             self.at = ahead;
             return Some(());
         }
-        for instead in ["==", "=", ":=", ":", "->", "~>"] {
+        for instead in ["==", "= >", "=", ":=", ":", "->", "~>"] {
             if let Some(span) = ahead.eat(instead) {
                 self.at = ahead;
                 self.wrong(span, format!("expected `=>`, found `{instead}`"), "write `key => value`");

@@ -6,6 +6,9 @@ use super::ast::Span;
 /// How many problems of one text are told; more help nobody.
 const MOST: usize = 100;
 
+/// How many characters a message may have.
+const LONGEST: usize = 1000;
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
@@ -28,7 +31,7 @@ pub(crate) struct Problem {
 impl Problem {
     /// Adds what to do about it.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(in_one_line(&hint.into()));
         self
     }
 
@@ -50,9 +53,14 @@ impl Problems {
         self.lines.partition_point(|start| *start <= span.start) + 1
     }
 
-    /// How many problems there are, to come back to with [`Problems::forgive_missing`].
+    /// How many problems there are, to come back to later.
     pub(crate) fn mark(&self) -> usize {
         self.list.len()
+    }
+
+    /// Takes back everything since `mark`: it came of something that was told already.
+    pub(crate) fn forget(&mut self, mark: usize) {
+        self.list.truncate(mark);
     }
 
     /// Takes back the problems about missing things since `mark`: they may stand where the text could not be read.
@@ -75,7 +83,13 @@ impl Problems {
     }
 
     fn add(&mut self, span: Span, severity: Severity, message: String) -> &mut Problem {
-        self.list.push(Problem { span, severity, message, hint: None, missing: false });
+        self.list.push(Problem {
+            span,
+            severity,
+            message: in_one_line(&message),
+            hint: None,
+            missing: false,
+        });
         self.list.last_mut().expect("a problem was just added")
     }
 
@@ -111,4 +125,14 @@ impl Problems {
         }
         found
     }
+}
+
+/// A text as it may stand in a message, whatever a user wrote into it.
+fn in_one_line(text: &str) -> String {
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = chars.by_ref().take(LONGEST).collect();
+    if chars.next().is_some() {
+        line.push('…');
+    }
+    line
 }

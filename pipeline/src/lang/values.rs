@@ -104,7 +104,7 @@ impl Parser<'_, '_> {
                     self.unclosed(opener, "]");
                     break;
                 }
-                Some(_) if self.at_section() || self.at_next_setting() => {
+                Some(_) if self.at_section() || self.at_setting() => {
                     self.unclosed(opener, "]");
                     break;
                 }
@@ -137,15 +137,6 @@ impl Parser<'_, '_> {
         }
         self.leave();
         Node::new(Raw::List(items), self.at.since(opener.start))
-    }
-
-    /// Whether `name =>` is next: inside of an array, the array's end was forgotten.
-    fn at_next_setting(&self) -> bool {
-        let mut ahead = self.at;
-        ahead.word().is_some_and(|_| {
-            ahead.skip_blank();
-            ahead.eat("=>").is_some()
-        })
     }
 
     fn hash(&mut self) -> Node {

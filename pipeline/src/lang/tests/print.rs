@@ -91,7 +91,7 @@ fn print_items(items: &[Item], out: &mut String) {
             Item::If(branches) => {
                 for (i, arm) in branches.arms.iter().enumerate() {
                     *out += if i == 0 { "if " } else { "else if " };
-                    print_expr(&arm.condition, out);
+                    print_expr(arm.condition.as_ref().unwrap(), out);
                     *out += " { # a comment } \" \n";
                     print_items(&arm.body, out);
                     *out += "}\n";
@@ -225,7 +225,7 @@ fn shape_items(items: &[Item]) -> String {
         Item::Plugin(call) => shape_call(call),
         Item::If(branches) => {
             let arms = joined(&branches.arms, |arm| {
-                format!("if {} ({})", shape_expr(&arm.condition), shape_items(&arm.body))
+                format!("if {} ({})", shape_expr(arm.condition.as_ref().unwrap()), shape_items(&arm.body))
             });
             match &branches.otherwise {
                 Some(items) => format!("{arms} else ({})", shape_items(items)),
@@ -301,7 +301,7 @@ fn items() -> impl Strategy<Value = Item> {
         let body = prop::collection::vec(inner, 0..3);
         let arm = (exprs(), body.clone()).prop_map(|(condition, body)| Arm {
             head: Span::default(),
-            condition,
+            condition: Some(condition),
             body,
         });
         (prop::collection::vec(arm, 1..4), prop::option::of(body))

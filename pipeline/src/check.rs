@@ -35,7 +35,12 @@ pub struct SourceText<'a> {
 
 /// Finds everything that is wrong with a text; `env` answers the variables it names.
 pub fn check(scope: Scope, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<Diagnostic> {
-    read(scope, text, env).1
+    read(scope, text, Environment::Known(env)).1
+}
+
+/// Finds everything that is wrong with a text that is to run on other machines, whose environments are not known here.
+pub fn check_remote(scope: Scope, text: &str) -> Vec<Diagnostic> {
+    read(scope, text, Environment::Elsewhere).1
 }
 
 /// Makes the plan of a text, unless anything is wrong with it.
@@ -44,8 +49,12 @@ pub fn compile(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let (plan, problems) = read(scope, text, env);
-    if has_errors(&problems) { Err(problems) } else { Ok(plan) }
+    let (mut plan, problems) = read(scope, text, Environment::Known(env));
+    if has_errors(&problems) {
+        return Err(problems);
+    }
+    plan.make_ids_unique();
+    Ok(plan)
 }
 
 /// Makes one plan of several texts, in their order, as `-f DIR` does; the problems of each are told by its name.
@@ -79,7 +88,6 @@ fn read(scope: Scope, text: &str, env: Environment<'_>) -> (Plan, Vec<Diagnostic
     for section in &tree.sections {
         checker.section(section, &mut plan);
     }
-    plan.make_ids_unique();
     (plan, checker.problems.into_diagnostics(text))
 }
 
@@ -146,7 +154,7 @@ impl Checker {
 
     fn branches(&mut self, kind: Kind, branches: &Branches) -> Step {
         let mut arms = Vec::with_capacity(branches.arms.len());
-        let mut seen: Vec<(String, Span)> = Vec::new();
+        let mut seen: HashMap<String, Span> = HashMap::new();
         for arm in &branches.arms {
             if arm.body.is_empty() {
                 self.problems.warning(arm.head, "nothing is done when this condition holds");
@@ -158,14 +166,14 @@ impl Checker {
             let body = self.steps(kind, &arm.body);
             let Some(condition) = condition else { continue };
             let shape = format!("{condition:?}");
-            match seen.iter().find(|(earlier, _)| *earlier == shape) {
-                Some((_, earlier)) => {
+            match seen.get(&shape) {
+                Some(earlier) => {
                     let line = self.problems.line_of(*earlier);
                     self.problems
                         .warning(arm.head, "this branch is never taken")
                         .hint(format!("the condition is the same as in line {line}"));
                 }
-                None => seen.push((shape, arm.head)),
+                None => drop(seen.insert(shape, arm.head)),
             }
             arms.push((condition, body));
         }

@@ -1,8 +1,9 @@
 //! Declares the options that every plugin of a kind has.
 use std::sync::Arc;
 
-use crate::lang::ast::{Setting, Span};
-use crate::lang::kinds::{CodecCall, Hash};
+use crate::field::FieldRef;
+use crate::lang::ast::{Node, Raw, Setting, Span};
+use crate::lang::kinds::{CodecCall, FromSetting, Hash, OptionKind};
 use crate::lang::problems::Problems;
 use crate::plan::{Common, CommonFilter, CommonInput};
 use crate::spec::{Kind, Options, Spec, plugin};
@@ -16,7 +17,7 @@ plugin! {
         /// Accepted for Logstash's sake: counters are always kept.
         enable_metric: bool = true,
         /// Fields to add to each event. Names and values may be templates.
-        add_field: Hash<Vec<Template>> = {},
+        add_field: AddFields = {},
         /// Tags to add to each event.
         tags: Vec<Template> = [],
         /// The value of the field `type`, for events that do not have one.
@@ -48,9 +49,9 @@ plugin! {
         /// Accepted for Logstash's sake: counters are always kept.
         enable_metric: bool = true,
         /// Fields to add. Names and values may be templates; a field that is there already becomes a list.
-        add_field: Hash<Vec<Template>> = {},
+        add_field: AddFields = {},
         /// Fields to remove. Names may be templates.
-        remove_field: Vec<Template> = [],
+        remove_field: Vec<FieldName> = [],
         /// Tags to add. They may be templates.
         add_tag: Vec<Template> = [],
         /// Tags to remove. They may be templates.
@@ -96,7 +97,7 @@ pub(crate) fn read(kind: Kind, call: Span, settings: &[Setting], problems: &mut 
         Kind::Input => {
             let every = EveryInput::read(call, settings, problems)?;
             let common = CommonInput {
-                add_field: fields(every.add_field),
+                add_field: every.add_field.0,
                 tags: every.tags,
                 set_type: every.r#type,
                 codec: every.codec.map(|codec| codec.0),
@@ -110,8 +111,8 @@ pub(crate) fn read(kind: Kind, call: Span, settings: &[Setting], problems: &mut 
         Kind::Filter => {
             let every = EveryFilter::read(call, settings, problems)?;
             let common = CommonFilter {
-                add_field: fields(every.add_field),
-                remove_field: every.remove_field,
+                add_field: every.add_field.0,
+                remove_field: every.remove_field.into_iter().map(|name| name.0).collect(),
                 add_tag: every.add_tag,
                 remove_tag: every.remove_tag,
             };
@@ -128,6 +129,45 @@ pub(crate) fn read(kind: Kind, call: Span, settings: &[Setting], problems: &mut 
     Some(Every { id, common })
 }
 
-fn fields(hash: Hash<Vec<Template>>) -> Vec<(Template, Vec<Template>)> {
-    hash.0.into_iter().map(|(name, values)| (Template::parse(&name), values)).collect()
+/// Names of fields and the values to add to them.
+#[derive(Clone, Debug)]
+pub(crate) struct AddFields(Vec<(Template, Vec<Template>)>);
+
+impl FromSetting for AddFields {
+    const KIND: OptionKind = Hash::<Vec<Template>>::KIND;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let errors = problems.errors();
+        for key in keys(node) {
+            FieldName::from_setting(key, problems);
+        }
+        let fields = Hash::<Vec<Template>>::from_setting(node, problems)?;
+        let named = fields.0.into_iter().map(|(name, values)| (Template::parse(&name), values));
+        (problems.errors() == errors).then(|| Self(named.collect()))
+    }
+}
+
+/// The keys of a hash, written as one or as an array of keys and values in turn.
+fn keys(node: &Node) -> Vec<&Node> {
+    match &node.value {
+        Raw::Hash(entries) => entries.iter().map(|(key, _)| key).collect(),
+        Raw::List(items) => items.iter().step_by(2).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The name of a field, which each event may fill in.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldName(Template);
+
+impl FromSetting for FieldName {
+    const KIND: OptionKind = OptionKind::Template;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let template = Template::from_setting(node, problems)?;
+        if template.as_literal().is_some() {
+            FieldRef::from_setting(node, problems)?;
+        }
+        Some(Self(template))
+    }
 }

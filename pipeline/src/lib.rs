@@ -21,6 +21,6 @@ pub(crate) mod spec;
 pub mod template;
 pub mod value;
 
-pub use check::{Scope, SourceText, check, compile, compile_all};
+pub use check::{Scope, SourceText, check, check_remote, compile, compile_all};
 pub use plan::{FeedWanted, Plan, StartFrom};
 pub use reference::reference;

@@ -124,7 +124,8 @@ pub(crate) fn read_option<T: FromSetting>(
     problems: &mut Problems,
 ) -> Option<T> {
     if let Some(setting) = settings.iter().find(|s| s.key.text == spec.name) {
-        return T::from_setting(&setting.value, problems);
+        // What cannot be known cannot be wrong; nor can it be read.
+        return if setting.value.is_unknown() { None } else { T::from_setting(&setting.value, problems) };
     }
     if let Some(default) = spec.default {
         return T::from_setting(&crate::lang::default_value(default), problems);

@@ -46,7 +46,7 @@ fn compare(left: &Rvalue, op: CompareOp, right: &Rvalue, problems: &mut Problems
         );
         return None;
     }
-    if is_constant(&l) && is_constant(&r) {
+    if is_constant(&l) && is_constant(&r) && !(left.substituted || right.substituted) {
         problems
             .warning(left.span.to(right.span), "this comparison is the same for every event")
             .hint("a field is written in brackets: `[name]`");
@@ -88,7 +88,7 @@ fn contained(left: &Rvalue, negate: bool, right: &Rvalue, problems: &mut Problem
             .hint("after `in` stands an array, a field or a text: `[status] in [ 404, 410 ]`");
         return None;
     }
-    if is_constant(&item) && is_constant(&of) {
+    if is_constant(&item) && is_constant(&of) && !(left.substituted || right.substituted) {
         problems
             .warning(left.span.to(right.span), "this comparison is the same for every event")
             .hint("a field is written in brackets: `[name]`");
@@ -98,7 +98,7 @@ fn contained(left: &Rvalue, negate: bool, right: &Rvalue, problems: &mut Problem
 
 fn alone(value: &Rvalue, problems: &mut Problems) -> Option<Condition> {
     let operand = operand(value, problems)?;
-    if is_constant(&operand) {
+    if is_constant(&operand) && !value.substituted {
         problems
             .warning(value.span, "this condition is the same for every event")
             .hint("a field is written in brackets: `[name]`");
@@ -142,6 +142,9 @@ fn number(text: &str, span: Span, problems: &mut Problems) -> Option<Operand> {
 }
 
 fn pattern(source: &str, place: &Rvalue, problems: &mut Problems) -> Option<Pattern> {
+    if place.unknown {
+        return None;
+    }
     let options = onig::RegexOptions::REGEX_OPTION_NONE;
     match onig::Regex::with_options(source, options, onig::Syntax::ruby()) {
         Ok(regex) => Some(Pattern { source: source.to_owned(), regex: Arc::new(regex) }),

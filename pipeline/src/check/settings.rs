@@ -67,15 +67,24 @@ fn known_once(spec: &Spec, call: &Call, problems: &mut Problems) -> Vec<Setting>
     let every = every::spec(spec.kind);
     let mut known: Vec<Setting> = Vec::with_capacity(call.settings.len());
     for setting in &call.settings {
+        match &setting.value.value {
+            // The keys themselves are looked at once all settings of this name are together.
+            Raw::Hash(entries) => entries.iter().for_each(|(_, value)| duplicate_keys(value, problems)),
+            _ => duplicate_keys(&setting.value, problems),
+        }
         let name = setting.key.text.as_str();
         let Some(option) = spec.options.iter().chain(every.options).find(|o| o.name == name) else {
             unknown(spec, every, setting, problems);
             continue;
         };
-        duplicate_keys(&setting.value, problems);
         match known.iter_mut().find(|s| s.key.text == name) {
             None => known.push(setting.clone()),
             Some(first) => again(first, setting, option.kind, problems),
+        }
+    }
+    for setting in &known {
+        if let Raw::Hash(entries) = &setting.value.value {
+            keys_once(entries, problems);
         }
     }
     known
@@ -101,18 +110,13 @@ fn unknown(spec: &Spec, every: &Spec, setting: &Setting, problems: &mut Problems
 fn again(first: &mut Setting, second: &Setting, kind: OptionKind, problems: &mut Problems) {
     match (&mut first.value.value, &second.value.value) {
         (Raw::Hash(all), Raw::Hash(more)) => {
-            for (key, value) in more {
-                all.retain(|(earlier, _)| earlier.text() != key.text());
-                all.push((key.clone(), value.clone()));
-            }
+            all.extend(more.iter().cloned());
         }
         _ if matches!(kind, OptionKind::List(_) | OptionKind::Paths) => {
-            let one = std::mem::replace(&mut first.value.value, Raw::List(Vec::new()));
-            let span = first.value.span;
-            let substituted = first.value.substituted;
-            let mut all = match one {
+            let whole = first.value.clone();
+            let mut all = match whole.value {
                 Raw::List(items) => items,
-                value => vec![Node { value, span, substituted }],
+                _ => vec![whole],
             };
             match &second.value.value {
                 Raw::List(more) => all.extend(more.iter().cloned()),
@@ -133,19 +137,23 @@ fn again(first: &mut Setting, second: &Setting, kind: OptionKind, problems: &mut
 fn duplicate_keys(node: &Node, problems: &mut Problems) {
     match &node.value {
         Raw::Hash(entries) => {
-            let mut seen = std::collections::HashSet::new();
-            for (key, value) in entries {
-                if let Some(text) = key.text()
-                    && !seen.insert(text)
-                {
-                    problems
-                        .error(key.span, format!("the key `{text}` is given twice"))
-                        .hint("give several values as an array: `\"key\" => [ \"a\", \"b\" ]`");
-                }
-                duplicate_keys(value, problems);
-            }
+            keys_once(entries, problems);
+            entries.iter().for_each(|(_, value)| duplicate_keys(value, problems));
         }
         Raw::List(items) => items.iter().for_each(|item| duplicate_keys(item, problems)),
         Raw::Text(_) | Raw::Word(_) | Raw::Number(_) | Raw::Plugin(_) => {}
+    }
+}
+
+fn keys_once(entries: &[(Node, Node)], problems: &mut Problems) {
+    let mut seen = std::collections::HashSet::new();
+    for (key, _) in entries {
+        if let Some(text) = key.text()
+            && !seen.insert(text)
+        {
+            problems
+                .error(key.span, format!("the key `{text}` is given twice"))
+                .hint("give several values as an array: `\"key\" => [ \"a\", \"b\" ]`");
+        }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Node {
     pub(crate) span: Span,
     /// Part of the text came from the environment: it is never shown and its offsets are not those of the text.
     pub(crate) substituted: bool,
+    /// Part of the text will come from an environment that is not known here: nothing can be said about the value.
+    pub(crate) unknown: bool,
 }
 
 /// A value as written.
@@ -119,7 +121,7 @@ pub(crate) enum Raw {
 
 impl Node {
     pub(crate) fn new(value: Raw, span: Span) -> Self {
-        Self { value, span, substituted: false }
+        Self { value, span, substituted: false, unknown: false }
     }
 
     /// The text of a string, word or number.
@@ -139,6 +141,17 @@ impl Node {
             }
             _ => self.span,
         }
+    }
+
+    /// Whether the value, or one inside of it, depends on an environment that is not known here.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.unknown
+            || match &self.value {
+                Raw::List(items) => items.iter().any(Self::is_unknown),
+                Raw::Hash(entries) => entries.iter().any(|(_, value)| value.is_unknown()),
+                Raw::Plugin(call) => call.settings.iter().any(|setting| setting.value.is_unknown()),
+                Raw::Text(_) | Raw::Word(_) | Raw::Number(_) => false,
+            }
     }
 
     /// What kind of value this is, for messages: "a string", "a hash".
@@ -213,6 +226,8 @@ pub(crate) struct Rvalue {
     pub(crate) span: Span,
     /// Part of the text came from the environment.
     pub(crate) substituted: bool,
+    /// Part of the text will come from an environment that is not known here.
+    pub(crate) unknown: bool,
 }
 
 /// A value in a condition, as written.

@@ -280,7 +280,7 @@ impl Parser<'_, '_> {
             Some(c) if is_word(c) || c == '@' => self.bare_operand(start)?,
             _ => return self.no_operand(),
         };
-        Some(Rvalue { value, span: self.at.since(start), substituted: false })
+        Some(Rvalue { value, span: self.at.since(start), substituted: false, unknown: false })
     }
 
     fn no_operand(&mut self) -> Option<Rvalue> {

@@ -183,20 +183,6 @@ impl<'a> Cursor<'a> {
             }
         }
     }
-
-    /// How far the line that `at` is in is indented, when nothing but blanks stands before `at` in it or `any` is set.
-    pub(crate) fn indent_of(&self, at: usize, any: bool) -> Option<usize> {
-        let before = self.text.get(..at).unwrap_or("");
-        let line = before.rsplit('\n').next().unwrap_or("");
-        let rest = self.text.get(at - line.len()..).unwrap_or("");
-        let indent = rest.len() - rest.trim_start_matches([' ', '\t']).len();
-        (any || line.trim().is_empty()).then_some(indent)
-    }
-
-    /// The line that `at` is in, from 1.
-    pub(crate) fn line_of(&self, at: usize) -> usize {
-        self.text.get(..at).unwrap_or("").matches('\n').count() + 1
-    }
 }
 
 /// Whether a character belongs to a word.

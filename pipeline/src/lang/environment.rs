@@ -3,7 +3,13 @@ use super::ast::{Call, Expr, Item, Node, Raw, RawRvalue, Rvalue, Text};
 use super::problems::Problems;
 
 /// Where values of variables come from.
-pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+#[derive(Clone, Copy)]
+pub(crate) enum Environment<'a> {
+    /// From here.
+    Known(&'a dyn Fn(&str) -> Option<String>),
+    /// From the environment of another machine: any variable may have any value there.
+    Elsewhere,
+}
 
 /// Fills in every value of a tree; a variable that is not set and has no default is an error.
 pub(crate) fn substitute(text: &mut Text, environment: Environment<'_>, problems: &mut Problems) {
@@ -19,6 +25,10 @@ struct Filler<'a, 'p> {
 }
 
 impl Filler<'_, '_> {
+    fn elsewhere(&self) -> bool {
+        matches!(self.environment, Environment::Elsewhere)
+    }
+
     fn items(&mut self, items: &mut [Item]) {
         for item in items {
             match item {
@@ -48,6 +58,7 @@ impl Filler<'_, '_> {
                 if let Some(filled) = self.text(text, |from, to| node.part(from, to)) {
                     node.value = Raw::Text(filled);
                     node.substituted = true;
+                    node.unknown = self.elsewhere();
                 }
             }
             Raw::Word(_) | Raw::Number(_) => {}
@@ -85,6 +96,7 @@ impl Filler<'_, '_> {
                 if let Some(filled) = self.text(text, |_, _| span) {
                     operand.value = RawRvalue::Text(filled);
                     operand.substituted = true;
+                    operand.unknown = self.elsewhere();
                 }
             }
             RawRvalue::List(items) => items.iter_mut().for_each(|item| self.operand(item)),
@@ -105,7 +117,11 @@ impl Filler<'_, '_> {
                 continue;
             };
             found = true;
-            match (self.environment)(variable.name).or_else(|| variable.default.map(str::to_owned)) {
+            let value = match self.environment {
+                Environment::Known(environment) => environment(variable.name),
+                Environment::Elsewhere => Some(String::new()),
+            };
+            match value.or_else(|| variable.default.map(str::to_owned)) {
                 Some(value) => filled.push_str(&value),
                 None => {
                     let start = text.len() - from.len() - "${".len();

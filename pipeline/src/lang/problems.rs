@@ -4,7 +4,10 @@ use config::diagnostic::{Diagnostic, Severity};
 use super::ast::Span;
 
 /// How many problems of one text are told; more help nobody.
-const MOST: usize = 100;
+const TOLD: usize = 100;
+
+/// How many problems of one text are kept, so that the first ones of it can be told.
+const KEPT: usize = 2000;
 
 /// How many characters a message may have.
 const LONGEST: usize = 1000;
@@ -13,8 +16,16 @@ const LONGEST: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     list: Vec<Problem>,
-    /// Where each line but the first begins.
-    lines: Vec<usize>,
+    /// The newest one of those that are not kept.
+    beyond: Option<Problem>,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    start: usize,
+    /// Where its first character stands that is not blank.
+    text: usize,
 }
 
 /// One problem; made by [`Problems::error`] or [`Problems::warning`].
@@ -45,12 +56,51 @@ impl Problem {
 impl Problems {
     /// No problems yet with this text.
     pub(crate) fn of(text: &str) -> Self {
-        Self { list: Vec::new(), lines: text.match_indices('\n').map(|(at, _)| at + 1).collect() }
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+        let indented = |start: usize| {
+            let line = text.get(start..).unwrap_or("");
+            start + line.find(|c| !matches!(c, ' ' | '\t')).unwrap_or(line.len())
+        };
+        let lines = starts.map(|start| Line { start, text: indented(start) }).collect();
+        Self { list: Vec::new(), beyond: None, lines }
     }
 
     /// The line a place begins in, from 1.
     pub(crate) fn line_of(&self, span: Span) -> usize {
-        self.lines.partition_point(|start| *start <= span.start) + 1
+        self.lines.partition_point(|line| line.start <= span.start).max(1)
+    }
+
+    /// How far the line is indented that a place begins in, and whether the place is the first in it.
+    pub(crate) fn indent_of(&self, span: Span) -> (usize, bool) {
+        match self.lines.get(self.line_of(span) - 1) {
+            Some(line) => (line.text - line.start, line.text == span.start),
+            None => (0, false),
+        }
+    }
+
+    /// Adds an error; the message is a lower-case fragment.
+    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.add(span, Severity::Error, message.into())
+    }
+
+    /// Adds a warning; the message is a lower-case fragment.
+    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
+        self.add(span, Severity::Warning, message.into())
+    }
+
+    fn add(&mut self, span: Span, severity: Severity, message: String) -> &mut Problem {
+        let problem = Problem { span, severity, message: in_one_line(&message), hint: None, missing: false };
+        if self.list.len() >= KEPT {
+            return self.beyond.insert(problem);
+        }
+        self.list.push(problem);
+        self.list.last_mut().expect("a problem was just added")
+    }
+
+    /// How many errors there are, as far as they are kept.
+    pub(crate) fn errors(&self) -> usize {
+        self.list.iter().filter(|p| p.severity == Severity::Error).count()
+            + usize::from(self.beyond.is_some())
     }
 
     /// How many problems there are, to come back to later.
@@ -72,58 +122,39 @@ impl Problems {
         });
     }
 
-    /// Adds an error; the message is a lower-case fragment.
-    pub(crate) fn error(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
-        self.add(span, Severity::Error, message.into())
-    }
-
-    /// Adds a warning; the message is a lower-case fragment.
-    pub(crate) fn warning(&mut self, span: Span, message: impl Into<String>) -> &mut Problem {
-        self.add(span, Severity::Warning, message.into())
-    }
-
-    fn add(&mut self, span: Span, severity: Severity, message: String) -> &mut Problem {
-        self.list.push(Problem {
-            span,
-            severity,
-            message: in_one_line(&message),
-            hint: None,
-            missing: false,
-        });
-        self.list.last_mut().expect("a problem was just added")
-    }
-
-    /// How many errors there are.
-    pub(crate) fn errors(&self) -> usize {
-        self.list.iter().filter(|p| p.severity == Severity::Error).count()
-    }
-
     /// The problems as diagnostics about `text`, in the order of their places, none twice.
     pub(crate) fn into_diagnostics(mut self, text: &str) -> Vec<Diagnostic> {
         self.list.sort_by_key(|p| (p.span.start, p.span.end));
-        let mut found: Vec<Diagnostic> = Vec::with_capacity(self.list.len().min(MOST));
-        for Problem { span, severity, message, hint, .. } in self.list {
-            if found.len() == MOST {
-                found.push(Diagnostic::error(
-                    text,
-                    span.start,
-                    span.end,
-                    "there are more problems from here on",
-                ));
-                break;
-            }
-            let mut diagnostic = match severity {
-                Severity::Error => Diagnostic::error(text, span.start, span.end, message),
-                Severity::Warning => Diagnostic::warning(text, span.start, span.end, message),
-            };
-            if let Some(hint) = hint {
-                diagnostic = diagnostic.with_hint(hint);
-            }
+        let mut found: Vec<Diagnostic> = Vec::with_capacity(self.list.len().min(TOLD));
+        let mut rest = self.list.into_iter();
+        for problem in rest.by_ref() {
+            let diagnostic = problem.into_diagnostic(text);
             if !found.contains(&diagnostic) {
                 found.push(diagnostic);
             }
+            if found.len() == TOLD {
+                break;
+            }
+        }
+        if let Some(Problem { span, .. }) = rest.next().or(self.beyond) {
+            let more = Diagnostic::error(text, span.start, span.end, "there are more problems from here on");
+            found.push(more.with_hint("correct those above first"));
         }
         found
+    }
+}
+
+impl Problem {
+    fn into_diagnostic(self, text: &str) -> Diagnostic {
+        let Self { span, severity, message, hint, .. } = self;
+        let diagnostic = match severity {
+            Severity::Error => Diagnostic::error(text, span.start, span.end, message),
+            Severity::Warning => Diagnostic::warning(text, span.start, span.end, message),
+        };
+        match hint {
+            Some(hint) => diagnostic.with_hint(hint),
+            None => diagnostic,
+        }
     }
 }
 

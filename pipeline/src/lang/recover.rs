@@ -19,14 +19,9 @@ impl Parser<'_, '_> {
 
     /// Moves over a closer and notes whether its indentation fits its opener's.
     pub(crate) fn close(&mut self, opener: Span) {
-        let closer = self.at.at;
+        let (indent, first) = self.problems.indent_of(self.at.here());
         self.at.step();
-        if self.suspicious.is_none()
-            && self
-                .at
-                .indent_of(closer, false)
-                .is_some_and(|i| Some(i) != self.at.indent_of(opener.start, true))
-        {
+        if self.suspicious.is_none() && first && indent != self.problems.indent_of(opener).0 {
             self.suspicious = Some(opener);
         }
     }
@@ -41,7 +36,7 @@ impl Parser<'_, '_> {
         };
         match self.suspicious.take() {
             Some(other) if other != opener && closer == "}" => {
-                let line = self.at.line_of(opener.start);
+                let line = self.problems.line_of(opener);
                 let hint = format!(
                     "add `}}` where the indentation says; without it, the `{symbol}` in line {line} is never closed{until}"
                 );

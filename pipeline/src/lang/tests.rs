@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use self::print::{print, shape};
 use super::ast::{Item, Node, Raw, Text};
-use super::environment::substitute;
+use super::environment::{Environment, substitute};
 use super::parse::{MAX_DEPTH, parse};
 use super::problems::Problems;
 use config::diagnostic::Diagnostic;
@@ -94,7 +94,7 @@ fn variables_are_filled_in_after_parsing() {
     let mut problems = Problems::of(text);
     let mut tree = parse(text, &mut problems);
     let environment = |name: &str| (name == "HOME").then(|| "\" } {".to_owned());
-    substitute(&mut tree, &environment, &mut problems);
+    substitute(&mut tree, Environment::Known(&environment), &mut problems);
     assert_eq!(problems.into_diagnostics(text), []);
     let Raw::List(items) = &value_of(&tree).value else { panic!("expected an array") };
     let values: Vec<_> = items.iter().map(|i| (i.text().unwrap_or(""), i.substituted)).collect();
@@ -106,7 +106,7 @@ fn a_variable_without_value_and_default_is_an_error_at_its_place() {
     let text = r#"filter { x { y => "a${NONE}" z => { k => "${NONE}${NONE}" } } }"#;
     let mut problems = Problems::of(text);
     let mut tree = parse(text, &mut problems);
-    substitute(&mut tree, &|_| None, &mut problems);
+    substitute(&mut tree, Environment::Known(&|_| None), &mut problems);
     let places: Vec<_> =
         problems.into_diagnostics(text).iter().map(|d| &text[d.start..d.end] == "${NONE}").collect();
     assert_eq!(places, [true, true, true]);
@@ -152,8 +152,9 @@ fn upset(text: &str) -> Result<(), TestCaseError> {
     if let Some(problem) = problems.first() {
         prop_assert!(problem.render("x.conf", text).contains(&problem.message));
     }
-    substitute(&mut tree, &|_| Some("v".to_owned()), &mut Problems::of(text));
+    substitute(&mut tree, Environment::Known(&|_| Some("v".to_owned())), &mut Problems::of(text));
     crate::check(crate::Scope::Docker, text, &|_| None);
+    crate::check_remote(crate::Scope::Host, text);
     Ok(())
 }
 

@@ -359,7 +359,7 @@ fn nodes() -> impl Strategy<Value = Node> {
 }
 
 fn rvalue(value: RawRvalue) -> Rvalue {
-    Rvalue { value, span: Span::default(), substituted: false }
+    Rvalue { value, span: Span::default(), substituted: false, unknown: false }
 }
 
 fn fields() -> impl Strategy<Value = Rvalue> {

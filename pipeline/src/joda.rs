@@ -9,11 +9,12 @@ mod read;
 mod stamps;
 mod write;
 
-pub(crate) use fields::{Fields, Guess};
+pub(crate) use fields::Guess;
 pub(crate) use locale::Locale;
-pub(crate) use pattern::PatternError;
+pub(crate) use read::zone_named;
 pub(crate) use stamps::Stamp;
 
+use crate::mistake::Mistake;
 use pattern::Item;
 
 /// A compiled date pattern.
@@ -24,7 +25,7 @@ pub(crate) struct Format {
 
 impl Format {
     /// Compiles `pattern`; an error names the offending letters and where they are.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(pattern: &str) -> Result<Self, Mistake> {
         Ok(Self { items: pattern::items(pattern)? })
     }
 }

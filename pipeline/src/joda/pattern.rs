@@ -1,19 +1,5 @@
 //! Cuts a Joda date pattern into its items.
-use thiserror::Error;
-
-/// A pattern that cannot be compiled.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{message}")]
-pub(crate) struct PatternError {
-    /// Byte offset of the place in the pattern.
-    pub(crate) start: usize,
-    /// Byte offset just after the place.
-    pub(crate) end: usize,
-    /// What is wrong.
-    pub(crate) message: String,
-    /// What to do about it.
-    pub(crate) hint: Option<String>,
-}
+use crate::mistake::Mistake;
 
 /// One item of a pattern, in the order written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +81,10 @@ impl Token {
 }
 
 /// Compiles `pattern`.
-pub(super) fn items(pattern: &str) -> Result<Vec<Item>, PatternError> {
+pub(super) fn items(pattern: &str) -> Result<Vec<Item>, Mistake> {
     if pattern.is_empty() {
-        return Err(PatternError {
-            start: 0,
-            end: 0,
-            message: "a date pattern must not be empty".into(),
-            hint: Some("write one such as `yyyy-MM-dd HH:mm:ss`".into()),
-        });
+        let mistake = Mistake::new(0, 0, "a date pattern must not be empty");
+        return Err(mistake.with_hint("write one such as `yyyy-MM-dd HH:mm:ss`"));
     }
     let tokens = tokens(pattern)?;
     let mut items = Vec::with_capacity(tokens.len());
@@ -118,7 +100,7 @@ pub(super) fn items(pattern: &str) -> Result<Vec<Item>, PatternError> {
     Ok(items)
 }
 
-fn tokens(pattern: &str) -> Result<Vec<Token>, PatternError> {
+fn tokens(pattern: &str) -> Result<Vec<Token>, Mistake> {
     let mut tokens = Vec::new();
     let mut literal = String::new();
     let mut chars = pattern.char_indices().peekable();
@@ -193,7 +175,7 @@ fn field(letter: char, count: usize, before_number: bool) -> Option<Item> {
     })
 }
 
-fn meaningless(letter: char, start: usize, end: usize) -> PatternError {
+fn meaningless(letter: char, start: usize, end: usize) -> Mistake {
     let meant = match letter {
         'u' | 'g' => Some("the year is `y`"),
         'L' => Some("the month is `M`"),
@@ -204,22 +186,14 @@ fn meaningless(letter: char, start: usize, end: usize) -> PatternError {
         _ => None,
     };
     let quoted = format!("quote it if it stands for itself: `'{letter}'`");
-    PatternError {
-        start,
-        end,
-        message: format!("the letter `{letter}` means nothing in a date pattern"),
-        hint: Some(match meant {
-            Some(meant) => format!("{meant}; {quoted}"),
-            None => quoted,
-        }),
-    }
+    let message = format!("the letter `{letter}` means nothing in a date pattern");
+    Mistake::new(start, end, message).with_hint(match meant {
+        Some(meant) => format!("{meant}; {quoted}"),
+        None => quoted,
+    })
 }
 
-fn unclosed(start: usize, end: usize) -> PatternError {
-    PatternError {
-        start,
-        end,
-        message: "this quote is not closed".into(),
-        hint: Some("close it with `'`; for a quote itself write `''`".into()),
-    }
+fn unclosed(start: usize, end: usize) -> Mistake {
+    Mistake::new(start, end, "this quote is not closed")
+        .with_hint("close it with `'`; for a quote itself write `''`")
 }

@@ -41,17 +41,6 @@ impl Format {
         }
         cursor.at_end().then_some(fields)
     }
-
-    /// Whether what this pattern reads tells the year.
-    pub(crate) fn has_year(&self) -> bool {
-        self.items.iter().any(|item| match item {
-            Item::ShortYear { .. } => true,
-            Item::Number { field, .. } => {
-                matches!(field, Number::Year | Number::YearOfEra | Number::WeekYear | Number::Century)
-            }
-            _ => false,
-        })
-    }
 }
 
 fn read_item(item: &Item, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut Fields) -> Option<()> {
@@ -145,6 +134,16 @@ fn read_zone_id(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<()> {
         }
     }
     None
+}
+
+/// The zone of this identifier or offset.
+pub(crate) fn zone_named(name: &str) -> Option<TimeZone> {
+    if !name.starts_with(['+', '-']) {
+        return TimeZone::get(name).ok();
+    }
+    let mut cursor = Cursor::new(name);
+    let offset = cursor.offset()?;
+    cursor.at_end().then(|| TimeZone::fixed(offset))
 }
 
 /// What is left of the text that is being read.

@@ -1,7 +1,7 @@
 //! Reads the dates that have a name instead of a pattern: ISO8601, UNIX, UNIX_MS and TAI64N.
 use jiff::{SignedDuration, Timestamp};
 
-use super::fields::{Fields, Zone};
+use super::fields::{Fields, Guess, Zone};
 use super::pattern::Number;
 use super::read::Cursor;
 
@@ -30,10 +30,10 @@ impl Stamp {
         }
     }
 
-    /// The moment that `text` tells; `Iso8601` is not absolute and has [`iso8601`].
-    pub(crate) fn read(self, text: &str) -> Option<Timestamp> {
+    /// The moment that the whole of `text` tells; `guess` is for what ISO 8601 lets one leave out.
+    pub(crate) fn read(self, text: &str, guess: Guess<'_>) -> Option<Timestamp> {
         match self {
-            Self::Iso8601 => None,
+            Self::Iso8601 => iso8601(text)?.moment(guess),
             Self::Unix => decimal(text, 0),
             Self::UnixMs => decimal(text, 3),
             Self::Tai64n => tai64n(text),
@@ -42,7 +42,7 @@ impl Stamp {
 }
 
 /// Reads an ISO 8601 date, with or without a time and an offset.
-pub(crate) fn iso8601(text: &str) -> Option<Fields> {
+fn iso8601(text: &str) -> Option<Fields> {
     let mut cursor = Cursor::new(text);
     let mut fields = Fields::default();
     iso_date(&mut cursor, &mut fields)?;

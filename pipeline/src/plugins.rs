@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use crate::batch::Filter;
+use crate::filters;
 use crate::lang::ast::{Setting, Span};
 use crate::lang::problems::Problems;
 use crate::plan::{CommonFilter, PluginCall, StartFrom};
@@ -12,6 +13,11 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     // inputs
     // codecs
     // filters
+    Plugin::filter::<filters::date::DateOptions>(),
+    Plugin::filter::<filters::drop::DropOptions>(),
+    Plugin::filter::<filters::grok::GrokOptions>(),
+    Plugin::filter::<filters::json::JsonOptions>(),
+    Plugin::filter::<filters::mutate::MutateOptions>(),
     // outputs
 ];
 
@@ -37,7 +43,6 @@ pub(crate) trait FilterOptions: Options {
 
 impl Plugin {
     /// The line of a filter.
-    #[allow(dead_code, reason = "used by the first filter in the table")]
     pub(crate) const fn filter<O: FilterOptions>() -> Self {
         Self {
             spec: O::SPEC,

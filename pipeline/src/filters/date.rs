@@ -1,0 +1,200 @@
+//! Reads a date from a field, and makes it the event's moment.
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::tag;
+use crate::batch::{Batch, Fate, Filter};
+use crate::event::Event;
+use crate::field::FieldRef;
+use crate::joda::{Format, Guess, Locale, Stamp, zone_named};
+use crate::lang::kinds::Placed;
+use crate::lang::problems::Problems;
+use crate::mistake::Mistake;
+use crate::plan::CommonFilter;
+use crate::plugins::FilterOptions;
+use crate::spec::plugin;
+use crate::success::OnSuccess;
+use crate::template::Template;
+use crate::value::{Text, Timestamp, Value};
+
+plugin! {
+    /// Reads a date from a field, and makes it the event's `@timestamp`.
+    ///
+    /// `match` names the field and then the forms to try, in order: `match => ["time", "dd/MMM/yyyy:HH:mm:ss Z", "ISO8601"]`.
+    /// A form is `ISO8601`, `UNIX` (seconds since 1970), `UNIX_MS` (milliseconds), `TAI64N`, or a pattern of letters:
+    ///
+    /// | letters | meaning |
+    /// |---|---|
+    /// | `yyyy`, `yy` | the year, its last two digits |
+    /// | `MM`, `MMM` | the month, its name in short or long form |
+    /// | `dd`, `DDD`, `EEE` | the day of the month, of the year, its name |
+    /// | `HH`, `hh`, `a` | the hour of 24, of 12, AM or PM |
+    /// | `mm`, `ss`, `SSS` | the minute, the second, its fraction |
+    /// | `Z`, `ZZZ`, `z` | the zone as an offset, as a name (`Europe/Berlin`), as an abbreviation (`CET`) |
+    /// | `xxxx`, `ww`, `e` | the year, the week and the day of ISO weeks |
+    /// | `'at'`, `''` | text that stands for itself, a quote |
+    ///
+    /// A date without a year is taken for the latest that is not in the future, give or take a day. A local time that
+    /// does not exist because a clock was put forward is a failure; of two that exist the earlier is meant. An event
+    /// without the field is left as it is.
+    filter "date" => pub(crate) struct DateOptions {
+        /// The field, followed by the forms to try.
+        r#match: Vec<Placed<String>>,
+        /// The field to put the moment into.
+        target: FieldRef = "@timestamp",
+        /// The zone of dates that do not name one, such as `Europe/Berlin` or `+01:00`; this machine's when left out.
+        timezone: Option<Placed<String>>,
+        /// The language of names of months and days.
+        locale: Placed<String> = "en",
+        /// The tags to add when no form fits.
+        tag_on_failure: Vec<String> = ["_dateparsefailure"],
+    }
+    validate = check_forms
+}
+
+/// One form of dates to try.
+#[derive(Clone, Debug)]
+enum Form {
+    Stamp(Stamp),
+    Pattern(Format),
+}
+
+impl Form {
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        match Stamp::named(text) {
+            Some(stamp) => Ok(Self::Stamp(stamp)),
+            None => Format::parse(text).map(Self::Pattern),
+        }
+    }
+
+    fn read(&self, text: &str, locale: &Locale, guess: Guess<'_>) -> Option<Timestamp> {
+        match self {
+            Self::Stamp(stamp) => stamp.read(text, guess),
+            Self::Pattern(format) => format.read(text, locale)?.moment(guess),
+        }
+    }
+}
+
+fn check_forms(options: &DateOptions, problems: &mut Problems) {
+    if let [field, forms @ ..] = options.r#match.as_slice() {
+        if let Err(error) = FieldRef::parse(field) {
+            problems.error(field.span, error.to_string());
+        }
+        if forms.is_empty() {
+            problems
+                .error(field.span, "no form of dates is given")
+                .hint("write the field, then the forms: `[\"time\", \"ISO8601\"]`");
+        }
+        for form in forms {
+            if let Err(mistake) = Form::parse(form) {
+                mistake.report(form, problems);
+            }
+        }
+    }
+    if let Some(zone) = &options.timezone
+        && Template::parse(zone).as_literal().is_some()
+        && zone_named(zone).is_none()
+    {
+        problems
+            .error(zone.span, format!("there is no time zone named `{}`", zone.value))
+            .hint("write a name such as `Europe/Berlin` or an offset such as `+01:00`");
+    }
+    if Locale::named(&options.locale).is_none() {
+        problems
+            .error(
+                options.locale.span,
+                format!("dates cannot be read in the language `{}`", options.locale.value),
+            )
+            .hint(format!("it can be one of {}", Locale::languages()));
+    }
+}
+
+impl FilterOptions for DateOptions {
+    fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String> {
+        let (field, forms) = self.r#match.split_first().ok_or("`match` is empty")?;
+        let forms: Result<_, Mistake> = forms.iter().map(|form| Form::parse(form)).collect();
+        let zone = match &self.timezone {
+            None => Zone::Fixed(TimeZone::system()),
+            Some(name) => match Template::parse(name) {
+                name if name.as_literal().is_none() => Zone::Filled { name, last: None },
+                _ => Zone::Fixed(zone_named(name).ok_or("`timezone` names no time zone")?),
+            },
+        };
+        Ok(Box::new(Date {
+            field: FieldRef::parse(field).map_err(|error| error.to_string())?,
+            forms: forms.map_err(|mistake| mistake.to_string())?,
+            zone,
+            locale: Locale::named(&self.locale).ok_or("`locale` names no known language")?,
+            target: self.target.clone(),
+            tag_on_failure: self.tag_on_failure.clone(),
+            on_success: OnSuccess::new(on_success),
+        }))
+    }
+}
+
+struct Date {
+    field: FieldRef,
+    forms: Vec<Form>,
+    zone: Zone,
+    locale: Locale,
+    target: FieldRef,
+    tag_on_failure: Vec<String>,
+    on_success: OnSuccess,
+}
+
+/// The zone of dates that do not name one.
+enum Zone {
+    Fixed(TimeZone),
+    /// Each event names it; the last one is remembered, because looking one up takes longer than reading a date.
+    Filled {
+        name: Template,
+        last: Option<(Text, TimeZone)>,
+    },
+}
+
+impl Zone {
+    fn of(&mut self, event: &Event) -> Option<&TimeZone> {
+        match self {
+            Self::Fixed(zone) => Some(zone),
+            Self::Filled { name, last } => {
+                let name = name.render(event);
+                if last.as_ref().is_none_or(|(known, _)| *known != name) {
+                    let zone = zone_named(&name)?;
+                    *last = Some((name, zone));
+                }
+                last.as_ref().map(|(_, zone)| zone)
+            }
+        }
+    }
+}
+
+impl Filter for Date {
+    fn run(&mut self, batch: &mut Batch) {
+        let now = Timestamp::now();
+        batch.each(|event| {
+            self.work(event, now);
+            Fate::Keep
+        });
+    }
+}
+
+impl Date {
+    fn work(&mut self, event: &mut Event, now: Timestamp) {
+        let text = match event.get(&self.field) {
+            None => return,
+            Some(Value::List(items)) => items.first().map(Value::to_text).unwrap_or_default(),
+            Some(value) => value.to_text(),
+        };
+        let moment = self.zone.of(event).and_then(|zone| {
+            let guess = Guess { zone, now };
+            self.forms.iter().find_map(|form| form.read(&text, &self.locale, guess))
+        });
+        match moment {
+            Some(moment) if event.set(&self.target, Value::Time(moment)).is_ok() => {
+                self.on_success.apply(event)
+            }
+            _ => tag(event, &self.tag_on_failure),
+        }
+    }
+}

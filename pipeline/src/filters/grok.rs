@@ -1,0 +1,303 @@
+//! Finds named things in a field by grok patterns.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tag;
+use crate::batch::{Batch, Fate, Filter};
+use crate::event::Event;
+use crate::field::FieldRef;
+use crate::grok::expand::{Style, expand};
+use crate::grok::library::Library;
+use crate::grok::matcher::Matcher;
+use crate::lang::kinds::{Hash, Placed};
+use crate::lang::problems::Problems;
+use crate::plan::CommonFilter;
+use crate::plugins::FilterOptions;
+use crate::ruby::{OutOfTime, Region};
+use crate::spec::plugin;
+use crate::success::OnSuccess;
+use crate::value::{Text, Value};
+
+plugin! {
+    /// Finds named things in a line of text: `match => { "message" => "%{IP:client} %{WORD:verb}" }`.
+    ///
+    /// A pattern is a regular expression of Ruby's syntax in which `%{NAME}` stands for a pattern that has a name,
+    /// `%{NAME:field}` keeps what it finds as a field, and `%{NAME:field:int}` or `%{NAME:field:float}` keeps it as a
+    /// number. A field may be `[outer][inner]`. `(?<field>…)` keeps what a group finds.
+    ///
+    /// The stock patterns are those of Logstash with their classic field names: `COMBINEDAPACHELOG`, `SYSLOGLINE`,
+    /// `TIMESTAMP_ISO8601`, `LOGLEVEL` and many more.
+    ///
+    /// A field that is there already becomes a list of the old and the new, unless it stands in `overwrite`. An event that
+    /// no pattern fits gets the tag `_grokparsefailure` and goes on.
+    filter "grok" => pub(crate) struct GrokOptions {
+        /// Fields, and the pattern or patterns to try on each.
+        r#match: Hash<Vec<Placed<String>>>,
+        /// Patterns of your own: names, and what they stand for.
+        pattern_definitions: Hash<Placed<String>> = {},
+        /// Directories with files of patterns of your own, one on each line: a name, a blank, the pattern.
+        patterns_dir: Vec<String> = [],
+        /// Which files of those directories to read; `*` and `?` stand for any characters and any one character.
+        patterns_files_glob: String = "*",
+        /// Stop at the first pattern that fits.
+        break_on_match: bool = true,
+        /// Keep only what has a field's name; otherwise `%{NAME}` is kept as the field `NAME`.
+        named_captures_only: bool = true,
+        /// Keep what was found empty.
+        keep_empty_captures: bool = false,
+        /// Fields to replace when they are there already.
+        overwrite: Vec<FieldRef> = [],
+        /// The field to put all found fields into.
+        target: Option<FieldRef>,
+        /// The tags to add when no pattern fits.
+        tag_on_failure: Vec<String> = ["_grokparsefailure"],
+        /// How long one pattern may try one text, in milliseconds.
+        timeout_millis: u64 = 30000,
+        /// The tags to add when a pattern took too long.
+        tag_on_timeout: Vec<String> = ["_groktimeout"],
+        /// Which names the fields of the stock patterns have; only `disabled`, the classic names, is possible.
+        ecs_compatibility: Placed<String> = "disabled",
+    }
+    unsupported {
+        "timeout_scope" => "remove it: `timeout_millis` is for each pattern",
+        "singles" => "remove it: it has no effect",
+    }
+    validate = check_patterns
+}
+
+fn check_patterns(options: &GrokOptions, problems: &mut Problems) {
+    if options.ecs_compatibility.value != "disabled" {
+        problems
+            .error(options.ecs_compatibility.span, "the stock patterns have their classic field names only")
+            .hint("write `disabled`, and rename fields with `mutate` where ECS names are wanted");
+    }
+    if options.r#match.0.is_empty() && problems.errors() == 0 {
+        // An empty hash has no place of its own to point at; the filter would tag every event.
+        problems
+            .warning(options.ecs_compatibility.span, "`match` of this `grok` is empty: nothing is looked for")
+            .hint("write `match => { \"message\" => \"…\" }`");
+    }
+    let mut library = options.library();
+    if !options.patterns_dir.is_empty() {
+        library.leave_open();
+    }
+    let before = problems.errors();
+    for (_, definition) in &options.pattern_definitions.0 {
+        // A definition that only works within another pattern is possible, so that only its names are looked at.
+        if let Err(mistake) = expand(definition, &library, options.style()) {
+            mistake.report(definition, problems);
+        }
+    }
+    let sound = problems.errors() == before;
+    for (field, patterns) in &options.r#match.0 {
+        for pattern in patterns {
+            if let Err(error) = FieldRef::parse(field) {
+                problems.error(pattern.span, error.to_string());
+            }
+            let mut warnings = Vec::new();
+            let compiled = Matcher::compile(pattern, &library, options.style(), &mut |w| warnings.push(w));
+            warnings.into_iter().for_each(|warning| warning.warn(pattern, problems));
+            match compiled {
+                // What a bad definition causes was said where it stands.
+                Err(mistake) if sound => mistake.report(pattern, problems),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl GrokOptions {
+    fn style(&self) -> Style<'_> {
+        Style { keep_unnamed: !self.named_captures_only, target: self.target.as_ref() }
+    }
+
+    /// The stock patterns and those of `pattern_definitions`.
+    fn library(&self) -> Library {
+        let mut library = Library::default();
+        for (name, pattern) in &self.pattern_definitions.0 {
+            library.define(name.as_str(), pattern.value.as_str());
+        }
+        library
+    }
+
+    /// All patterns, those of files too.
+    fn whole_library(&self) -> Result<Library, String> {
+        let mut library = Library::default();
+        for directory in &self.patterns_dir {
+            read_patterns(Path::new(directory), &self.patterns_files_glob, &mut library)
+                .map_err(|error| format!("the patterns in {directory} cannot be read: {error}"))?;
+        }
+        for (name, pattern) in &self.pattern_definitions.0 {
+            library.define(name.as_str(), pattern.value.as_str());
+        }
+        Ok(library)
+    }
+}
+
+/// Reads the files of a directory whose names fit `glob`, in the order of their names; `path` may also be a file.
+fn read_patterns(path: &Path, glob: &str, library: &mut Library) -> std::io::Result<()> {
+    if path.is_file() {
+        library.define_all(&std::fs::read_to_string(path)?);
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if fits(glob, &entry.file_name().to_string_lossy()) && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    for file in files {
+        library.define_all(&std::fs::read_to_string(file)?);
+    }
+    Ok(())
+}
+
+/// Whether `name` fits `glob`, in which `*` stands for any characters and `?` for any one.
+fn fits(glob: &str, name: &str) -> bool {
+    let (glob, name): (Vec<char>, Vec<char>) = (glob.chars().collect(), name.chars().collect());
+    let (mut g, mut n) = (0, 0);
+    let mut star = None;
+    while n < name.len() {
+        match glob.get(g) {
+            Some('*') => {
+                star = Some((g, n));
+                g += 1;
+            }
+            Some(c) if *c == '?' || name.get(n) == Some(c) => {
+                g += 1;
+                n += 1;
+            }
+            _ => match star {
+                // The last `*` takes one character more.
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    g = at + 1;
+                    n = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    glob.iter().skip(g).all(|c| *c == '*')
+}
+
+impl FilterOptions for GrokOptions {
+    fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String> {
+        let library = self.whole_library()?;
+        let compile = |pattern: &Placed<String>| {
+            Matcher::compile(pattern, &library, self.style(), &mut |_| {})
+                .map_err(|mistake| format!("the pattern `{}` cannot be used: {mistake}", pattern.value))
+        };
+        let mut rules = Vec::new();
+        for (field, patterns) in &self.r#match.0 {
+            rules.push(Rule {
+                field: FieldRef::parse(field).map_err(|error| error.to_string())?,
+                matchers: patterns.iter().map(compile).collect::<Result<_, _>>()?,
+            });
+        }
+        Ok(Box::new(Grok { rules, options: self.clone(), on_success: OnSuccess::new(on_success) }))
+    }
+}
+
+struct Grok {
+    rules: Vec<Rule>,
+    options: GrokOptions,
+    on_success: OnSuccess,
+}
+
+/// The patterns for one field.
+struct Rule {
+    field: FieldRef,
+    matchers: Vec<Matcher>,
+}
+
+impl Filter for Grok {
+    fn run(&mut self, batch: &mut Batch) {
+        let mut region = Region::new();
+        batch.each(|event| {
+            match self.work(event, &mut region) {
+                Ok(true) => self.on_success.apply(event),
+                Ok(false) => tag(event, &self.options.tag_on_failure),
+                Err(OutOfTime) => tag(event, &self.options.tag_on_timeout),
+            }
+            Fate::Keep
+        });
+    }
+}
+
+impl Grok {
+    fn work(&self, event: &mut Event, region: &mut Region) -> Result<bool, OutOfTime> {
+        let mut matched = false;
+        for rule in &self.rules {
+            match event.get(&rule.field) {
+                Some(Value::List(items)) => {
+                    let texts: Vec<Text> = items.iter().map(Value::to_text).collect();
+                    for text in &texts {
+                        matched |= self.try_all(rule, text, event, region)?;
+                    }
+                }
+                // An absent field is an empty text, which some patterns fit.
+                value => {
+                    let text = value.map(Value::to_text).unwrap_or_default();
+                    matched |= self.try_all(rule, &text, event, region)?;
+                }
+            }
+            if matched && self.options.break_on_match {
+                break;
+            }
+        }
+        Ok(matched)
+    }
+
+    fn try_all(
+        &self,
+        rule: &Rule,
+        text: &Text,
+        event: &mut Event,
+        region: &mut Region,
+    ) -> Result<bool, OutOfTime> {
+        let patience = Duration::from_millis(self.options.timeout_millis);
+        let mut matched = false;
+        for matcher in &rule.matchers {
+            if !matcher.matches(text, patience, region)? {
+                continue;
+            }
+            matched |= self.keep_all(matcher, text, event, region);
+            if matched && self.options.break_on_match {
+                break;
+            }
+        }
+        Ok(matched)
+    }
+
+    /// Puts what was found into the event; `false` when a field could not be set.
+    fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, region: &Region) -> bool {
+        let mut all = true;
+        for (field, value) in matcher.found(text, region) {
+            let empty = match &value {
+                None => true,
+                Some(Value::Str(text)) => text.is_empty(),
+                Some(_) => false,
+            };
+            if !empty || self.options.keep_empty_captures {
+                all &= self.keep(field, value.unwrap_or_default(), event);
+            }
+        }
+        all
+    }
+
+    fn keep(&self, field: &FieldRef, value: Value, event: &mut Event) -> bool {
+        if self.options.overwrite.contains(field) {
+            return event.set(field, value).is_ok();
+        }
+        match event.get_mut(field) {
+            Some(old @ Value::Null) => *old = value,
+            Some(_) => return event.append(field, value).is_ok(),
+            None => return event.set(field, value).is_ok(),
+        }
+        true
+    }
+}

@@ -1,1 +1,3 @@
-//! (to be written)
+//! The framework's scheduler.
+pub mod core;
+pub mod ids;

@@ -1,0 +1,339 @@
+//! Decides what the framework does: which offers to take, what to persist first, what to acknowledge, when to ask again.
+//!
+//! Invariants, held by the tests in `core/model.rs`:
+//! - at most one launch per agent is alive or may be alive, whatever is lost, repeated or late;
+//! - ACCEPT is decided only after its intent is stored, ACKNOWLEDGE only after what it acknowledges is stored;
+//! - an update is acknowledged once per receipt iff it carries a uuid;
+//! - reconciliation never keeps an offer waiting, and offers are never suppressed.
+//!
+//! Nothing here does IO or looks at a clock: methods take what happened and `now`, and leave [`Effect`]s to be carried
+//! out in order ([`Core::take_effects`]).
+pub mod cluster;
+pub mod effects;
+mod launches;
+#[cfg(test)]
+mod model;
+mod nodes;
+mod offers;
+mod reconcile;
+pub mod resources;
+#[cfg(test)]
+mod tests;
+mod updates;
+
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use cluster::Offer;
+use effects::{Call, Change, Effect, LaunchRecord, Ticket};
+pub use nodes::NodeState;
+use nodes::Nodes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use reconcile::Reconciler;
+use resources::{Needs, Taken};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How many decisions are kept for people to read.
+const DECISIONS: usize = 200;
+/// How long a launch may go without a word before Mesos is asked about it.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long after a failed write it is tried again.
+const RETRY_SAVE: Duration = Duration::from_secs(5);
+
+/// What does not change while the core lives.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// What each executor needs.
+    pub needs: Needs,
+    /// The address that executors are told to attach to.
+    pub control: String,
+    /// The start of the random numbers: ids, tokens, jitter.
+    pub seed: [u8; 32],
+}
+
+/// Something that was decided, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// When.
+    pub at: Moment,
+    /// About which node; `None`: about the framework.
+    pub node: Option<AgentId>,
+    /// What and why.
+    pub text: String,
+}
+
+/// Why an executor may not attach.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// It belongs to another framework.
+    #[error("it belongs to framework `{0}`, which is not this one")]
+    OtherFramework(String),
+    /// No launch has this executor id.
+    #[error("no launch of an executor `{0}` is known")]
+    Unknown(ExecutorId),
+    /// It has the wrong token or names another agent.
+    #[error("the token of executor `{0}` is wrong")]
+    WrongToken(ExecutorId),
+}
+
+/// The decision core.
+#[derive(Debug)]
+pub struct Core {
+    rules: Rules,
+    rng: StdRng,
+    framework: Option<FrameworkId>,
+    framework_stored: bool,
+    connected: bool,
+    nodes: Nodes,
+    launches: BTreeMap<TaskId, Launch>,
+    executors: BTreeMap<ExecutorId, TaskId>,
+    /// Offers that wait until the framework id is stored.
+    held: Vec<Offer>,
+    /// What follows once a change is stored.
+    waiting: BTreeMap<Ticket, Then>,
+    last_ticket: u64,
+    /// When a change that could not be stored is tried again.
+    retry_at: Option<Moment>,
+    reconciler: Reconciler,
+    revive_at: Option<Moment>,
+    revive_pause: Duration,
+    decisions: VecDeque<Decision>,
+    out: Vec<Effect>,
+}
+
+/// One launch, in memory.
+#[derive(Debug)]
+struct Launch {
+    record: LaunchRecord,
+    stage: Stage,
+    /// The newest change of this launch that is on its way to the store.
+    pending: Option<Ticket>,
+    /// Whether the store holds `record` as it is here.
+    stored: bool,
+    /// When Mesos is asked about it if no word comes.
+    ask_at: Option<Moment>,
+    ask_pause: Duration,
+    running_since: Option<Moment>,
+    announced_at: Option<Moment>,
+    attached: bool,
+}
+
+/// Where a launch stands in this process.
+#[derive(Debug)]
+enum Stage {
+    /// Its intent is being stored; the offers are held for it. `None`: they are gone.
+    Storing(Option<Held>),
+    /// Mesos was asked to launch it, or was by an earlier scheduler.
+    Asked,
+    /// It ended; the store has still to forget it.
+    Over,
+}
+
+/// Offers that a launch waits to accept.
+#[derive(Debug)]
+struct Held {
+    offers: Vec<OfferId>,
+    taken: Taken,
+    token: String,
+}
+
+/// What follows once a change is stored.
+#[derive(Debug)]
+enum Then {
+    /// Launch it.
+    Accept(TaskId),
+    /// Acknowledge updates of a task, maybe none.
+    Acknowledge(TaskId, Vec<(AgentId, Vec<u8>)>),
+    /// Updates of a task that ended are acknowledged and the launch is forgotten.
+    Forgotten(TaskId, Vec<(AgentId, Vec<u8>)>),
+    /// Offers can be used from now on.
+    FrameworkStored,
+    /// The dead framework is forgotten: register anew.
+    FrameworkForgotten,
+}
+
+impl Core {
+    /// A core that goes on where what was persisted ended.
+    pub fn new(rules: Rules, framework: Option<FrameworkId>, launches: Vec<LaunchRecord>, now: Moment) -> Self {
+        let rng = StdRng::from_seed(rules.seed);
+        let mut core = Self {
+            rules,
+            rng,
+            framework_stored: framework.is_some(),
+            framework,
+            connected: false,
+            nodes: Nodes::default(),
+            launches: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            held: Vec::new(),
+            waiting: BTreeMap::new(),
+            last_ticket: 0,
+            retry_at: None,
+            reconciler: Reconciler::default(),
+            revive_at: None,
+            revive_pause: offers::FIRST_REVIVE,
+            decisions: VecDeque::new(),
+            out: Vec::new(),
+        };
+        for record in launches {
+            core.take_up(record, now);
+        }
+        core
+    }
+
+    /// What is to be done, in order; each is handed out once.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The framework id, once there is one.
+    pub fn framework(&self) -> Option<&FrameworkId> {
+        self.framework.as_ref()
+    }
+
+    /// The newest decisions, oldest first.
+    pub fn decisions(&self) -> impl DoubleEndedIterator<Item = &Decision> {
+        self.decisions.iter()
+    }
+
+    /// A subscription stands: offers may come, calls may be sent.
+    pub fn subscribed(&mut self, now: Moment, framework: FrameworkId) {
+        self.connected = true;
+        if self.framework.as_ref() != Some(&framework) {
+            self.decide(now, None, format!("registered as framework {framework}"));
+            self.framework = Some(framework.clone());
+            self.framework_stored = false;
+            self.save(Change::Framework(Some(framework)), Then::FrameworkStored);
+        }
+        // A takeover of a live subscription keeps the decline filters of the one before.
+        self.call(Call::Revive);
+        self.revive_pause = offers::FIRST_REVIVE;
+        self.revive_at = Some(now.after(self.revive_pause));
+        self.start_reconciliation(now);
+        self.call(Call::Reconcile(Vec::new()));
+    }
+
+    /// The subscription is gone, and with it every offer.
+    pub fn disconnected(&mut self, _now: Moment) {
+        self.connected = false;
+        self.held.clear();
+        for launch in self.launches.values_mut() {
+            if let Stage::Storing(held) = &mut launch.stage {
+                *held = None;
+            }
+        }
+        self.reconciler.stop();
+    }
+
+    /// Mesos removed the framework: its id will never work again and its executors are being killed.
+    pub fn removed(&mut self, now: Moment) {
+        self.connected = false;
+        self.held.clear();
+        self.decide(now, None, "Mesos removed the framework; forgetting it and registering anew".to_owned());
+        let tasks: Vec<TaskId> = self.launches.keys().cloned().collect();
+        for task in tasks {
+            self.drop_launch(&task, Vec::new());
+        }
+        self.framework = None;
+        self.framework_stored = false;
+        self.save(Change::Framework(None), Then::FrameworkForgotten);
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now: Moment) {
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_saves();
+        }
+        if !self.connected {
+            return;
+        }
+        self.ask_about_launches(now);
+        self.go_on_reconciling(now);
+        self.announce_control(now);
+        self.revive_if_needed(now);
+    }
+
+    /// A change is stored, or could not be.
+    pub fn saved(&mut self, now: Moment, ticket: Ticket, result: Result<(), String>) {
+        let Some(then) = self.waiting.remove(&ticket) else { return };
+        match result {
+            Ok(()) => self.stored(now, ticket, then),
+            Err(why) => self.not_stored(now, ticket, then, &why),
+        }
+    }
+
+    fn stored(&mut self, now: Moment, ticket: Ticket, then: Then) {
+        match then {
+            Then::Accept(task) => self.accept(now, &task, ticket),
+            Then::Acknowledge(task, updates) => {
+                self.mark_stored(&task, ticket);
+                self.acknowledge_all(&task, updates);
+            }
+            Then::Forgotten(task, updates) => {
+                if self.launches.get(&task).is_some_and(|l| l.pending == Some(ticket)) {
+                    self.launches.remove(&task);
+                }
+                self.acknowledge_all(&task, updates);
+            }
+            Then::FrameworkStored => {
+                self.framework_stored = true;
+                let held = std::mem::take(&mut self.held);
+                self.offered(now, held);
+            }
+            Then::FrameworkForgotten => self.out.push(Effect::RegisterAnew),
+        }
+    }
+
+    fn not_stored(&mut self, now: Moment, ticket: Ticket, then: Then, why: &str) {
+        self.retry_at = Some(now.after(RETRY_SAVE));
+        match then {
+            Then::Accept(task) => self.give_up_intent(now, &task, why),
+            // Not acknowledged: the agent sends the update again, and then it is tried again.
+            Then::Acknowledge(task, _) | Then::Forgotten(task, _) => {
+                if let Some(launch) = self.launches.get_mut(&task).filter(|l| l.pending == Some(ticket)) {
+                    launch.pending = None;
+                }
+            }
+            Then::FrameworkStored | Then::FrameworkForgotten => {
+                self.decide(now, None, format!("the framework id could not be stored: {why}; trying again"));
+            }
+        }
+    }
+
+    /// Stores again what could not be stored.
+    fn retry_saves(&mut self) {
+        self.retry_at = None;
+        let framework_waits = self
+            .waiting
+            .values()
+            .any(|then| matches!(then, Then::FrameworkStored | Then::FrameworkForgotten));
+        if !self.framework_stored && !framework_waits {
+            let then = if self.framework.is_some() { Then::FrameworkStored } else { Then::FrameworkForgotten };
+            self.save(Change::Framework(self.framework.clone()), then);
+        }
+        self.retry_launch_saves();
+    }
+
+    fn save(&mut self, change: Change, then: Then) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.waiting.insert(ticket, then);
+        self.out.push(Effect::Save(ticket, change));
+        ticket
+    }
+
+    /// Calls make sense only within a subscription; what they would have said is found out again after the next one.
+    fn call(&mut self, call: Call) {
+        if self.connected {
+            self.out.push(Effect::Call(call));
+        }
+    }
+
+    fn decide(&mut self, at: Moment, node: Option<AgentId>, text: String) {
+        tracing::info!(node = node.as_ref().map_or("", |n| n.0.as_str()), "{text}");
+        if self.decisions.len() >= DECISIONS {
+            self.decisions.pop_front();
+        }
+        self.decisions.push_back(Decision { at, node, text });
+    }
+}

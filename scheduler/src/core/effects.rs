@@ -1,0 +1,121 @@
+//! Holds what the decision core wants done: what to persist, what to tell Mesos, and in which order.
+use super::resources::Taken;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How far a launch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It is about to be asked for. From the store: whether it was asked for is unknown.
+    Intended,
+    /// Mesos was asked; no word yet.
+    Launching,
+    /// The executor is there but its pipelines are not up.
+    Starting,
+    /// The executor runs.
+    Running,
+    /// It was told to end.
+    Killing,
+    /// Its agent cannot be reached. It may well be running: the slot is kept.
+    Unreachable,
+}
+
+/// One launch of an executor, as it is persisted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchRecord {
+    /// Its task.
+    pub task: TaskId,
+    /// Its executor.
+    pub executor: ExecutorId,
+    /// Its agent.
+    pub agent: AgentId,
+    /// The agent's host name.
+    pub host: String,
+    /// SHA-256 of the token that the executor has to show, in hexadecimal.
+    pub token_hash: String,
+    /// The control address that the executor knows.
+    pub control: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// When it was decided.
+    pub launched_at: Moment,
+}
+
+/// One change of what is persisted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This is who we are now; `None`: nobody yet.
+    Framework(Option<FrameworkId>),
+    /// Write the record of a launch, new or not.
+    Launch(LaunchRecord),
+    /// Forget a launch.
+    Ended(TaskId),
+}
+
+/// Names a change until it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Something to tell Mesos. Calls are sent in the order in which they were decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Launch an executor on what these offers hold.
+    Accept {
+        /// The offers, all of one agent and one role.
+        offers: Vec<OfferId>,
+        /// What to launch.
+        launch: LaunchRecord,
+        /// What it takes.
+        taken: Taken,
+        /// The secret that the executor has to show.
+        token: String,
+        /// How long the rest need not be offered again.
+        refuse: Duration,
+    },
+    /// Give offers back.
+    Decline {
+        /// Which ones.
+        offers: Vec<OfferId>,
+        /// How long the same need not be offered again.
+        refuse: Duration,
+    },
+    /// Offer everything again that was declined.
+    Revive,
+    /// End a task.
+    Kill(TaskId, AgentId),
+    /// End an executor.
+    Shutdown(ExecutorId, AgentId),
+    /// An update was taken in.
+    Acknowledge {
+        /// Of which task.
+        task: TaskId,
+        /// From which agent.
+        agent: AgentId,
+        /// Which update.
+        uuid: Vec<u8>,
+    },
+    /// Say how these tasks are; none named: all that are known.
+    Reconcile(Vec<(TaskId, AgentId)>),
+    /// Bytes for an executor, best effort.
+    Message {
+        /// Where it runs.
+        agent: AgentId,
+        /// Which one.
+        executor: ExecutorId,
+        /// What.
+        data: Vec<u8>,
+    },
+}
+
+/// What the core wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Persist, then say so with the ticket. Changes are stored in the order of their tickets.
+    Save(Ticket, Change),
+    /// Tell Mesos.
+    Call(Call),
+    /// Subscribe as a new framework: the old id is dead, and forgotten durably.
+    RegisterAnew,
+}

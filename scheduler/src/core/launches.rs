@@ -1,0 +1,239 @@
+//! Decides how a launch goes on: intent, ACCEPT, asking about silence, who may attach, and its end.
+use super::effects::{Call, Change, LaunchRecord, Phase, Ticket};
+use super::resources::Taken;
+use super::{Core, Held, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
+use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
+use rand::Rng;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// The longest pause between two questions about a launch that stays silent.
+const LAUNCH_ASK_MAX: Duration = Duration::from_secs(600);
+/// How long what is left of an accepted offer need not be offered again: the node has its executor.
+const REFUSE_REST: Duration = Duration::from_secs(3600);
+/// The pause between two messages that tell an executor the new control address.
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(10);
+
+impl Core {
+    /// Takes up a launch of an earlier scheduler.
+    pub(super) fn take_up(&mut self, record: LaunchRecord, now: Moment) {
+        self.nodes.take_up(&record, now);
+        self.executors.insert(record.executor.clone(), record.task.clone());
+        let running_since = (record.phase == Phase::Running).then_some(now);
+        let launch = Launch { running_since, stage: Stage::Asked, stored: true, ..Launch::new(record) };
+        self.launches.insert(launch.record.task.clone(), launch);
+    }
+
+    /// Decides to launch on `agent` and has the intent stored; ACCEPT follows when it is.
+    pub(super) fn intend(&mut self, now: Moment, agent: &AgentId, host: &str, offers: Vec<OfferId>, taken: Taken) {
+        let (task, executor) = self.fresh_ids(agent);
+        let token = self.random_hex::<32>();
+        let record = LaunchRecord {
+            task: task.clone(),
+            executor: executor.clone(),
+            agent: agent.clone(),
+            host: host.to_owned(),
+            token_hash: hash(&token),
+            control: self.rules.control.clone(),
+            phase: Phase::Intended,
+            launched_at: now,
+        };
+        self.nodes.launching(agent, &record, now);
+        let ticket = self.save(Change::Launch(record.clone()), Then::Accept(task.clone()));
+        let stage = Stage::Storing(Some(Held { offers, taken, token }));
+        let launch = Launch { stage, pending: Some(ticket), ..Launch::new(record) };
+        self.executors.insert(executor, task.clone());
+        self.launches.insert(task, launch);
+    }
+
+    /// The intent is stored: launch, unless the offers went away meanwhile.
+    pub(super) fn accept(&mut self, now: Moment, task: &TaskId, ticket: Ticket) {
+        self.mark_stored(task, ticket);
+        let connected = self.connected;
+        let Some(launch) = self.launches.get_mut(task) else { return };
+        let Stage::Storing(held) = &mut launch.stage else { return };
+        let Some(Held { offers, taken, token }) = held.take().filter(|_| connected) else {
+            let agent = launch.record.agent.clone();
+            self.nodes.not_offered(&agent, "the offer was withdrawn before it could be used", now);
+            self.drop_launch(task, Vec::new());
+            return;
+        };
+        launch.stage = Stage::Asked;
+        launch.record.phase = Phase::Launching;
+        launch.ask_at = Some(now.after(launch.ask_pause));
+        let record = launch.record.clone();
+        let text = format!("launching executor {} on {}", record.executor, record.host);
+        let agent = record.agent.clone();
+        self.call(Call::Accept { offers, launch: record, taken, token, refuse: REFUSE_REST });
+        self.decide(now, Some(agent), text);
+    }
+
+    /// The intent could not be stored: nothing is launched, and the offers go back.
+    pub(super) fn give_up_intent(&mut self, now: Moment, task: &TaskId, why: &str) {
+        let Some(launch) = self.launches.get_mut(task) else { return };
+        let Stage::Storing(held) = &mut launch.stage else { return };
+        let offers = held.take().map(|held| held.offers);
+        let agent = launch.record.agent.clone();
+        if let Some(offers) = offers {
+            self.call(Call::Decline { offers, refuse: RETRY_SAVE });
+        }
+        let text = format!("not launched: the intent could not be stored: {why}");
+        self.nodes.not_offered(&agent, &text, now);
+        self.decide(now, Some(agent), text);
+        // The write may have happened all the same.
+        self.drop_launch(task, Vec::new());
+    }
+
+    /// Ends a launch: its slot is free, the store forgets it, then `updates` are acknowledged.
+    pub(super) fn drop_launch(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        let Some(launch) = self.launches.get_mut(task) else { return };
+        launch.stage = Stage::Over;
+        let (executor, agent) = (launch.record.executor.clone(), launch.record.agent.clone());
+        self.executors.remove(&executor);
+        self.nodes.free(&agent, task);
+        let ticket = self.save(Change::Ended(task.clone()), Then::Forgotten(task.clone(), updates));
+        if let Some(launch) = self.launches.get_mut(task) {
+            launch.pending = Some(ticket);
+        }
+    }
+
+    /// Stores the record of a launch as it is now, then acknowledges `updates`.
+    pub(super) fn save_launch(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        let Some(record) = self.launches.get(task).map(|launch| launch.record.clone()) else { return };
+        let ticket = self.save(Change::Launch(record), Then::Acknowledge(task.clone(), updates));
+        if let Some(launch) = self.launches.get_mut(task) {
+            launch.pending = Some(ticket);
+            launch.stored = false;
+        }
+    }
+
+    pub(super) fn mark_stored(&mut self, task: &TaskId, ticket: Ticket) {
+        if let Some(launch) = self.launches.get_mut(task).filter(|launch| launch.pending == Some(ticket)) {
+            launch.pending = None;
+            launch.stored = true;
+        }
+    }
+
+    /// Stores again what could not be stored and has no change on its way.
+    pub(super) fn retry_launch_saves(&mut self) {
+        let idle = self.launches.iter().filter(|(_, launch)| launch.pending.is_none());
+        let (over, unstored): (Vec<_>, Vec<_>) = idle
+            .filter(|(_, launch)| matches!(launch.stage, Stage::Over) || !launch.stored)
+            .map(|(task, launch)| (task.clone(), matches!(launch.stage, Stage::Over)))
+            .partition(|(_, over)| *over);
+        for (task, _) in over {
+            self.drop_launch(&task, Vec::new());
+        }
+        for (task, _) in unstored {
+            self.save_launch(&task, Vec::new());
+        }
+    }
+
+    /// Asks Mesos about launches that stay silent. They are launched again only on a definite answer.
+    pub(super) fn ask_about_launches(&mut self, now: Moment) {
+        let mut silent = Vec::new();
+        for (task, launch) in &mut self.launches {
+            if launch.ask_at.is_some_and(|at| at <= now) {
+                launch.ask_pause = (launch.ask_pause * 2).min(LAUNCH_ASK_MAX);
+                launch.ask_at = Some(now.after(launch.ask_pause));
+                silent.push((task.clone(), launch.record.agent.clone()));
+            }
+        }
+        if silent.is_empty() {
+            return;
+        }
+        for (task, agent) in &silent {
+            self.decide(now, Some(agent.clone()), format!("no word of {task} since its launch; asking Mesos"));
+        }
+        self.call(Call::Reconcile(silent));
+    }
+
+    /// Checks that an executor is one of ours; gives its agent.
+    pub fn admit(&self, framework: &str, executor: &ExecutorId, agent: &str, token: &str) -> Result<AgentId, NotAdmitted> {
+        if self.framework.as_ref().is_some_and(|ours| ours.0 != framework) {
+            return Err(NotAdmitted::OtherFramework(framework.to_owned()));
+        }
+        let launch = self.executors.get(executor).and_then(|task| self.launches.get(task));
+        let launch = launch.ok_or_else(|| NotAdmitted::Unknown(executor.clone()))?;
+        if !same(hash(token).as_bytes(), launch.record.token_hash.as_bytes()) || launch.record.agent.0 != agent {
+            return Err(NotAdmitted::WrongToken(executor.clone()));
+        }
+        Ok(launch.record.agent.clone())
+    }
+
+    /// An executor that was admitted is attached now, or no longer.
+    pub fn attached(&mut self, executor: &ExecutorId, attached: bool) {
+        let Some(task) = self.executors.get(executor).cloned() else { return };
+        let Some(launch) = self.launches.get_mut(&task) else { return };
+        launch.attached = attached;
+        if attached && launch.record.control != self.rules.control {
+            launch.record.control = self.rules.control.clone();
+            self.save_launch(&task, Vec::new());
+        }
+    }
+
+    /// Tells executors that know another control address the right one, until they attach.
+    pub(super) fn announce_control(&mut self, now: Moment) {
+        let mut calls = Vec::new();
+        for launch in self.launches.values_mut() {
+            let lost = launch.record.phase == Phase::Running
+                && !launch.attached
+                && launch.record.control != self.rules.control
+                && launch.announced_at.is_none_or(|at| now.since(at) >= ANNOUNCE_PAUSE);
+            if lost {
+                launch.announced_at = Some(now);
+                let data = serde_json::json!({ "v": 1, "control": self.rules.control });
+                calls.push(Call::Message {
+                    agent: launch.record.agent.clone(),
+                    executor: launch.record.executor.clone(),
+                    data: data.to_string().into_bytes(),
+                });
+            }
+        }
+        for call in calls {
+            self.call(call);
+        }
+    }
+
+    fn fresh_ids(&mut self, agent: &AgentId) -> (TaskId, ExecutorId) {
+        let n = self.nodes.count_launch(agent);
+        let tail: String = agent.0.rsplit('-').next().unwrap_or("").chars().filter(char::is_ascii_alphanumeric).collect();
+        let short = if tail.is_empty() { "agent" } else { tail.as_str() };
+        let random = self.random_hex::<4>();
+        (TaskId(format!("logherd.{short}.{n}.{random}")), ExecutorId(format!("logherd-{short}-{n}-{random}")))
+    }
+
+    fn random_hex<const N: usize>(&mut self) -> String {
+        let bytes: [u8; N] = self.rng.random();
+        hex(&bytes)
+    }
+}
+
+impl Launch {
+    fn new(record: LaunchRecord) -> Self {
+        Self {
+            record,
+            stage: Stage::Asked,
+            pending: None,
+            stored: false,
+            ask_at: None,
+            ask_pause: LAUNCH_TIMEOUT,
+            running_since: None,
+            announced_at: None,
+            attached: false,
+        }
+    }
+}
+
+fn hash(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Compares without stopping at the first difference, so that the time taken tells nothing about it.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |seen, (x, y)| seen | (x ^ y)) == 0
+}

@@ -1,0 +1,368 @@
+//! Shows single decisions of the core: what is stored, called and said for one thing that happened.
+use super::cluster::{Agent, Offer, TaskState, Update};
+use super::effects::{Call, Change, Effect, Phase, Ticket};
+use super::resources::{Needs, Piece, Thousandths};
+use super::{Core, NotAdmitted, Rules};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use bytes::Bytes;
+use std::time::Duration;
+use web::view::Coverage;
+
+const NOW: Moment = Moment(1_000_000);
+
+pub(super) fn rules() -> Rules {
+    Rules { needs: Needs::new(0.2, 128.0, 0.0), control: "127.0.0.1:9094".into(), seed: [7; 32] }
+}
+
+pub(super) fn offer(id: &str, agent: &str, cpus: f64) -> Offer {
+    let piece = |name: &str, amount| Piece {
+        name: name.into(),
+        amount: Thousandths::of(amount),
+        reserved: false,
+        wire: Bytes::new(),
+    };
+    Offer {
+        id: id.into(),
+        agent: agent.into(),
+        host: format!("host-of-{agent}"),
+        role: "logherd".into(),
+        executors: vec![],
+        pieces: vec![piece("cpus", cpus), piece("mem", 1024.0)],
+    }
+}
+
+pub(super) fn update(task: &TaskId, agent: &str, state: TaskState, uuid: Option<u8>) -> Update {
+    Update {
+        task: task.clone(),
+        agent: Some(agent.into()),
+        executor: None,
+        state,
+        reason: String::new(),
+        message: String::new(),
+        uuid: uuid.map(|byte| vec![byte; 16]),
+    }
+}
+
+/// A registered core that is subscribed, with nothing left to do.
+fn ready() -> Core {
+    let mut core = Core::new(rules(), Some("f-0000".into()), vec![], NOW);
+    core.subscribed(NOW, "f-0000".into());
+    core.take_effects();
+    core
+}
+
+fn saves(effects: &[Effect]) -> Vec<(Ticket, Change)> {
+    let of = |e: &Effect| if let Effect::Save(ticket, change) = e { Some((*ticket, change.clone())) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+fn calls(effects: &[Effect]) -> Vec<Call> {
+    let of = |e: &Effect| if let Effect::Call(call) = e { Some(call.clone()) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+/// Offers, stores the intent, and gives the task, the executor and the token of the launch that follows.
+fn launch(core: &mut Core, agent: &str, now: Moment) -> (TaskId, ExecutorId, String) {
+    core.offered(now, vec![offer(&format!("o-{agent}-{}", now.0), agent, 4.0)]);
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.saved(now, ticket, Ok(()));
+    match calls(&core.take_effects()).remove(0) {
+        Call::Accept { launch, token, .. } => (launch.task, launch.executor, token),
+        other => panic!("expected ACCEPT, got {other:?}"),
+    }
+}
+
+fn run(core: &mut Core, task: &TaskId, agent: &str, now: Moment) {
+    core.updated(now, &update(task, agent, TaskState::Running, Some(1)));
+    for (ticket, _) in saves(&core.take_effects()) {
+        core.saved(now, ticket, Ok(()));
+    }
+    core.take_effects();
+}
+
+#[test]
+fn an_intent_is_stored_before_the_offer_is_accepted() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    let effects = core.take_effects();
+    assert!(calls(&effects).is_empty());
+    let (ticket, change) = saves(&effects).remove(0);
+    assert!(matches!(change, Change::Launch(record) if record.phase == Phase::Intended));
+    core.saved(NOW, ticket, Ok(()));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { offers, .. }] if offers == &[OfferId::from("o1")]));
+}
+
+#[test]
+fn an_intent_that_cannot_be_stored_launches_nothing_and_says_so() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.saved(NOW, ticket, Err("disk full".into()));
+    let effects = core.take_effects();
+    assert!(matches!(&calls(&effects)[..], [Call::Decline { .. }]));
+    assert!(matches!(&saves(&effects)[..], [(_, Change::Ended(_))]));
+    let node = core.nodes(NOW).remove(0);
+    assert_eq!(node.coverage, Coverage::NotOffered);
+    assert_eq!(node.reason, "not launched: the intent could not be stored: disk full");
+}
+
+#[test]
+fn an_offer_that_is_rescinded_while_its_intent_is_stored_is_not_accepted() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.rescinded(&"o1".into());
+    core.saved(NOW, ticket, Ok(()));
+    let effects = core.take_effects();
+    assert!(calls(&effects).is_empty());
+    assert!(matches!(&saves(&effects)[..], [(_, Change::Ended(_))]));
+}
+
+#[test]
+fn an_offer_that_is_too_small_is_declined_with_what_it_lacks() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("o1", "a", 0.1)]);
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { refuse, .. }] if refuse.as_secs() == 600));
+    assert_eq!(core.nodes(NOW)[0].reason, "declined: offer has 0.1 cpus, the executor needs 0.21");
+    assert_eq!(core.decisions().last().unwrap().text, "declined: offer has 0.1 cpus, the executor needs 0.21");
+}
+
+#[test]
+fn two_offers_of_one_agent_are_used_together() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("o1", "a", 0.15), offer("o2", "a", 0.15)]);
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.saved(NOW, ticket, Ok(()));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { offers, .. }] if offers.len() == 2));
+}
+
+#[test]
+fn a_second_offer_of_a_covered_agent_is_declined_for_long() {
+    let mut core = ready();
+    launch(&mut core, "a", NOW);
+    core.offered(NOW, vec![offer("o2", "a", 4.0)]);
+    let effects = core.take_effects();
+    assert!(saves(&effects).is_empty());
+    assert!(matches!(&calls(&effects)[..], [Call::Decline { refuse, .. }] if refuse.as_secs() == 3600));
+}
+
+#[test]
+fn an_executor_that_no_launch_knows_is_ended_before_another_one_starts() {
+    let mut core = ready();
+    let mut with_stranger = offer("o1", "a", 4.0);
+    with_stranger.executors = vec!["logherd-S0-9-old".into()];
+    core.offered(NOW, vec![with_stranger]);
+    let effects = core.take_effects();
+    assert!(saves(&effects).is_empty());
+    assert!(matches!(&calls(&effects)[..], [Call::Shutdown(..), Call::Decline { .. }]));
+}
+
+#[test]
+fn an_update_is_acknowledged_only_after_it_is_stored_and_only_if_it_has_a_uuid() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    core.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    let effects = core.take_effects();
+    assert!(calls(&effects).is_empty());
+    let stored = saves(&effects);
+    assert_eq!(stored.len(), 1);
+    core.saved(NOW, stored[0].0, Ok(()));
+    assert_eq!(calls(&core.take_effects()).len(), 2);
+    assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Running);
+}
+
+#[test]
+fn an_update_that_could_not_be_stored_is_acknowledged_when_it_comes_again() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.saved(NOW, ticket, Err("no quorum".into()));
+    assert!(core.take_effects().is_empty());
+    core.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    let effects = core.take_effects();
+    assert!(calls(&effects).is_empty());
+    core.saved(NOW, saves(&effects)[0].0, Ok(()));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Acknowledge { .. }]));
+}
+
+#[test]
+fn an_executor_that_ends_is_replaced_after_a_pause_that_grows() {
+    let mut core = ready();
+    let mut now = NOW;
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let (task, ..) = launch(&mut core, "a", now);
+        run(&mut core, &task, "a", now);
+        core.updated(now, &update(&task, "a", TaskState::Failed, Some(2)));
+        for (ticket, change) in saves(&core.take_effects()) {
+            assert_eq!(change, Change::Ended(task.clone()));
+            core.saved(now, ticket, Ok(()));
+        }
+        assert!(matches!(&calls(&core.take_effects())[..], [Call::Acknowledge { .. }]));
+        core.offered(now, vec![offer("too-soon", "a", 4.0)]);
+        match &calls(&core.take_effects())[..] {
+            [Call::Decline { refuse, .. }] => pauses.push(*refuse),
+            other => panic!("expected DECLINE, got {other:?}"),
+        }
+        assert_eq!(core.nodes(now)[0].coverage, Coverage::BackingOff);
+        now = now.after(Duration::from_secs(20));
+    }
+    for (pause, full_ms) in pauses.iter().zip([1000, 2000, 4000, 8000]) {
+        let ms = pause.as_millis();
+        assert!(ms >= full_ms / 2 && ms <= full_ms, "{pauses:?}");
+    }
+}
+
+#[test]
+fn an_unknown_task_that_lives_is_acknowledged_and_killed() {
+    let mut core = ready();
+    core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Running, Some(3)));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Acknowledge { .. }, Call::Kill(..)]));
+    core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Killed, Some(4)));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Acknowledge { .. }]));
+}
+
+#[test]
+fn an_unreachable_agent_keeps_its_slot_until_its_executor_is_back() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    run(&mut core, &task, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Unreachable, None));
+    assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Unreachable);
+    core.take_effects();
+    core.offered(NOW, vec![offer("o2", "a", 4.0)]);
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Running);
+}
+
+#[test]
+fn an_agent_that_was_marked_gone_is_forgotten() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::GoneByOperator, None));
+    assert!(core.nodes(NOW).is_empty());
+}
+
+#[test]
+fn a_silent_launch_is_asked_about_and_relaunched_only_on_a_definite_answer() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    let later = NOW.after(Duration::from_secs(61));
+    core.tick(later);
+    assert!(calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 1)));
+    core.offered(later, vec![offer("o2", "a", 4.0)]);
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
+    core.updated(later, &update(&task, "a", TaskState::Gone, None));
+    for (ticket, _) in saves(&core.take_effects()) {
+        core.saved(later, ticket, Ok(()));
+    }
+    launch(&mut core, "a", later.after(Duration::from_secs(2)));
+}
+
+#[test]
+fn reconciliation_asks_again_for_what_was_not_answered_and_offers_do_not_wait_for_it() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    let (other, ..) = launch(&mut core, "b", NOW);
+    core.disconnected(NOW);
+    core.subscribed(NOW, "f-0000".into());
+    let asked = calls(&core.take_effects());
+    assert!(asked.iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 2)));
+    assert!(asked.iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.is_empty())));
+    launch(&mut core, "c", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    core.take_effects();
+    core.tick(NOW.after(Duration::from_secs(7)));
+    let again: Vec<_> = calls(&core.take_effects())
+        .into_iter()
+        .filter_map(|c| if let Call::Reconcile(tasks) = c { Some(tasks) } else { None })
+        .collect();
+    assert_eq!(again, [vec![(other, AgentId::from("b"))]]);
+}
+
+#[test]
+fn offers_wait_until_a_new_framework_id_is_stored() {
+    let mut core = Core::new(rules(), None, vec![], NOW);
+    core.subscribed(NOW, "f-0001".into());
+    let (ticket, change) = saves(&core.take_effects()).remove(0);
+    assert_eq!(change, Change::Framework(Some("f-0001".into())));
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    assert!(core.take_effects().is_empty());
+    core.saved(NOW, ticket, Ok(()));
+    assert!(matches!(&saves(&core.take_effects())[..], [(_, Change::Launch(_))]));
+}
+
+#[test]
+fn a_removed_framework_is_forgotten_durably_before_another_one_is_registered() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.removed(NOW);
+    let effects = core.take_effects();
+    let stored = saves(&effects);
+    assert_eq!(stored.len(), effects.len());
+    assert_eq!(stored[0].1, Change::Ended(task));
+    assert_eq!(stored[1].1, Change::Framework(None));
+    core.saved(NOW, stored[0].0, Ok(()));
+    assert!(core.take_effects().is_empty());
+    core.saved(NOW, stored[1].0, Ok(()));
+    assert_eq!(core.take_effects(), [Effect::RegisterAnew]);
+    assert_eq!(core.framework(), None::<&FrameworkId>);
+}
+
+#[test]
+fn only_the_executor_with_the_token_of_its_launch_may_attach() {
+    let mut core = ready();
+    let (_, executor, token) = launch(&mut core, "a", NOW);
+    assert_eq!(core.admit("f-0000", &executor, "a", &token), Ok("a".into()));
+    assert_eq!(core.admit("f-0000", &executor, "a", "guess"), Err(NotAdmitted::WrongToken(executor.clone())));
+    assert_eq!(core.admit("f-0000", &executor, "b", &token), Err(NotAdmitted::WrongToken(executor.clone())));
+    assert_eq!(core.admit("f-0009", &executor, "a", &token), Err(NotAdmitted::OtherFramework("f-0009".into())));
+    assert_eq!(core.admit("f-0000", &"x".into(), "a", &token), Err(NotAdmitted::Unknown("x".into())));
+}
+
+#[test]
+fn executors_that_know_an_old_control_address_are_told_the_new_one_until_they_attach() {
+    let mut before = ready();
+    let (task, executor, _) = launch(&mut before, "a", NOW);
+    before.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    let record = saves(&before.take_effects())
+        .into_iter()
+        .find_map(|(_, change)| if let Change::Launch(record) = change { Some(record) } else { None })
+        .unwrap();
+    let moved = Rules { control: "127.0.0.1:7777".into(), ..rules() };
+    let mut core = Core::new(moved, Some("f-0000".into()), vec![record], NOW);
+    core.subscribed(NOW, "f-0000".into());
+    core.take_effects();
+    core.tick(NOW);
+    let told = calls(&core.take_effects());
+    assert!(matches!(&told[..], [Call::Message { data, .. }] if data == br#"{"control":"127.0.0.1:7777","v":1}"#), "{told:?}");
+    core.attached(&executor, true);
+    assert!(matches!(&saves(&core.take_effects())[..], [(_, Change::Launch(r))] if r.control == "127.0.0.1:7777"));
+    core.tick(NOW.after(Duration::from_secs(60)));
+    assert!(!calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Message { .. })));
+}
+
+#[test]
+fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed() {
+    let mut core = ready();
+    core.agents_listed(NOW, vec![Agent { id: "a".into(), host: "h".into(), withheld: None }]);
+    core.take_effects();
+    core.tick(NOW.after(Duration::from_secs(6)));
+    assert_eq!(calls(&core.take_effects()), [Call::Revive]);
+    core.tick(NOW.after(Duration::from_secs(7)));
+    assert!(core.take_effects().is_empty());
+}
+
+#[test]
+fn an_agent_that_is_drained_says_so_and_is_not_waited_for() {
+    let mut core = ready();
+    let withheld = Some("it is being drained".to_owned());
+    core.agents_listed(NOW, vec![Agent { id: "a".into(), host: "h".into(), withheld }]);
+    assert_eq!(core.nodes(NOW)[0].reason, "nothing of this agent is offered: it is being drained");
+    core.agents_listed(NOW, vec![]);
+    assert!(core.nodes(NOW).is_empty());
+}

@@ -1,0 +1,147 @@
+//! Decides what a status update means: progress, an end, a stranger to kill; and when it is acknowledged.
+use super::cluster::{TaskState, Update};
+use super::effects::{Call, Phase};
+use super::nodes::End;
+use super::{Core, LAUNCH_TIMEOUT, Stage, Then};
+use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
+use rand::Rng;
+
+impl Core {
+    /// A status update or an answer to a reconciliation came in.
+    pub fn updated(&mut self, now: Moment, update: &Update) {
+        self.reconciler.answered(&update.task);
+        let Some(launch) = self.launches.get(&update.task) else { return self.unknown_task(now, update) };
+        let to_acknowledge = acknowledgement(update);
+        match &launch.stage {
+            Stage::Over => self.acknowledge_after_end(&update.task, to_acknowledge),
+            // Nothing was asked of Mesos yet, so this is no word about that launch.
+            Stage::Storing(_) => self.acknowledge_when_stored(&update.task, to_acknowledge),
+            Stage::Asked => match phase_of(update.state) {
+                Some(phase) => self.progress(now, update, phase, to_acknowledge),
+                None if update.state.is_terminal() || update.state == TaskState::Unknown => {
+                    self.ended(now, update, to_acknowledge);
+                }
+                None => self.acknowledge_when_stored(&update.task, to_acknowledge),
+            },
+        }
+    }
+
+    /// An executor's container ended. Its task's update says what that means; it may be lost, so ask.
+    pub fn executor_ended(&mut self, _now: Moment, agent: &AgentId, executor: &ExecutorId) {
+        if let Some(task) = self.executors.get(executor).cloned() {
+            self.ask_now(vec![(task, agent.clone())]);
+        }
+    }
+
+    /// An agent was removed or cannot be reached. What it means for its task is asked.
+    pub fn agent_lost(&mut self, _now: Moment, agent: &AgentId) {
+        if let Some(task) = self.nodes.task_on(agent) {
+            self.ask_now(vec![(task, agent.clone())]);
+        }
+    }
+
+    fn ask_now(&mut self, tasks: Vec<(TaskId, AgentId)>) {
+        let asked = |task: &TaskId| self.launches.get(task).is_some_and(|l| matches!(l.stage, Stage::Asked));
+        let tasks: Vec<_> = tasks.into_iter().filter(|(task, _)| asked(task)).collect();
+        if !tasks.is_empty() {
+            self.call(Call::Reconcile(tasks));
+        }
+    }
+
+    fn progress(&mut self, now: Moment, update: &Update, phase: Phase, updates: Vec<(AgentId, Vec<u8>)>) {
+        let Some(launch) = self.launches.get_mut(&update.task) else { return };
+        let silent = matches!(phase, Phase::Launching | Phase::Starting | Phase::Killing);
+        launch.ask_at = silent.then(|| now.after(LAUNCH_TIMEOUT));
+        if launch.record.phase == phase {
+            return self.acknowledge_when_stored(&update.task, updates);
+        }
+        launch.record.phase = phase;
+        launch.running_since = (phase == Phase::Running).then_some(now);
+        let agent = launch.record.agent.clone();
+        let executor = launch.record.executor.clone();
+        self.nodes.progress(&agent, &executor, phase, &update.words(), now);
+        let words = update.words();
+        self.decide(now, Some(agent), format!("executor {executor} is {words}"));
+        self.save_launch(&update.task, updates);
+    }
+
+    /// The launch is over. The next one on that agent waits longer each time until one has run for a while.
+    fn ended(&mut self, now: Moment, update: &Update, updates: Vec<(AgentId, Vec<u8>)>) {
+        let Some(launch) = self.launches.get(&update.task) else { return };
+        let agent = launch.record.agent.clone();
+        let executor = launch.record.executor.clone();
+        let ran_for = launch.running_since.map(|since| now.since(since)).unwrap_or_default();
+        if update.state == TaskState::GoneByOperator {
+            self.decide(now, Some(agent.clone()), "the agent was marked gone; it is forgotten".to_owned());
+            self.drop_launch(&update.task, updates);
+            self.nodes.gone(&agent);
+            return;
+        }
+        let jitter = self.rng.random_range(0.5..=1.0);
+        let pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);
+        let words = update.words();
+        let text = format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
+        self.decide(now, Some(agent), text);
+        self.drop_launch(&update.task, updates);
+        self.revive_soon(now.after(pause));
+    }
+
+    /// A task that is not ours to keep: taken note of, and killed if it lives. Intents are stored first, so it cannot be
+    /// a launch that was only forgotten.
+    fn unknown_task(&mut self, now: Moment, update: &Update) {
+        for (agent, uuid) in acknowledgement(update) {
+            self.call(Call::Acknowledge { task: update.task.clone(), agent, uuid });
+        }
+        let lives = !update.state.is_terminal() && update.state != TaskState::Unknown;
+        if let Some(agent) = update.agent.clone().filter(|_| lives) {
+            let words = update.words();
+            self.decide(now, Some(agent.clone()), format!("killing task {}, which is not known: {words}", update.task));
+            self.call(Call::Kill(update.task.clone(), agent));
+        }
+    }
+
+    /// Acknowledges an update that changes nothing: at once if the store holds the launch as it is, else with it.
+    fn acknowledge_when_stored(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        if updates.is_empty() {
+            return;
+        }
+        let Some(launch) = self.launches.get(task) else { return };
+        let pending = launch.pending.and_then(|ticket| self.waiting.get_mut(&ticket));
+        match (pending, launch.stored) {
+            (Some(Then::Acknowledge(_, waiting)), _) => waiting.extend(updates),
+            (_, true) => self.acknowledge_all(task, updates),
+            _ => self.save_launch(task, updates),
+        }
+    }
+
+    /// Acknowledges an update of a launch that is over once the store has forgotten it.
+    fn acknowledge_after_end(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        let pending = self.launches.get(task).and_then(|launch| launch.pending);
+        match pending.and_then(|ticket| self.waiting.get_mut(&ticket)) {
+            Some(Then::Forgotten(_, waiting)) => waiting.extend(updates),
+            _ => self.drop_launch(task, updates),
+        }
+    }
+
+    pub(super) fn acknowledge_all(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        for (agent, uuid) in updates {
+            self.call(Call::Acknowledge { task: task.clone(), agent, uuid });
+        }
+    }
+}
+
+/// Whom to acknowledge the update to; empty: nobody wants that.
+fn acknowledgement(update: &Update) -> Vec<(AgentId, Vec<u8>)> {
+    update.agent.clone().zip(update.uuid.clone()).into_iter().collect()
+}
+
+fn phase_of(state: TaskState) -> Option<Phase> {
+    Some(match state {
+        TaskState::Staging => Phase::Launching,
+        TaskState::Starting => Phase::Starting,
+        TaskState::Running => Phase::Running,
+        TaskState::Killing => Phase::Killing,
+        TaskState::Unreachable => Phase::Unreachable,
+        _ => return None,
+    })
+}

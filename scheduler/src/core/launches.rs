@@ -25,14 +25,14 @@ impl Core {
     }
 
     /// Decides to launch on `agent` and has the intent stored; ACCEPT follows when it is.
-    pub(super) fn intend(&mut self, now: Moment, agent: &AgentId, host: &str, offers: Vec<OfferId>, taken: Taken) {
+    pub(super) fn intend(&mut self, now: Moment, agent: &AgentId, offers: Vec<OfferId>, taken: Taken) {
         let (task, executor) = self.fresh_ids(agent);
         let token = self.random_hex::<32>();
         let record = LaunchRecord {
             task: task.clone(),
             executor: executor.clone(),
             agent: agent.clone(),
-            host: host.to_owned(),
+            host: self.nodes.host_of(agent),
             token_hash: hash(&token),
             control: self.rules.control.clone(),
             phase: Phase::Intended,

@@ -125,8 +125,9 @@ impl Nodes {
         news
     }
 
-    pub(super) fn progress(&mut self, agent: &AgentId, executor: &ExecutorId, phase: Phase, words: &str, now: Moment) {
+    pub(super) fn progress(&mut self, agent: &AgentId, phase: Phase, words: &str, now: Moment) {
         let node = self.node(agent, now);
+        let executor = node.slot.as_ref().map_or("", |(_, executor)| executor.0.as_str());
         let (coverage, reason) = match phase {
             Phase::Running => (Coverage::Running, format!("executor {executor} runs")),
             Phase::Unreachable => (Coverage::Unreachable, format!("Mesos cannot reach the agent: {words}")),
@@ -166,6 +167,10 @@ impl Nodes {
 
     pub(super) fn task_on(&self, agent: &AgentId) -> Option<TaskId> {
         self.by_agent.get(agent)?.slot.as_ref().map(|(task, _)| task.clone())
+    }
+
+    pub(super) fn host_of(&self, agent: &AgentId) -> String {
+        self.by_agent.get(agent).map(|node| node.host.clone()).unwrap_or_default()
     }
 
     pub(super) fn count_launch(&mut self, agent: &AgentId) -> u64 {

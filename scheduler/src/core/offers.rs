@@ -71,7 +71,7 @@ impl Core {
             return self.end_strangers(now, agent, alive, ids);
         }
         match take(&pieces, &self.rules.needs) {
-            Ok(taken) => self.intend(now, agent, &host, ids, taken),
+            Ok(taken) => self.intend(now, agent, ids, taken),
             Err(shortage) => {
                 let text = format!("declined: {}", shortage.0);
                 if self.nodes.not_offered(agent, &text, now) {

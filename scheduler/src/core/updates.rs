@@ -59,8 +59,8 @@ impl Core {
         launch.running_since = (phase == Phase::Running).then_some(now);
         let agent = launch.record.agent.clone();
         let executor = launch.record.executor.clone();
-        self.nodes.progress(&agent, &executor, phase, &update.words(), now);
         let words = update.words();
+        self.nodes.progress(&agent, phase, &words, now);
         self.decide(now, Some(agent), format!("executor {executor} is {words}"));
         self.save_launch(&update.task, updates);
     }

@@ -20,14 +20,32 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 /// Where a document came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// A person, by the page or the API.
-    #[default]
-    Api,
-    /// A file in the config directory, by its path relative to that directory.
-    File(String),
+    /// A person, by the page or the API; maybe over what a file had said, which is so not taken for news again.
+    Api(Option<SeenFile>),
+    /// A file in the config directory.
+    File(SeenFile),
+}
+
+impl Origin {
+    /// The file that it is or was.
+    pub fn file(&self) -> Option<&SeenFile> {
+        match self {
+            Self::Api(over) => over.as_ref(),
+            Self::File(seen) => Some(seen),
+        }
+    }
+}
+
+/// A file of the config directory as it was taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFile {
+    /// Its path relative to the config directory.
+    pub path: String,
+    /// SHA-256 of its text, in hexadecimal.
+    pub hash: String,
 }
 
 /// Everything that is stored.

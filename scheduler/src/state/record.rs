@@ -116,7 +116,7 @@ mod tests {
 
     fn head() -> DocumentHead {
         let key = Key { kind: Kind::Docker, name: "web/nginx:1.27".into() };
-        DocumentHead { key, revision: Revision(7), origin: Origin::File("docker/web/nginx.conf".into()) }
+        DocumentHead { key, revision: Revision(7), origin: Origin::Api(None) }
     }
 
     #[test]

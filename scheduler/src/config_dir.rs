@@ -58,7 +58,9 @@ pub(crate) fn meaning(found: &[Found], stored: &StoredFleet, tried: &BTreeMap<St
             }
         };
         if let Some(other) = claimed.get(key) {
-            meant.unusable.push((file.path.clone(), format!("`{other}` is about the same config; remove one of them")));
+            meant
+                .unusable
+                .push((file.path.clone(), format!("`{other}` is about the same config; remove one of them")));
             continue;
         }
         claimed.insert(key, &file.path);
@@ -75,7 +77,9 @@ pub(crate) fn meaning(found: &[Found], stored: &StoredFleet, tried: &BTreeMap<St
     for (key, origin) in &stored.origins {
         let Origin::File(seen) = origin else { continue };
         let document = stored.fleet.documents.get(key);
-        if let Some(document) = document.filter(|_| !there.contains(seen.path.as_str()) && !claimed.contains_key(key)) {
+        if let Some(document) =
+            document.filter(|_| !there.contains(seen.path.as_str()) && !claimed.contains_key(key))
+        {
             let edit = Edit::Delete { key: key.clone(), expect: Expect::At(document.revision) };
             meant.edits.push((edit, seen.clone()));
         }
@@ -228,7 +232,8 @@ fn read_file(root: &Path, kind: Kind, path: &Path) -> Found {
 fn key_of(kind: Kind, relative: &str) -> Result<Key, String> {
     let name = relative.split_once('/').map_or(relative, |(_, name)| name);
     let name = name.strip_suffix(".conf").unwrap_or(name);
-    let decoded = percent_decoded(name).ok_or_else(|| format!("the name `{name}` has a wrong percent escape"))?;
+    let decoded =
+        percent_decoded(name).ok_or_else(|| format!("the name `{name}` has a wrong percent escape"))?;
     Key::new(kind, decoded).map_err(|e| e.to_string())
 }
 

@@ -3,6 +3,7 @@
 //! One stream per executor. Configurations come from a watch, so a slow executor misses only what is out of date; what
 //! executors say goes into one bounded channel, and while it is full nothing more is read from them.
 use crate::ids::{AgentId, ExecutorId};
+use crate::revisions::Published;
 use config::document::{Fleet, Key, Kind, Revision};
 use futures_util::stream::{Stream, unfold};
 use proto::control as wire;
@@ -78,7 +79,7 @@ pub(crate) struct NodeReport {
 /// Serves on `listener` until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    fleet: watch::Receiver<Arc<Fleet>>,
+    fleet: watch::Receiver<Arc<Published>>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
@@ -90,13 +91,12 @@ pub(crate) async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .tcp_nodelay(true)
-        .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), stop.cancelled_owned())
         .await
 }
 
 struct Desk {
-    fleet: watch::Receiver<Arc<Fleet>>,
+    fleet: watch::Receiver<Arc<Published>>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
     connections: Arc<AtomicU64>,
@@ -136,7 +136,7 @@ impl Control for Desk {
 /// One executor that is attached.
 struct Attached {
     said: Streaming<FromExecutor>,
-    fleet: watch::Receiver<Arc<Fleet>>,
+    fleet: watch::Receiver<Arc<Published>>,
     heartbeat: Interval,
     stop: CancellationToken,
     guard: Guard,
@@ -167,8 +167,8 @@ impl Attached {
                     Err(status) => return Some(Err(status)),
                 },
                 Happened::NewFleet => {
-                    let fleet = Arc::clone(&self.fleet.borrow_and_update());
-                    let body = wire::to_executor::Body::Assignment(assignment(&fleet));
+                    let published = Arc::clone(&self.fleet.borrow_and_update());
+                    let body = wire::to_executor::Body::Assignment(assignment(&published.stored.fleet));
                     return Some(Ok(ToExecutor { body: Some(body) }));
                 }
                 Happened::Beat => {
@@ -221,7 +221,8 @@ fn hello(first: Option<FromExecutor>, connection: u64) -> Result<Hello, Status> 
     };
     if hello.protocol > wire::PROTOCOL {
         let (theirs, ours) = (hello.protocol, wire::PROTOCOL);
-        let text = format!("the executor speaks protocol {theirs}, this scheduler {ours}; use a newer scheduler");
+        let text =
+            format!("the executor speaks protocol {theirs}, this scheduler {ours}; use a newer scheduler");
         return Err(Status::failed_precondition(text));
     }
     Ok(Hello {

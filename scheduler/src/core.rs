@@ -153,7 +153,12 @@ enum Then {
 
 impl Core {
     /// A core that goes on where what was persisted ended.
-    pub fn new(rules: Rules, framework: Option<FrameworkId>, launches: Vec<LaunchRecord>, now: Moment) -> Self {
+    pub fn new(
+        rules: Rules,
+        framework: Option<FrameworkId>,
+        launches: Vec<LaunchRecord>,
+        now: Moment,
+    ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
         let mut core = Self {
             rules,
@@ -307,7 +312,8 @@ impl Core {
             .values()
             .any(|then| matches!(then, Then::FrameworkStored | Then::FrameworkForgotten));
         if !self.framework_stored && !framework_waits {
-            let then = if self.framework.is_some() { Then::FrameworkStored } else { Then::FrameworkForgotten };
+            let then =
+                if self.framework.is_some() { Then::FrameworkStored } else { Then::FrameworkForgotten };
             self.save(Change::Framework(self.framework.clone()), then);
         }
         self.retry_launch_saves();

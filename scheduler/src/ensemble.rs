@@ -48,7 +48,9 @@ impl Ensemble {
         }
         let servers: Vec<&str> = servers.split(',').map(str::trim).collect();
         let fits = |server: &str| {
-            server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            server
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         if !servers.iter().all(|server| fits(server)) {
             return Err(wrong("a server is not `host:port`"));
@@ -111,7 +113,10 @@ mod tests {
             "`zk://***@a:2181` is no ZooKeeper address: the path is missing; write it as `zk://host:2181,host:2181/path`"
         );
         assert!(error("zk://a/x").contains("a server is not `host:port`"));
-        assert!(error("zk://a:1//x").contains("empty or relative part") || error("zk://a:1/x//y").contains("empty"));
+        assert!(
+            error("zk://a:1//x").contains("empty or relative part")
+                || error("zk://a:1/x//y").contains("empty")
+        );
         assert!(error("a:2181/x").contains("does not begin with"));
     }
 

@@ -1,5 +1,96 @@
-//! The framework's scheduler.
+//! The framework's scheduler: keeps one executor on every node and one configuration on every executor.
+//!
+//! - `running` opens what is needed, starts the parts, and stops them in order; `main_loop` is the table of contents: one
+//!   closed list of events, and what follows from each.
+//! - [`core`] decides: offers, launches, updates, reconciliation. It does no IO and is driven by tests in any order.
+//! - `mesos` talks to masters (the only module that knows their messages), `control` to executors.
+//! - [`state`] persists: a directory or ZooKeeper, behind one trait. [`ensemble`] reads `zk://` addresses.
+//! - `revisions` takes edits: checked, compared, persisted, then published. `config_dir` turns files into edits.
+//! - `view` puts together what the page shows.
+//!
+//! An offer: mesos → main_loop → core → intent into state → core → ACCEPT → mesos. An edit: web or config_dir → revisions
+//! → state → watch → control → executors, and their answers → main_loop → view.
+//!
+//! What does not live here: HTML and the REST API (`web`), the language of the texts (`pipeline`), what an executor does
+//! with them (`executor`).
+
+mod config_dir;
+mod control;
 pub mod core;
 pub mod ensemble;
 pub mod ids;
+mod main_loop;
+mod mesos;
+mod revisions;
+mod running;
 pub mod state;
+mod view;
+
+pub use mesos::MasterError;
+pub use running::run;
+
+use ids::Moment;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Why the scheduler could not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The masters are not named rightly.
+    #[error("the masters cannot be used")]
+    Masters(#[from] MasterError),
+    /// The state's address is wrong.
+    #[error("the state cannot be used")]
+    StateAddress(#[from] ensemble::AddressError),
+    /// The control plane cannot listen.
+    #[error("cannot listen for executors on {address}; choose another address with --control-listen")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The secret cannot be read.
+    #[error("cannot read the secret file `{path}`", path = path.display())]
+    Secret {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Mesos splits the pair at every colon.
+    #[error(
+        "the principal or the secret holds a colon, with which Mesos can never authenticate them; choose others"
+    )]
+    ColonInCredentials,
+    /// It is not known which binary executors should run.
+    #[error("cannot tell the path of this program; give it with --executor-binary")]
+    OwnBinary(#[source] std::io::Error),
+    /// Another scheduler subscribed with this framework's id.
+    #[error(
+        "another scheduler has taken over this framework; this one steps down, as two would fight for ever"
+    )]
+    Superseded,
+    /// A part ended that should not have.
+    #[error("{0} has ended unexpectedly; see the log")]
+    PartEnded(&'static str),
+}
+
+/// Tells moments that never go back, from the wall clock at the start on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    wall_ms: u64,
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX), start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.wall_ms).after(self.start.elapsed())
+    }
+}

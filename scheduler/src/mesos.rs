@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 pub(crate) use launch::Template;
 pub use masters::MasterError;
-pub(crate) use masters::{Masters, detect};
+pub(crate) use masters::{Election, Masters, detect};
 pub(crate) use operator::{Listed, list_agents};
 use proto::recordio::{Decoder, Limits};
 use rand::Rng;
@@ -95,7 +95,7 @@ pub(crate) enum MesosEvent {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     /// Tell Mesos, if this subscription still stands.
-    Call(u64, Call),
+    Call(u64, Box<Call>),
     /// Begin anew without a framework id.
     Register,
 }
@@ -193,7 +193,7 @@ impl Client {
                     continue;
                 }
                 Ended::Superseded => {
-                    let _ = events.send(MesosEvent::Superseded).await;
+                    drop(events.send(MesosEvent::Superseded).await);
                     return;
                 }
                 Ended::Abandoned => return,
@@ -203,7 +203,8 @@ impl Client {
             if events.send(MesosEvent::Disconnected { why }).await.is_err() {
                 return;
             }
-            tokio::time::sleep(wait.mul_f64(rand::rng().random_range(0.5..=1.0))).await;
+            let jitter = rand::rng().random_range(0.5..=1.0);
+            tokio::time::sleep(wait.mul_f64(jitter)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -224,8 +225,11 @@ impl Client {
             Ok((framework, heartbeat)) => {
                 self.framework = Some(framework.clone());
                 *subscription += 1;
-                let event =
-                    MesosEvent::Subscribed { framework, master: master.to_owned(), subscription: *subscription };
+                let event = MesosEvent::Subscribed {
+                    framework,
+                    master: master.to_owned(),
+                    subscription: *subscription,
+                };
                 if events.send(event).await.is_err() {
                     return Ended::Abandoned;
                 }
@@ -249,8 +253,11 @@ impl Client {
         let response = connection.post(PATH, None, body).await?;
         let stream_id = stream_id(&response).unwrap_or_default();
         let calls = Connection::open(master, self.credentials.clone()).await?;
-        let stream =
-            Stream { _connection: connection, body: response.into_body(), decoder: Decoder::new(Limits::default()) };
+        let stream = Stream {
+            _connection: connection,
+            body: response.into_body(),
+            decoder: Decoder::new(Limits::default()),
+        };
         Ok((stream, stream_id, calls))
     }
 }
@@ -306,13 +313,15 @@ impl Stream {
             match self.decoder.next() {
                 Ok(Some(record)) if record.is_empty() => continue,
                 Ok(Some(record)) => {
-                    return wire::read(&record).map_err(|e| Ended::Lost(format!("an event is no protobuf: {e}")));
+                    return wire::read(&record)
+                        .map_err(|e| Ended::Lost(format!("an event is no protobuf: {e}")));
                 }
                 Ok(None) => {}
                 Err(error) => return Err(Ended::Lost(format!("the stream of events is garbled: {error}"))),
             }
             let frame = timeout(silence, self.body.frame()).await;
-            let frame = frame.map_err(|_| Ended::Lost(format!("no sign of life for {} s", silence.as_secs())))?;
+            let frame =
+                frame.map_err(|_| Ended::Lost(format!("no sign of life for {} s", silence.as_secs())))?;
             match frame {
                 None => return Err(Ended::Lost("the master ended the subscription".to_owned())),
                 Some(Err(error)) => return Err(Ended::Lost(format!("the subscription broke: {error}"))),
@@ -354,7 +363,7 @@ impl Caller<'_> {
                 // Decided within a subscription that is over: what it was about is found out again in this one.
                 Command::Call(..) | Command::Register => continue,
             };
-            let body = wire::write(&self.framework, self.template, call);
+            let body = wire::write(&self.framework, self.template, *call);
             if let Err(error) = self.connection.ask(PATH, Some(&self.stream_id), body, 1 << 20).await {
                 return Ended::Lost(format!("a call failed: {error}"));
             }

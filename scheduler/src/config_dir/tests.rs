@@ -45,7 +45,11 @@ fn a_file_that_is_new_or_changed_is_put() {
     let before = [file("docker/nginx.conf", "a")];
     let now = [file("docker/nginx.conf", "changed"), file("host/all.conf", "b")];
     let meant = meaning(&now, &taken_in(&before), &BTreeMap::new());
-    let put: Vec<_> = meant.edits.iter().map(|(edit, file)| (matches!(edit, Edit::Put { .. }), file.path.as_str())).collect();
+    let put: Vec<_> = meant
+        .edits
+        .iter()
+        .map(|(edit, file)| (matches!(edit, Edit::Put { .. }), file.path.as_str()))
+        .collect();
     assert_eq!(put, [(true, "docker/nginx.conf"), (true, "host/all.conf")]);
 }
 
@@ -123,7 +127,7 @@ fn files_are_found_in_all_folders_for_images_and_in_one_for_hosts() {
 proptest! {
     #[test]
     fn any_file_name_is_a_key_or_a_reason(name in ".{0,30}") {
-        let _ = key_of(Kind::Docker, &format!("docker/{name}.conf"));
+        drop(key_of(Kind::Docker, &format!("docker/{name}.conf")));
     }
 
     #[test]

@@ -143,19 +143,31 @@ impl Core {
             return;
         }
         for (task, agent) in &silent {
-            self.decide(now, Some(agent.clone()), format!("no word of {task} since its launch; asking Mesos"));
+            self.decide(
+                now,
+                Some(agent.clone()),
+                format!("no word of {task} since its launch; asking Mesos"),
+            );
         }
         self.call(Call::Reconcile(silent));
     }
 
     /// Checks that an executor is one of ours; gives its agent.
-    pub fn admit(&self, framework: &str, executor: &ExecutorId, agent: &str, token: &str) -> Result<AgentId, NotAdmitted> {
+    pub fn admit(
+        &self,
+        framework: &str,
+        executor: &ExecutorId,
+        agent: &str,
+        token: &str,
+    ) -> Result<AgentId, NotAdmitted> {
         if self.framework.as_ref().is_some_and(|ours| ours.0 != framework) {
             return Err(NotAdmitted::OtherFramework(framework.to_owned()));
         }
         let launch = self.executors.get(executor).and_then(|task| self.launches.get(task));
         let launch = launch.ok_or_else(|| NotAdmitted::Unknown(executor.clone()))?;
-        if !same(hash(token).as_bytes(), launch.record.token_hash.as_bytes()) || launch.record.agent.0 != agent {
+        if !same(hash(token).as_bytes(), launch.record.token_hash.as_bytes())
+            || launch.record.agent.0 != agent
+        {
             return Err(NotAdmitted::WrongToken(executor.clone()));
         }
         Ok(launch.record.agent.clone())
@@ -197,7 +209,8 @@ impl Core {
 
     fn fresh_ids(&mut self, agent: &AgentId) -> (TaskId, ExecutorId) {
         let n = self.nodes.count_launch(agent);
-        let tail: String = agent.0.rsplit('-').next().unwrap_or("").chars().filter(char::is_ascii_alphanumeric).collect();
+        let tail: String =
+            agent.0.rsplit('-').next().unwrap_or("").chars().filter(char::is_ascii_alphanumeric).collect();
         let short = if tail.is_empty() { "agent" } else { tail.as_str() };
         let random = self.random_hex::<4>();
         (TaskId(format!("logherd.{short}.{n}.{random}")), ExecutorId(format!("logherd-{short}-{n}-{random}")))

@@ -1,8 +1,8 @@
 //! Drives the core against a model of Mesos in which anything may be lost, repeated, late, or crash.
+use super::Core;
 use super::cluster::{Offer, TaskState, Update};
 use super::effects::{Call, Change, Effect, LaunchRecord, Phase, Ticket};
 use super::tests::{offer, rules, update};
-use super::Core;
 use crate::ids::{AgentId, FrameworkId, Moment, OfferId, TaskId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -119,8 +119,15 @@ impl World {
             let id = self.core.framework().cloned().unwrap_or_else(|| "f-1".into());
             self.core.subscribed(self.now, id);
             for (task, known) in &self.tasks {
-                if let Some((state, uuid)) = known.updates.front().filter(|_| !self.unreachable.contains(&known.agent)) {
-                    self.to_scheduler.push_back(Event::Update(update(task, &known.agent, *state, Some(*uuid))));
+                if let Some((state, uuid)) =
+                    known.updates.front().filter(|_| !self.unreachable.contains(&known.agent))
+                {
+                    self.to_scheduler.push_back(Event::Update(update(
+                        task,
+                        &known.agent,
+                        *state,
+                        Some(*uuid),
+                    )));
                 }
             }
         }
@@ -156,7 +163,8 @@ impl World {
         let mut rules = rules();
         self.counter = self.counter.wrapping_add(1);
         rules.seed = [self.counter; 32];
-        self.core = Core::new(rules, self.framework.clone(), self.store.values().cloned().collect(), self.now);
+        self.core =
+            Core::new(rules, self.framework.clone(), self.store.values().cloned().collect(), self.now);
     }
 
     fn perform(&mut self, step: Step) {
@@ -219,12 +227,17 @@ impl World {
             Call::Decline { offers, .. } => self.answer(offers),
             Call::Acknowledge { task, uuid, .. } => {
                 let key = (task.clone(), uuid[0]);
-                let mut open = [self.receipts.get_mut(&key), self.old_receipts.get_mut(&key)].into_iter().flatten();
+                let mut open =
+                    [self.receipts.get_mut(&key), self.old_receipts.get_mut(&key)].into_iter().flatten();
                 let receipt = open.find(|count| **count > 0);
                 *receipt.expect("acknowledged more often than received") -= 1;
                 if let Some(record) = self.store.get(task) {
                     assert_ne!(record.phase, Phase::Intended, "acknowledged before it was stored");
-                    let over = self.tasks.get(task).and_then(|t| t.updates.front()).is_some_and(|(s, u)| s.is_terminal() && *u == uuid[0]);
+                    let over = self
+                        .tasks
+                        .get(task)
+                        .and_then(|t| t.updates.front())
+                        .is_some_and(|(s, u)| s.is_terminal() && *u == uuid[0]);
                     assert!(!over, "the end of a launch was acknowledged before it was stored");
                 }
             }
@@ -288,7 +301,8 @@ impl World {
                     return self.to_scheduler.push_back(Event::Update(lost));
                 }
                 assert_eq!(self.alive(&launch.agent.0).count(), 0, "two live executors on {}", launch.agent);
-                let task = Task { agent: launch.agent.0, state: TaskState::Staging, updates: VecDeque::new() };
+                let task =
+                    Task { agent: launch.agent.0, state: TaskState::Staging, updates: VecDeque::new() };
                 self.tasks.insert(launch.task, task);
             }
             Call::Decline { offers, .. } => offers.iter().for_each(|id| drop(self.offers.remove(id))),
@@ -346,7 +360,11 @@ impl World {
     }
 
     fn end(&mut self, task: &TaskId, state: TaskState) {
-        if self.tasks.get(task).is_some_and(|t| !t.state.is_terminal() && !self.unreachable.contains(&t.agent)) {
+        if self
+            .tasks
+            .get(task)
+            .is_some_and(|t| !t.state.is_terminal() && !self.unreachable.contains(&t.agent))
+        {
             self.update_task(task, state);
         }
     }
@@ -433,7 +451,9 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        self.to_scheduler.is_empty() && self.to_master.is_empty() && self.to_store.is_empty()
+        self.to_scheduler.is_empty()
+            && self.to_master.is_empty()
+            && self.to_store.is_empty()
             && self.store.keys().eq(self.tasks.keys())
             && self.tasks.values().all(|t| t.updates.is_empty() && t.state == TaskState::Running)
     }
@@ -458,8 +478,13 @@ fn holds_after(steps: Vec<Step>) {
     steps.into_iter().for_each(|step| world.perform(step));
     world.settle();
     for agent in AGENTS {
-        let running = world.alive(agent).filter(|task| world.tasks[*task].state == TaskState::Running).count();
-        assert_eq!((running, world.alive(agent).count()), (1, 1), "{agent} should have one executor, running");
+        let running =
+            world.alive(agent).filter(|task| world.tasks[*task].state == TaskState::Running).count();
+        assert_eq!(
+            (running, world.alive(agent).count()),
+            (1, 1),
+            "{agent} should have one executor, running"
+        );
     }
     assert!(world.receipts.values().all(|open| *open == 0), "not acknowledged: {:?}", world.receipts);
     let live: Vec<&TaskId> = world.tasks.keys().collect();

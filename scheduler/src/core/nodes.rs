@@ -133,7 +133,9 @@ impl Nodes {
             Phase::Unreachable => (Coverage::Unreachable, format!("Mesos cannot reach the agent: {words}")),
             Phase::Killing => (Coverage::Launching, format!("executor {executor} is being ended: {words}")),
             Phase::Starting => (Coverage::Launching, format!("executor {executor} starts its pipelines")),
-            Phase::Intended | Phase::Launching => (Coverage::Launching, format!("executor {executor} is {words}")),
+            Phase::Intended | Phase::Launching => {
+                (Coverage::Launching, format!("executor {executor} is {words}"))
+            }
         };
         node.show(coverage, reason, now);
     }
@@ -181,7 +183,9 @@ impl Nodes {
 
     /// Whether a node waits for an offer that may have been declined.
     pub(super) fn someone_waits(&self, now: Moment) -> bool {
-        self.by_agent.values().any(|node| node.slot.is_none() && node.not_before <= now && node.withheld.is_none())
+        self.by_agent
+            .values()
+            .any(|node| node.slot.is_none() && node.not_before <= now && node.withheld.is_none())
     }
 
     /// Takes in which agents are registered; gives those that are new.

@@ -85,7 +85,8 @@ impl Core {
     /// The master sees executors of this framework where no launch of ours is alive: they end first.
     fn end_strangers(&mut self, now: Moment, agent: &AgentId, alive: Vec<ExecutorId>, offers: Vec<OfferId>) {
         let names: Vec<&str> = alive.iter().map(|executor| executor.0.as_str()).collect();
-        let text = format!("declined: executor {} still runs there and is being ended first", names.join(", "));
+        let text =
+            format!("declined: executor {} still runs there and is being ended first", names.join(", "));
         if self.nodes.not_offered(agent, &text, now) {
             self.decide(now, Some(agent.clone()), text);
         }

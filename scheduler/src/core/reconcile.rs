@@ -37,7 +37,8 @@ impl Core {
     /// Begins a reconciliation of everything that Mesos was asked to launch; one that was running is replaced.
     pub(super) fn start_reconciliation(&mut self, now: Moment) {
         let asked = self.launches.iter().filter(|(_, launch)| matches!(launch.stage, Stage::Asked));
-        self.reconciler.remaining = asked.map(|(task, launch)| (task.clone(), launch.record.agent.clone())).collect();
+        self.reconciler.remaining =
+            asked.map(|(task, launch)| (task.clone(), launch.record.agent.clone())).collect();
         self.reconciler.pause = FIRST_PAUSE;
         self.reconciler.next_run = Some(now.after(PERIOD));
         self.ask(now);
@@ -54,12 +55,15 @@ impl Core {
 
     fn ask(&mut self, now: Moment) {
         let launches = &self.launches;
-        self.reconciler.remaining.retain(|task, _| launches.get(task).is_some_and(|l| matches!(l.stage, Stage::Asked)));
+        self.reconciler
+            .remaining
+            .retain(|task, _| launches.get(task).is_some_and(|l| matches!(l.stage, Stage::Asked)));
         if self.reconciler.remaining.is_empty() {
             self.reconciler.ask_at = None;
             return;
         }
-        let tasks = self.reconciler.remaining.iter().map(|(task, agent)| (task.clone(), agent.clone())).collect();
+        let tasks =
+            self.reconciler.remaining.iter().map(|(task, agent)| (task.clone(), agent.clone())).collect();
         let jitter = self.rng.random_range(0.8..=1.2);
         self.reconciler.ask_at = Some(now.after(self.reconciler.pause.mul_f64(jitter)));
         self.reconciler.pause = (self.reconciler.pause * 2).min(PAUSE_MAX);

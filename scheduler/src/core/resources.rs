@@ -147,8 +147,12 @@ mod tests {
     fn reserved_entries_are_used_before_unreserved_ones() {
         let offered = [piece("cpus", 1.0, false), piece("cpus", 0.15, true), piece("mem", 500.0, false)];
         let taken = take(&offered, &Needs::new(0.2, 128.0, 0.0)).unwrap();
-        let cpus: Vec<_> =
-            taken.executor.iter().filter(|p| p.piece.name == "cpus").map(|p| (p.piece.reserved, p.amount.0)).collect();
+        let cpus: Vec<_> = taken
+            .executor
+            .iter()
+            .filter(|p| p.piece.name == "cpus")
+            .map(|p| (p.piece.reserved, p.amount.0))
+            .collect();
         assert_eq!(cpus, [(true, 150), (false, 50)]);
     }
 

@@ -52,7 +52,9 @@ fn ready() -> Core {
 }
 
 fn saves(effects: &[Effect]) -> Vec<(Ticket, Change)> {
-    let of = |e: &Effect| if let Effect::Save(ticket, change) = e { Some((*ticket, change.clone())) } else { None };
+    let of = |e: &Effect| {
+        if let Effect::Save(ticket, change) = e { Some((*ticket, change.clone())) } else { None }
+    };
     effects.iter().filter_map(of).collect()
 }
 
@@ -89,7 +91,9 @@ fn an_intent_is_stored_before_the_offer_is_accepted() {
     let (ticket, change) = saves(&effects).remove(0);
     assert!(matches!(change, Change::Launch(record) if record.phase == Phase::Intended));
     core.saved(NOW, ticket, Ok(()));
-    assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { offers, .. }] if offers == &[OfferId::from("o1")]));
+    assert!(
+        matches!(&calls(&core.take_effects())[..], [Call::Accept { offers, .. }] if offers == &[OfferId::from("o1")])
+    );
 }
 
 #[test]
@@ -122,9 +126,14 @@ fn an_offer_that_is_rescinded_while_its_intent_is_stored_is_not_accepted() {
 fn an_offer_that_is_too_small_is_declined_with_what_it_lacks() {
     let mut core = ready();
     core.offered(NOW, vec![offer("o1", "a", 0.1)]);
-    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { refuse, .. }] if refuse.as_secs() == 600));
+    assert!(
+        matches!(&calls(&core.take_effects())[..], [Call::Decline { refuse, .. }] if refuse.as_secs() == 600)
+    );
     assert_eq!(core.nodes(NOW)[0].reason, "declined: offer has 0.1 cpus, the executor needs 0.21");
-    assert_eq!(core.decisions().last().unwrap().text, "declined: offer has 0.1 cpus, the executor needs 0.21");
+    assert_eq!(
+        core.decisions().last().unwrap().text,
+        "declined: offer has 0.1 cpus, the executor needs 0.21"
+    );
 }
 
 #[test]
@@ -253,7 +262,9 @@ fn a_silent_launch_is_asked_about_and_relaunched_only_on_a_definite_answer() {
     let (task, ..) = launch(&mut core, "a", NOW);
     let later = NOW.after(Duration::from_secs(61));
     core.tick(later);
-    assert!(calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 1)));
+    assert!(
+        calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 1))
+    );
     core.offered(later, vec![offer("o2", "a", 4.0)]);
     assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
     core.updated(later, &update(&task, "a", TaskState::Gone, None));
@@ -320,7 +331,10 @@ fn only_the_executor_with_the_token_of_its_launch_may_attach() {
     assert_eq!(core.admit("f-0000", &executor, "a", &token), Ok("a".into()));
     assert_eq!(core.admit("f-0000", &executor, "a", "guess"), Err(NotAdmitted::WrongToken(executor.clone())));
     assert_eq!(core.admit("f-0000", &executor, "b", &token), Err(NotAdmitted::WrongToken(executor.clone())));
-    assert_eq!(core.admit("f-0009", &executor, "a", &token), Err(NotAdmitted::OtherFramework("f-0009".into())));
+    assert_eq!(
+        core.admit("f-0009", &executor, "a", &token),
+        Err(NotAdmitted::OtherFramework("f-0009".into()))
+    );
     assert_eq!(core.admit("f-0000", &"x".into(), "a", &token), Err(NotAdmitted::Unknown("x".into())));
 }
 
@@ -339,9 +353,14 @@ fn executors_that_know_an_old_control_address_are_told_the_new_one_until_they_at
     core.take_effects();
     core.tick(NOW);
     let told = calls(&core.take_effects());
-    assert!(matches!(&told[..], [Call::Message { data, .. }] if data == br#"{"control":"127.0.0.1:7777","v":1}"#), "{told:?}");
+    assert!(
+        matches!(&told[..], [Call::Message { data, .. }] if data == br#"{"control":"127.0.0.1:7777","v":1}"#),
+        "{told:?}"
+    );
     core.attached(&executor, true);
-    assert!(matches!(&saves(&core.take_effects())[..], [(_, Change::Launch(r))] if r.control == "127.0.0.1:7777"));
+    assert!(
+        matches!(&saves(&core.take_effects())[..], [(_, Change::Launch(r))] if r.control == "127.0.0.1:7777")
+    );
     core.tick(NOW.after(Duration::from_secs(60)));
     assert!(!calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Message { .. })));
 }

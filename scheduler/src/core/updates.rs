@@ -80,7 +80,8 @@ impl Core {
         let jitter = self.rng.random_range(0.5..=1.0);
         let pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);
         let words = update.words();
-        let text = format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
+        let text =
+            format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
         self.decide(now, Some(agent), text);
         self.drop_launch(&update.task, updates);
         self.revive_soon(now.after(pause));
@@ -95,7 +96,11 @@ impl Core {
         let lives = !update.state.is_terminal() && update.state != TaskState::Unknown;
         if let Some(agent) = update.agent.clone().filter(|_| lives) {
             let words = update.words();
-            self.decide(now, Some(agent.clone()), format!("killing task {}, which is not known: {words}", update.task));
+            self.decide(
+                now,
+                Some(agent.clone()),
+                format!("killing task {}, which is not known: {words}", update.task),
+            );
             self.call(Call::Kill(update.task.clone(), agent));
         }
     }

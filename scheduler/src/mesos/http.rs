@@ -56,7 +56,8 @@ impl Connection {
             .map_err(|_| HttpError::Silent { master: master.to_owned(), within: CONNECT_TIMEOUT })?
             .map_err(|e| broken(e.to_string()))?;
         socket.set_nodelay(true).map_err(|e| broken(e.to_string()))?;
-        let (sender, connection) = handshake(TokioIo::new(socket)).await.map_err(|e| broken(e.to_string()))?;
+        let (sender, connection) =
+            handshake(TokioIo::new(socket)).await.map_err(|e| broken(e.to_string()))?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             if let Err(error) = connection.await {
@@ -67,7 +68,12 @@ impl Connection {
     }
 
     /// Posts one call and gives the response of a success, its body unread.
-    pub(super) async fn post(&mut self, path: &str, stream: Option<&str>, body: Vec<u8>) -> Result<Response<Incoming>, HttpError> {
+    pub(super) async fn post(
+        &mut self,
+        path: &str,
+        stream: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, HttpError> {
         let request = self.request(path, stream, body)?;
         let answer = timeout(RESPONSE_TIMEOUT, self.sender.send_request(request)).await;
         let response = answer
@@ -77,26 +83,40 @@ impl Connection {
             return Ok(response);
         }
         if response.status() == StatusCode::TEMPORARY_REDIRECT
-            && let Some(leader) = response.headers().get(LOCATION).and_then(|l| l.to_str().ok()).and_then(leader_in)
+            && let Some(leader) =
+                response.headers().get(LOCATION).and_then(|l| l.to_str().ok()).and_then(leader_in)
         {
             return Err(HttpError::NotLeader { master: self.master.clone(), leader });
         }
         let status = response.status();
         let text = Limited::new(response.into_body(), ERROR_TEXT).collect().await;
-        let text = text.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()).unwrap_or_default();
+        let text =
+            text.map(|body| String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()).unwrap_or_default();
         Err(HttpError::Status { master: self.master.clone(), status, text })
     }
 
     /// Posts one call and reads the whole answer, which may hold up to `limit` bytes.
-    pub(super) async fn ask(&mut self, path: &str, stream: Option<&str>, body: Vec<u8>, limit: usize) -> Result<Bytes, HttpError> {
+    pub(super) async fn ask(
+        &mut self,
+        path: &str,
+        stream: Option<&str>,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<Bytes, HttpError> {
         let response = self.post(path, stream, body).await?;
         let reading = timeout(RESPONSE_TIMEOUT, Limited::new(response.into_body(), limit).collect()).await;
-        let body = reading.map_err(|_| HttpError::Silent { master: self.master.clone(), within: RESPONSE_TIMEOUT })?;
+        let body = reading
+            .map_err(|_| HttpError::Silent { master: self.master.clone(), within: RESPONSE_TIMEOUT })?;
         body.map(http_body_util::Collected::to_bytes)
             .map_err(|e| HttpError::Broken { master: self.master.clone(), why: e.to_string() })
     }
 
-    fn request(&self, path: &str, stream: Option<&str>, body: Vec<u8>) -> Result<Request<Full<Bytes>>, HttpError> {
+    fn request(
+        &self,
+        path: &str,
+        stream: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Request<Full<Bytes>>, HttpError> {
         let mut request = Request::post(path)
             .header(HOST, &self.master)
             .header(ACCEPT, PROTOBUF)

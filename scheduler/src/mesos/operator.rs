@@ -49,8 +49,10 @@ async fn ask(master: &str, credentials: Option<Credentials>) -> Result<Vec<Agent
     let call = master::Call { r#type: Some(master::call::Type::GetAgents as i32), ..master::Call::default() };
     let mut connection = Connection::open(master, credentials).await?;
     let body = connection.ask("/api/v1", None, call.encode_to_vec(), ANSWER_MAX).await?;
-    let response = master::Response::decode(body)
-        .map_err(|e| HttpError::Broken { master: master.to_owned(), why: format!("its answer is no protobuf: {e}") })?;
+    let response = master::Response::decode(body).map_err(|e| HttpError::Broken {
+        master: master.to_owned(),
+        why: format!("its answer is no protobuf: {e}"),
+    })?;
     Ok(agents(response.get_agents.unwrap_or_default()))
 }
 

@@ -40,7 +40,9 @@ pub(super) fn read(record: &[u8]) -> Result<Heard, prost::DecodeError> {
             let offers = event.offers.map(|o| o.offers).unwrap_or_default();
             Some(Heard::Event(MesosEvent::Offers(offers.into_iter().map(offer).collect())))
         }
-        Type::Rescind => event.rescind.map(|r| Heard::Event(MesosEvent::Rescinded(OfferId(r.offer_id.value)))),
+        Type::Rescind => {
+            event.rescind.map(|r| Heard::Event(MesosEvent::Rescinded(OfferId(r.offer_id.value))))
+        }
         Type::Update => event.update.map(|u| Heard::Event(MesosEvent::Updated(update(u.status)))),
         Type::Failure => event.failure.and_then(|failure| {
             let agent = AgentId(failure.agent_id?.value);
@@ -106,7 +108,7 @@ fn update(status: v1::TaskStatus) -> Update {
         state: task_state(status.state),
         reason: reason.unwrap_or_default(),
         message: status.message.unwrap_or_default(),
-        uuid: status.uuid.filter(|uuid| !uuid.is_empty()).map(|uuid| uuid.to_vec()),
+        uuid: status.uuid.filter(|uuid| !uuid.is_empty()),
     }
 }
 
@@ -152,7 +154,9 @@ pub(super) fn subscribe(registration: &Registration, framework: Option<&Framewor
         roles: vec![registration.role.clone()],
         principal: registration.principal.clone(),
         webui_url: Some(registration.webui_url.clone()),
-        capabilities: capabilities.map(|c| v1::framework_info::Capability { r#type: Some(c as i32) }).to_vec(),
+        capabilities: capabilities
+            .map(|c| v1::framework_info::Capability { r#type: Some(c as i32) })
+            .to_vec(),
         ..v1::FrameworkInfo::default()
     };
     let subscribe = wire::call::Subscribe { framework_info: info, ..wire::call::Subscribe::default() };
@@ -195,22 +199,26 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
             Type::Kill
         }
         Call::Shutdown(executor, agent) => {
-            out.shutdown = Some(part::Shutdown { executor_id: executor_id(executor), agent_id: agent_id(agent) });
+            out.shutdown =
+                Some(part::Shutdown { executor_id: executor_id(executor), agent_id: agent_id(agent) });
             Type::Shutdown
         }
         Call::Acknowledge { task, agent, uuid } => {
             let (agent_id, task_id) = (agent_id(agent), task_id(task));
-            out.acknowledge = Some(part::Acknowledge { agent_id, task_id, uuid: uuid.into() });
+            out.acknowledge = Some(part::Acknowledge { agent_id, task_id, uuid });
             Type::Acknowledge
         }
         Call::Reconcile(tasks) => {
-            let named = |(task, agent)| part::reconcile::Task { task_id: task_id(task), agent_id: Some(agent_id(agent)) };
+            let named = |(task, agent)| part::reconcile::Task {
+                task_id: task_id(task),
+                agent_id: Some(agent_id(agent)),
+            };
             out.reconcile = Some(part::Reconcile { tasks: tasks.into_iter().map(named).collect() });
             Type::Reconcile
         }
         Call::Message { agent, executor, data } => {
             let (agent_id, executor_id) = (agent_id(agent), executor_id(executor));
-            out.message = Some(part::Message { agent_id, executor_id, data: data.into() });
+            out.message = Some(part::Message { agent_id, executor_id, data });
             Type::Message
         }
     };

@@ -103,14 +103,14 @@ impl State for Shaky {
     }
 }
 
-const TEXT: &str = "input { stdin { } }";
+const TEXT: &str = "filter { }";
 
 async fn edit_with(fail: StateError, happens: bool) -> (Result<Done, Refused>, Arc<Published>) {
     let state = Arc::new(Shaky::default());
     *state.fail.lock().unwrap() = Some(fail);
     *state.happens.lock().unwrap() = happens;
     let (mut editor, seen) = Editor::new(state, StoredFleet::default());
-    let text = "filter { mutate { } }";
+    let text = TEXT;
     let result = editor.edit(put("nginx", text, Expect::Any), None).await;
     let published = Arc::clone(&seen.borrow());
     (result, published)

@@ -60,7 +60,9 @@ impl Directory {
         let lock = lock.map_err(|e| unavailable(&place, &e))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(StateError::Locked { place: place.display().to_string() }),
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StateError::Locked { place: place.display().to_string() });
+            }
             Err(fs::TryLockError::Error(e)) => return Err(unavailable(&place, &e)),
         }
         let inner = Inner { root: root.to_path_buf(), _lock: lock, memory: Mutex::new(Memory::default()) };
@@ -108,7 +110,9 @@ impl Inner {
         let framework = self.read::<FrameworkRecord>("framework", "framework")?.map(|(record, _)| record);
         let mut shards = BTreeMap::new();
         for shard in 0..SHARDS {
-            if let Some((held, _)) = self.read::<BTreeMap<TaskId, LaunchRecord>>("launches", &shard_name(shard))? {
+            if let Some((held, _)) =
+                self.read::<BTreeMap<TaskId, LaunchRecord>>("launches", &shard_name(shard))?
+            {
                 shards.insert(shard, held);
             }
         }
@@ -129,7 +133,10 @@ impl Inner {
             if name.starts_with('.') {
                 continue;
             }
-            let Some((head, text)) = self.read::<DocumentHead>("document", &format!("configs/{name}"))? else { continue };
+            let Some((head, text)) = self.read::<DocumentHead>("document", &format!("configs/{name}"))?
+            else {
+                continue;
+            };
             loaded.fleet.revision = loaded.fleet.revision.max(head.revision);
             loaded.origins.insert(head.key.clone(), head.origin);
             loaded.fleet.documents.insert(head.key, Document { text, revision: head.revision });
@@ -195,7 +202,11 @@ impl Inner {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, kind: &str, name: &str) -> Result<Option<(T, String)>, StateError> {
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<(T, String)>, StateError> {
         let path = self.root.join(name);
         match fs::read(&path) {
             Ok(bytes) => record::decode(kind, &path.display().to_string(), &bytes).map(Some),
@@ -204,13 +215,20 @@ impl Inner {
         }
     }
 
-    fn write(&self, kind: &str, name: &str, head: &impl serde::Serialize, text: &str) -> Result<(), StateError> {
+    fn write(
+        &self,
+        kind: &str,
+        name: &str,
+        head: &impl serde::Serialize,
+        text: &str,
+    ) -> Result<(), StateError> {
         let path = self.root.join(name);
         let bytes = record::encode(kind, head, text)?;
         let parent = path.parent().unwrap_or(&self.root);
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = parent.join(format!(".{file_name}.new"));
-        let written = File::create(&temp).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
+        let written =
+            File::create(&temp).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
         written.and_then(|()| fs::rename(&temp, &path)).map_err(|e| unavailable(&path, &e))?;
         sync(parent)
     }

@@ -68,7 +68,8 @@ impl Stored {
         documents: StoredFleet,
     ) -> Result<Self, StateError> {
         if framework.is_none() && !launches.is_empty() {
-            let why = "there are launches but no framework id, so a part is missing; restore it from a backup";
+            let why =
+                "there are launches but no framework id, so a part is missing; restore it from a backup";
             return Err(StateError::Unreadable { place: place.to_owned(), why: why.to_owned() });
         }
         Ok(Self { framework: framework.and_then(|record| record.id), launches, documents })

@@ -46,7 +46,8 @@ pub struct DocumentHead {
 
 /// Encodes a record of a kind (`document`, `framework`, …).
 pub fn encode(kind: &str, head: &impl Serialize, text: &str) -> Result<Vec<u8>, StateError> {
-    let head = serde_json::to_string(head).map_err(|e| unreadable(kind, &format!("cannot be encoded: {e}")))?;
+    let head =
+        serde_json::to_string(head).map_err(|e| unreadable(kind, &format!("cannot be encoded: {e}")))?;
     let body = format!("{head}\n{text}");
     let crc = crc32fast::hash(body.as_bytes());
     Ok(format!("{NAME} {FORMAT} {kind} {crc:08x}\n{body}").into_bytes())
@@ -54,8 +55,10 @@ pub fn encode(kind: &str, head: &impl Serialize, text: &str) -> Result<Vec<u8>, 
 
 /// Decodes a record of a kind that was found at `place`.
 pub fn decode<T: DeserializeOwned>(kind: &str, place: &str, bytes: &[u8]) -> Result<(T, String), StateError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| unreadable(place, "it is not text; restore it from a backup"))?;
-    let (line, body) = text.split_once('\n').ok_or_else(|| unreadable(place, "it is cut off; restore it from a backup"))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| unreadable(place, "it is not text; restore it from a backup"))?;
+    let (line, body) =
+        text.split_once('\n').ok_or_else(|| unreadable(place, "it is cut off; restore it from a backup"))?;
     let mut words = line.split(' ');
     if words.next() != Some(NAME) {
         return Err(unreadable(place, "it was not written by Logherd; move it away or choose another place"));
@@ -63,7 +66,9 @@ pub fn decode<T: DeserializeOwned>(kind: &str, place: &str, bytes: &[u8]) -> Res
     let version = words.next().and_then(|v| v.parse::<u32>().ok());
     if version != Some(FORMAT) {
         let found = version.map_or("an unknown".to_owned(), |v| v.to_string());
-        let why = format!("it has format {found}, this program knows {FORMAT}; use the version that wrote it, or newer");
+        let why = format!(
+            "it has format {found}, this program knows {FORMAT}; use the version that wrote it, or newer"
+        );
         return Err(unreadable(place, &why));
     }
     let found = words.next().unwrap_or("");
@@ -75,7 +80,8 @@ pub fn decode<T: DeserializeOwned>(kind: &str, place: &str, bytes: &[u8]) -> Res
         return Err(unreadable(place, "its checksum is wrong; restore it from a backup"));
     }
     let (head, text) = body.split_once('\n').ok_or_else(|| unreadable(place, "it has no head"))?;
-    let head = serde_json::from_str(head).map_err(|e| unreadable(place, &format!("its head is wrong: {e}")))?;
+    let head =
+        serde_json::from_str(head).map_err(|e| unreadable(place, &format!("its head is wrong: {e}")))?;
     Ok((head, text.to_owned()))
 }
 
@@ -128,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_record_of_a_newer_version_says_what_to_do() {
-        let error = decode::<DocumentHead>("document", "configs/x", b"logherd-state 2 document 0\n{}\n").unwrap_err();
+        let error =
+            decode::<DocumentHead>("document", "configs/x", b"logherd-state 2 document 0\n{}\n").unwrap_err();
         assert_eq!(
             error.to_string(),
             "the state at `configs/x` cannot be read: it has format 2, this program knows 1; use the version that wrote it, or newer"

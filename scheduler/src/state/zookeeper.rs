@@ -88,7 +88,12 @@ impl Zookeeper {
     }
 
     /// Reads all records below a znode.
-    async fn get_all<T: DeserializeOwned>(&self, client: &Client, kind: &str, under: &str) -> Result<Vec<(T, String, i32)>, StateError> {
+    async fn get_all<T: DeserializeOwned>(
+        &self,
+        client: &Client,
+        kind: &str,
+        under: &str,
+    ) -> Result<Vec<(T, String, i32)>, StateError> {
         let dir = self.path(under);
         let names = self.answer(client.list_children(&dir)).await.map_err(|e| self.unreadable(&dir, &e))?;
         let reads = iter(names.into_iter().map(|name| {
@@ -107,7 +112,10 @@ impl Zookeeper {
     async fn fleet_node(&self, client: &Client) -> Result<FleetNode, StateError> {
         let path = self.path("fleet");
         match self.get(client, &path).await.map_err(|e| self.unreadable(&path, &e))? {
-            None => Ok(FleetNode { version: None, record: FleetRecord { revision: Revision(0), nonce: String::new() } }),
+            None => Ok(FleetNode {
+                version: None,
+                record: FleetRecord { revision: Revision(0), nonce: String::new() },
+            }),
             Some((data, version)) => {
                 let (record, _) = record::decode::<FleetRecord>("fleet", &path, &data)?;
                 Ok(FleetNode { version: Some(version), record })
@@ -168,7 +176,8 @@ impl Zookeeper {
 
     /// Writes a batch once. `Err(Some)`: for good; `Err(None)`: what was seen is out of date or the connection was lost.
     async fn save_once(&self, changes: &[Change]) -> Result<(), Option<StateError>> {
-        let client = self.client().await.map_err(|e| if is_lost(&e) { None } else { Some(self.unavailable(&e)) })?;
+        let client =
+            self.client().await.map_err(|e| if is_lost(&e) { None } else { Some(self.unavailable(&e)) })?;
         let mut writer = client.new_multi_writer();
         let mut launches = self.seen().launches.clone();
         for change in changes {
@@ -187,7 +196,12 @@ impl Zookeeper {
         }
     }
 
-    fn add_change(&self, writer: &mut MultiWriter<'_>, launches: &mut BTreeSet<TaskId>, change: &Change) -> Result<(), StateError> {
+    fn add_change(
+        &self,
+        writer: &mut MultiWriter<'_>,
+        launches: &mut BTreeSet<TaskId>,
+        change: &Change,
+    ) -> Result<(), StateError> {
         let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
         let added = match change {
             Change::Framework(id) => {
@@ -233,7 +247,12 @@ impl Zookeeper {
         }
     }
 
-    async fn commit_change(&self, client: &Client, change: &DocumentChange, nonce: &str) -> Result<Result<(), MultiWriteError>, StateError> {
+    async fn commit_change(
+        &self,
+        client: &Client,
+        change: &DocumentChange,
+        nonce: &str,
+    ) -> Result<Result<(), MultiWriteError>, StateError> {
         let record = FleetRecord { revision: change.revision(), nonce: nonce.to_owned() };
         let fleet = record::encode("fleet", &record, "")?;
         let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
@@ -339,7 +358,9 @@ impl State for Zookeeper {
                 };
                 let looked = again.await;
                 if Instant::now() >= deadline {
-                    let why = looked.err().map_or("the connection is lost again and again".to_owned(), |e| e.to_string());
+                    let why = looked
+                        .err()
+                        .map_or("the connection is lost again and again".to_owned(), |e| e.to_string());
                     return Err(StateError::Unknown { place: self.ensemble.describe(), why });
                 }
                 sleep(LOOK_AGAIN).await;
@@ -380,6 +401,9 @@ impl State for Zookeeper {
 fn is_stale(error: &MultiWriteError) -> bool {
     matches!(
         error,
-        MultiWriteError::OperationFailed { source: Error::BadVersion | Error::NoNode | Error::NodeExists, .. }
+        MultiWriteError::OperationFailed {
+            source: Error::BadVersion | Error::NoNode | Error::NodeExists,
+            ..
+        }
     )
 }

@@ -1,0 +1,356 @@
+//! Runs the framework: everything that can happen is one [`Event`], and everything that follows from one is seen here.
+use crate::control::ControlEvent;
+use crate::core::Core;
+use crate::core::effects::{Call, Change, Effect, Ticket};
+use crate::ids::{ExecutorId, Moment};
+use crate::mesos::{Command, Listed, MesosEvent};
+use crate::revisions::Published;
+use crate::view::{Material, Reports, build};
+use crate::{Clock, Error};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+use web::view::{BackgroundTask, FileProblem, View};
+
+/// How often time itself is news: timers of the core are that exact.
+const TICK: Duration = Duration::from_millis(500);
+/// The shortest pause between two views.
+const VIEW_PAUSE: Duration = Duration::from_millis(200);
+/// With so many calls waiting to be sent, no more is taken in from Mesos: what it says would only add to them.
+const CALLS_MAX: usize = 10_000;
+
+/// Where the loop's events come from and where its effects go.
+pub(crate) struct Wires {
+    pub(crate) mesos: mpsc::Receiver<MesosEvent>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) listed: mpsc::Receiver<Listed>,
+    pub(crate) master: watch::Sender<Option<String>>,
+    pub(crate) control: mpsc::Receiver<ControlEvent>,
+    pub(crate) saves: mpsc::Sender<(Ticket, Change)>,
+    pub(crate) saved: mpsc::Receiver<(Ticket, Result<(), String>)>,
+    pub(crate) published: watch::Receiver<Arc<Published>>,
+    pub(crate) files: watch::Receiver<Vec<FileProblem>>,
+    pub(crate) view: watch::Sender<Arc<View>>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Everything that can happen.
+enum Event {
+    /// Mesos said something, or the subscription changed.
+    Mesos(MesosEvent),
+    /// An executor said something.
+    Control(ControlEvent),
+    /// The master listed its agents.
+    Listed(Listed),
+    /// A change is stored, or could not be.
+    Saved(Ticket, Result<(), String>),
+    /// There is room to send a call to Mesos.
+    CallRoom,
+    /// There is room to store a change.
+    SaveRoom,
+    /// The documents or the files of the config directory changed.
+    Documents,
+    /// Time passed.
+    Tick,
+    /// A view is due.
+    ViewDue,
+    /// It is to end.
+    Stop,
+    /// A part that the loop cannot be without has ended.
+    PartEnded(&'static str),
+}
+
+/// The loop's own state.
+pub(crate) struct MainLoop {
+    core: Core,
+    wires: Wires,
+    clock: Clock,
+    subscription: Option<u64>,
+    phase: &'static str,
+    detail: String,
+    listed: String,
+    reports: Reports,
+    commands: VecDeque<Command>,
+    saves: VecDeque<(Ticket, Change)>,
+    changed: bool,
+    view_at: Instant,
+    tick: Interval,
+}
+
+impl MainLoop {
+    /// A loop around a core that was made of what is stored.
+    pub(crate) fn new(core: Core, wires: Wires, clock: Clock) -> Self {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            core,
+            wires,
+            clock,
+            subscription: None,
+            phase: "connecting",
+            detail: "looking for the leading master".to_owned(),
+            listed: "not asked yet".to_owned(),
+            reports: Reports::default(),
+            commands: VecDeque::new(),
+            saves: VecDeque::new(),
+            changed: true,
+            view_at: Instant::now(),
+            tick,
+        }
+    }
+
+    /// Runs until it is stopped or has to step down.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        loop {
+            let event = self.next_event().await;
+            let now = self.clock.now();
+            match event {
+                Event::Mesos(MesosEvent::Subscribed { framework, master, subscription }) => {
+                    self.subscribed(now, framework, master, subscription);
+                }
+                Event::Mesos(MesosEvent::Disconnected { why }) => self.disconnected(now, why),
+                Event::Mesos(MesosEvent::Removed) => self.removed(now),
+                Event::Mesos(MesosEvent::Superseded) => return Err(Error::Superseded),
+                Event::Mesos(MesosEvent::Offers(offers)) => self.core.offered(now, offers),
+                Event::Mesos(MesosEvent::Rescinded(offer)) => self.core.rescinded(&offer),
+                Event::Mesos(MesosEvent::Updated(update)) => self.core.updated(now, &update),
+                Event::Mesos(MesosEvent::ExecutorEnded(agent, executor)) => {
+                    self.core.executor_ended(now, &agent, &executor);
+                }
+                Event::Mesos(MesosEvent::AgentLost(agent)) => self.core.agent_lost(now, &agent),
+                Event::Control(event) => self.executor_said(now, event),
+                Event::Listed(listed) => self.agents_listed(now, listed),
+                Event::Saved(ticket, result) => self.core.saved(now, ticket, result),
+                Event::CallRoom => self.send_call(),
+                Event::SaveRoom => self.send_save(),
+                Event::Documents => {}
+                Event::Tick => self.core.tick(now),
+                Event::ViewDue => {
+                    self.show(now);
+                    continue;
+                }
+                Event::Stop => return Ok(()),
+                Event::PartEnded(part) => return Err(Error::PartEnded(part)),
+            }
+            self.changed = true;
+            self.carry_out();
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let wires = &mut self.wires;
+        let view_at = self.view_at.into();
+        tokio::select! {
+            biased;
+            () = wires.stop.cancelled() => Event::Stop,
+            Some((ticket, result)) = wires.saved.recv() => Event::Saved(ticket, result),
+            room = wires.commands.reserve(), if !self.commands.is_empty() => match room {
+                Ok(_) => Event::CallRoom,
+                Err(_) => Event::PartEnded("the Mesos client"),
+            },
+            room = wires.saves.reserve(), if !self.saves.is_empty() => match room {
+                Ok(_) => Event::SaveRoom,
+                Err(_) => Event::PartEnded("the writer of state"),
+            },
+            () = sleep_until(view_at), if self.changed => Event::ViewDue,
+            _ = self.tick.tick() => Event::Tick,
+            event = wires.mesos.recv(), if self.commands.len() < CALLS_MAX => match event {
+                Some(event) => Event::Mesos(event),
+                None => Event::PartEnded("the Mesos client"),
+            },
+            event = wires.control.recv() => match event {
+                Some(event) => Event::Control(event),
+                None => Event::PartEnded("the control plane"),
+            },
+            Some(listed) = wires.listed.recv() => Event::Listed(listed),
+            Ok(()) = wires.published.changed() => Event::Documents,
+            Ok(()) = wires.files.changed() => Event::Documents,
+        }
+    }
+
+    fn subscribed(
+        &mut self,
+        now: Moment,
+        framework: crate::ids::FrameworkId,
+        master: String,
+        subscription: u64,
+    ) {
+        tracing::info!(%framework, %master, "subscribed");
+        self.subscription = Some(subscription);
+        self.phase = "subscribed";
+        self.detail = format!("to the master at {master}");
+        self.wires.master.send_replace(Some(master));
+        self.core.subscribed(now, framework);
+    }
+
+    fn disconnected(&mut self, now: Moment, why: String) {
+        tracing::warn!(why, "no subscription to Mesos; trying again");
+        self.no_subscription("connecting", why);
+        self.core.disconnected(now);
+    }
+
+    fn removed(&mut self, now: Moment) {
+        tracing::warn!("mesos removed this framework; registering anew");
+        let why = "Mesos removed this framework (torn down, or away for longer than its failover timeout)";
+        self.no_subscription("registering anew", why.to_owned());
+        self.core.removed(now);
+    }
+
+    fn no_subscription(&mut self, phase: &'static str, why: String) {
+        self.subscription = None;
+        self.commands.clear();
+        self.phase = phase;
+        self.detail = why;
+        self.wires.master.send_replace(None);
+    }
+
+    fn agents_listed(&mut self, now: Moment, listed: Listed) {
+        match listed {
+            Ok(agents) => {
+                self.listed = format!("{} agents", agents.len());
+                self.core.agents_listed(now, agents);
+            }
+            Err(why) => {
+                tracing::warn!(why, "cannot list the agents");
+                self.listed = format!("failed: {why}");
+            }
+        }
+    }
+
+    fn executor_said(&mut self, now: Moment, event: ControlEvent) {
+        match event {
+            ControlEvent::Hello(hello, reply) => {
+                let admitted =
+                    self.core.admit(&hello.framework, &hello.executor, &hello.agent.0, &hello.token);
+                match &admitted {
+                    Ok(_) => {
+                        tracing::info!(executor = %hello.executor, agent = %hello.agent, version = hello.version, "attached");
+                        self.reports.attached(&hello.executor, hello.connection, hello.revision, now);
+                        self.core.attached(&hello.executor, true);
+                    }
+                    Err(why) => {
+                        tracing::warn!(executor = %hello.executor, %why, "an executor was turned away")
+                    }
+                }
+                answer(reply, admitted.map(drop).map_err(|why| why.to_string()));
+            }
+            ControlEvent::Report(executor, connection, report) => {
+                self.reports.reported(&executor, connection, *report, now);
+            }
+            ControlEvent::Applied(executor, connection, revision, failures) => {
+                self.reports.applied(&executor, connection, (revision, failures), now);
+            }
+            ControlEvent::Detached(executor, connection) => self.detached(&executor, connection),
+        }
+    }
+
+    fn detached(&mut self, executor: &ExecutorId, connection: u64) {
+        if self.reports.detached(executor, connection) {
+            tracing::info!(%executor, "detached");
+            self.core.attached(executor, false);
+        }
+    }
+
+    /// Sorts the core's effects into what is stored and what is sent, each in its order.
+    fn carry_out(&mut self) {
+        for effect in self.core.take_effects() {
+            match (effect, self.subscription) {
+                (Effect::Save(ticket, change), _) => self.saves.push_back((ticket, change)),
+                (Effect::Call(call), Some(subscription)) => {
+                    self.commands.push_back(Command::Call(subscription, Box::new(call)));
+                }
+                (Effect::Call(call), None) => {
+                    tracing::debug!(call = name(&call), "not sent: no subscription")
+                }
+                (Effect::RegisterAnew, _) => self.commands.push_back(Command::Register),
+            }
+        }
+    }
+
+    fn send_call(&mut self) {
+        while let Some(command) = self.commands.pop_front() {
+            if let Err(full) = self.wires.commands.try_send(command) {
+                return self.commands.push_front(full.into_inner());
+            }
+        }
+    }
+
+    fn send_save(&mut self) {
+        while let Some(save) = self.saves.pop_front() {
+            if let Err(full) = self.wires.saves.try_send(save) {
+                return self.saves.push_front(full.into_inner());
+            }
+        }
+    }
+
+    /// Publishes a view. One that takes long to build is built less often.
+    fn show(&mut self, now: Moment) {
+        let began = Instant::now();
+        let nodes = self.core.nodes(now);
+        self.reports.keep(&nodes);
+        let published = Arc::clone(&self.wires.published.borrow());
+        let master = self.wires.master.borrow().clone();
+        let view = build(Material {
+            now,
+            phase: self.phase,
+            detail: &self.detail,
+            framework: self.core.framework(),
+            master: master.as_deref(),
+            nodes,
+            reports: &self.reports,
+            published: &published,
+            file_problems: self.wires.files.borrow().clone(),
+            decisions: self.core.decisions().collect(),
+            tasks: self.tasks(),
+        });
+        self.wires.view.send_replace(Arc::new(view));
+        self.changed = false;
+        self.view_at = Instant::now() + VIEW_PAUSE.max(began.elapsed() * 10);
+    }
+
+    fn tasks(&self) -> Vec<BackgroundTask> {
+        let task = |name: &str, what: &str, last: String| BackgroundTask {
+            name: name.into(),
+            what: what.into(),
+            last,
+        };
+        vec![
+            task("mesos client", "keeps the subscription to the leading master", self.detail.clone()),
+            task("agents", "asks the master for its agents every few seconds", self.listed.clone()),
+            task(
+                "state",
+                "stores launches before they are asked for",
+                format!("{} changes waiting", self.saves.len()),
+            ),
+            task(
+                "calls",
+                "tells Mesos what was decided, in order",
+                format!("{} calls waiting", self.commands.len()),
+            ),
+        ]
+    }
+}
+
+/// An executor that has gone away needs no answer.
+fn answer(reply: oneshot::Sender<Result<(), String>>, result: Result<(), String>) {
+    if reply.send(result).is_err() {
+        tracing::debug!("an executor went away before it was admitted");
+    }
+}
+
+/// The name of a call; what is in it may be secret.
+fn name(call: &Call) -> &'static str {
+    match call {
+        Call::Accept { .. } => "accept",
+        Call::Decline { .. } => "decline",
+        Call::Revive => "revive",
+        Call::Kill(..) => "kill",
+        Call::Shutdown(..) => "shutdown",
+        Call::Acknowledge { .. } => "acknowledge",
+        Call::Reconcile(_) => "reconcile",
+        Call::Message { .. } => "message",
+    }
+}

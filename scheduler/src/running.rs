@@ -1,0 +1,277 @@
+//! Opens what the scheduler needs, starts its parts, and stops them in order.
+use crate::config_dir::ConfigDir;
+use crate::control;
+use crate::core::effects::{Change, Ticket};
+use crate::core::resources::Needs;
+use crate::core::{Core, Rules};
+use crate::ensemble::Ensemble;
+use crate::main_loop::{MainLoop, Wires};
+use crate::mesos::{Client, Credentials, Election, Masters, Registration, Template, detect, list_agents};
+use crate::revisions::Editor;
+use crate::state::directory::Directory;
+use crate::state::zookeeper::Zookeeper;
+use crate::state::{State, StateError, Stored};
+use crate::{Clock, Error};
+use config::settings::SchedulerSettings;
+use rand::Rng;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use web::edit::{EditRequest, Refused};
+use web::view::{Status, View};
+
+/// The pause before state that cannot be read is tried again.
+const STATE_AGAIN: Duration = Duration::from_secs(2);
+/// How long the parts may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// The room in the channels between the parts. When one is full, whoever sends into it waits.
+const ROOM: usize = 1024;
+/// How many changes are stored together.
+const BATCH: usize = 512;
+
+/// Runs the scheduler until `stop`. Executors outlive it; the framework is not torn down.
+pub async fn run(
+    settings: SchedulerSettings,
+    edits: mpsc::Receiver<EditRequest>,
+    view: watch::Sender<Arc<View>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let credentials = credentials(&settings)?;
+    let (masters, detector) = Masters::parse(&settings.master)?;
+    let listener = TcpListener::bind(settings.control_listen).await;
+    let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
+    let state = settings.state.clone();
+    let session_timeout = settings.zk_session_timeout;
+    let mut people = People { edits, view };
+    let start = Start { settings, credentials, masters, detector, listener };
+    let waiting = Waiting { people: &mut people, stop: &stop };
+    if state.starts_with("zk://") {
+        let ensemble = Ensemble::parse(&state)?;
+        match waiting.until_loaded(|| Ok(Zookeeper::new(ensemble.clone(), session_timeout))).await {
+            Some((state, stored)) => start.run(state, stored, people, stop).await,
+            None => Ok(()),
+        }
+    } else {
+        match waiting.until_loaded(|| Directory::open(Path::new(&state))).await {
+            Some((state, stored)) => start.run(state, stored, people, stop).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Error> {
+    let (Some(principal), Some(path)) = (&settings.principal, &settings.secret_file) else { return Ok(None) };
+    let secret =
+        std::fs::read_to_string(path).map_err(|source| Error::Secret { path: path.clone(), source })?;
+    let secret = secret.trim_end_matches(['\n', '\r']).to_owned();
+    if secret.contains(':') || principal.contains(':') {
+        return Err(Error::ColonInCredentials);
+    }
+    Ok(Some(Credentials { principal: principal.clone(), secret }))
+}
+
+/// What people ask for and what they see.
+struct People {
+    edits: mpsc::Receiver<EditRequest>,
+    view: watch::Sender<Arc<View>>,
+}
+
+/// What goes on while the state cannot be read: it is said, and edits are refused.
+struct Waiting<'a> {
+    people: &'a mut People,
+    stop: &'a CancellationToken,
+}
+
+impl Waiting<'_> {
+    /// Opens and reads the state, again and again. A state that cannot be read never means a new framework.
+    async fn until_loaded<S: State>(self, open: impl Fn() -> Result<S, StateError>) -> Option<(S, Stored)> {
+        loop {
+            let load = async {
+                let state = open()?;
+                let stored = state.load().await?;
+                Ok::<_, StateError>((state, stored))
+            };
+            tokio::pin!(load);
+            let loaded = loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => return None,
+                    loaded = &mut load => break loaded,
+                    Some(asked) = self.people.edits.recv() => refuse(asked, "the state has not been read yet"),
+                }
+            };
+            let error = match loaded {
+                Ok(found) => return Some(found),
+                Err(error) => error,
+            };
+            tracing::error!(%error, "waiting for the state");
+            let status = Status {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                phase: "waiting for state".to_owned(),
+                detail: error.to_string(),
+                ..Status::default()
+            };
+            self.people.view.send_replace(Arc::new(View { status, ..View::default() }));
+            let again = tokio::time::sleep(STATE_AGAIN);
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => return None,
+                    () = &mut again => break,
+                    Some(asked) = self.people.edits.recv() => refuse(asked, &error.to_string()),
+                }
+            }
+        }
+    }
+}
+
+fn refuse(asked: EditRequest, why: &str) {
+    if asked.reply.send(Err(Refused::NotStored(why.to_owned()))).is_err() {
+        tracing::debug!("nobody waits for the answer to an edit any more");
+    }
+}
+
+/// Everything that is known before the state is.
+struct Start {
+    settings: SchedulerSettings,
+    credentials: Option<Credentials>,
+    masters: Masters,
+    detector: Option<Election>,
+    listener: TcpListener,
+}
+
+impl Start {
+    async fn run<S: State>(
+        self,
+        state: S,
+        stored: Stored,
+        people: People,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let People { edits, view } = people;
+        let state = Arc::new(state);
+        tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
+            launches = stored.launches.len(), "state is read");
+        // The parts stop after the loop, also when the loop ends by itself.
+        let parts_stop = CancellationToken::new();
+        let mut parts = JoinSet::new();
+        let clock = Clock::start();
+        let rules = self.rules()?;
+        let template = self.template()?;
+        let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
+
+        let (files_out, files_in) = mpsc::channel(16);
+        let (problems_out, problems) = watch::channel(Vec::new());
+        let (editor, published) = Editor::new(Arc::clone(&state), stored.documents);
+        parts.spawn(editor.run(edits, files_in, parts_stop.clone()));
+        if let Some(root) = self.settings.config_dir.clone() {
+            let dir =
+                ConfigDir { root, published: published.clone(), edits: files_out, problems: problems_out };
+            parts.spawn(dir.run(parts_stop.clone()));
+        }
+        let (saves, to_save) = mpsc::channel(ROOM);
+        let (saved_out, saved) = mpsc::channel(ROOM);
+        parts.spawn(save(state, to_save, saved_out));
+        let (control_out, control) = mpsc::channel(ROOM);
+        let serving = control::serve(self.listener, published.clone(), control_out, parts_stop.clone());
+        parts.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the control plane ended");
+            }
+        });
+        let (master, master_seen) = watch::channel(None);
+        let (listed_out, listed) = mpsc::channel(1);
+        parts.spawn(list_agents(master_seen, self.credentials.clone(), listed_out, parts_stop.clone()));
+        if let Some((ensemble, leader)) = self.detector {
+            parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, parts_stop.clone()));
+        }
+        let (events_out, mesos) = mpsc::channel(ROOM);
+        let (commands, commands_in) = mpsc::channel(ROOM);
+        let client = Client {
+            masters: self.masters,
+            registration: registration(&self.settings),
+            credentials: self.credentials,
+            template,
+            framework: stored.framework,
+        };
+        parts.spawn(client.run(events_out, commands_in, parts_stop.clone()));
+        let files = problems;
+        let wires =
+            Wires { mesos, commands, listed, master, control, saves, saved, published, files, view, stop };
+        let result = MainLoop::new(core, wires, clock).run().await;
+        parts_stop.cancel();
+        finish(parts).await;
+        result
+    }
+
+    fn rules(&self) -> Result<Rules, Error> {
+        let needs = &self.settings.executor;
+        let bound = self.listener.local_addr();
+        let bound = bound.map_err(|source| Error::Bind { address: self.settings.control_listen, source })?;
+        let control = self.settings.control_advertise.clone().unwrap_or_else(|| bound.to_string());
+        let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
+        Ok(Rules { needs, control, seed: rand::rng().random() })
+    }
+
+    fn template(&self) -> Result<Template, Error> {
+        let binary = match &self.settings.executor.executor_binary {
+            Some(path) => path.clone(),
+            None => std::env::current_exe().map_err(Error::OwnBinary)?,
+        };
+        Ok(Template::new(&binary, &self.settings.user, &self.settings.executor, &self.settings.collecting))
+    }
+}
+
+fn registration(settings: &SchedulerSettings) -> Registration {
+    Registration {
+        name: settings.framework_name.clone(),
+        user: settings.user.clone(),
+        role: settings.role.clone(),
+        principal: settings.principal.clone(),
+        failover_timeout: settings.failover_timeout,
+        webui_url: format!("http://{}/", settings.listen),
+    }
+}
+
+/// Stores changes in order, as many together as wait, until nobody sends any more.
+async fn save<S: State>(
+    state: Arc<S>,
+    mut changes: mpsc::Receiver<(Ticket, Change)>,
+    saved: mpsc::Sender<(Ticket, Result<(), String>)>,
+) {
+    let mut batch = Vec::new();
+    while changes.recv_many(&mut batch, BATCH).await > 0 {
+        let (tickets, changes): (Vec<Ticket>, Vec<Change>) = batch.drain(..).unzip();
+        let result = state.save(&changes).await;
+        if let Err(error) = &result {
+            tracing::warn!(%error, changes = changes.len(), "changes could not be stored");
+        }
+        for ticket in tickets {
+            let result = result.clone().map_err(|error| error.to_string());
+            if saved.send((ticket, result)).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Waits for the parts to end; those that do not are cut off.
+async fn finish(mut parts: JoinSet<()>) {
+    let all_end = async {
+        while let Some(ended) = parts.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a part of the scheduler panicked");
+            }
+        }
+    };
+    if timeout(STOP_WITHIN, all_end).await.is_err() {
+        tracing::warn!("some parts of the scheduler did not end in time");
+    }
+    parts.abort_all();
+}

@@ -132,13 +132,24 @@ pub(crate) fn read_option<T: FromSetting>(
     }
     let absent = T::absent();
     if absent.is_none() {
-        problems.error(call, format!("the option `{}` is missing", spec.name)).hint(format!(
-            "add `{} => …`: {}",
-            spec.name,
-            first_sentence(spec.docs)
-        ));
+        let purpose = in_passing(&first_sentence(spec.docs));
+        problems
+            .error(call, format!("the option `{}` is missing", spec.name))
+            .missing(spec.name)
+            .hint(format!("add `{} => …` ({purpose})", spec.name));
     }
     absent
+}
+
+/// A sentence as it stands inside of another one: its first letter is small, unless it begins a name.
+fn in_passing(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => sentence.to_owned(),
+    }
 }
 
 /// The first sentence of documentation lines, without its full stop.

@@ -12,13 +12,12 @@ use crate::spec::{Kind, Spec};
 /// Reads a call; `None` when something is wrong, which has then been reported. The id is the one given, else the name.
 pub(super) fn load(kind: Kind, call: &Call, problems: &mut Problems) -> Option<PluginCall> {
     let plugin = find(kind, call, problems)?;
-    let settings = known_once(plugin.spec, call, problems);
+    let (settings, misspelled) = known_once(plugin.spec, call, problems);
     let mark = problems.mark();
     let options = (plugin.load)(call.name.span, &settings, problems);
     let every = every::read(kind, call.name.span, &settings, problems);
-    if !call.whole {
-        problems.forgive_missing(mark);
-    }
+    // What could not be read may have been what is missing.
+    problems.forgive_missing(mark, |name| !call.whole || misspelled.contains(&name));
     let every = every?;
     Some(PluginCall {
         spec: plugin.spec,
@@ -62,10 +61,15 @@ fn article(kind: Kind) -> &'static str {
     }
 }
 
-/// The settings whose options exist, each once; the rest is reported.
-fn known_once(spec: &Spec, call: &Call, problems: &mut Problems) -> Vec<Setting> {
+/// The settings whose options exist, each once; the rest is reported. Also the options that were meant by other names.
+fn known_once(
+    spec: &'static Spec,
+    call: &Call,
+    problems: &mut Problems,
+) -> (Vec<Setting>, Vec<&'static str>) {
     let every = every::spec(spec.kind);
     let mut known: Vec<Setting> = Vec::with_capacity(call.settings.len());
+    let mut misspelled = Vec::new();
     for setting in &call.settings {
         match &setting.value.value {
             // The keys themselves are looked at once all settings of this name are together.
@@ -74,7 +78,7 @@ fn known_once(spec: &Spec, call: &Call, problems: &mut Problems) -> Vec<Setting>
         }
         let name = setting.key.text.as_str();
         let Some(option) = spec.options.iter().chain(every.options).find(|o| o.name == name) else {
-            unknown(spec, every, setting, problems);
+            misspelled.extend(unknown(spec, every, setting, problems));
             continue;
         };
         match known.iter_mut().find(|s| s.key.text == name) {
@@ -87,23 +91,31 @@ fn known_once(spec: &Spec, call: &Call, problems: &mut Problems) -> Vec<Setting>
             keys_once(entries, problems);
         }
     }
-    known
+    (known, misspelled)
 }
 
-fn unknown(spec: &Spec, every: &Spec, setting: &Setting, problems: &mut Problems) {
+/// Reports an option that does not exist; answers the one that was probably meant.
+fn unknown(
+    spec: &'static Spec,
+    every: &'static Spec,
+    setting: &Setting,
+    problems: &mut Problems,
+) -> Option<&'static str> {
     let name = setting.key.text.as_str();
     let owner = format!("the {} `{}`", spec.kind.word(), spec.name);
     let gone = spec.unsupported.iter().chain(every.unsupported).find(|(gone, _)| *gone == name);
     if let Some((_, instead)) = gone {
         problems.error(setting.key.span, format!("{owner} does not support `{name}`")).hint(*instead);
-        return;
+        return None;
     }
     let names = || spec.options.iter().chain(every.options).map(|o| o.name);
-    let hint = match closest(name, names()) {
+    let near = closest(name, names());
+    let hint = match near {
         Some(near) => format!("did you mean `{near}`? It has {}", listed(names())),
         None => format!("it has {}", listed(names())),
     };
     problems.error(setting.key.span, format!("{owner} has no option `{name}`")).hint(hint);
+    near
 }
 
 /// An option given once more: lists and hashes grow, as in Logstash; anything else is a mistake.

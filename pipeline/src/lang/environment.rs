@@ -25,10 +25,6 @@ struct Filler<'a, 'p> {
 }
 
 impl Filler<'_, '_> {
-    fn elsewhere(&self) -> bool {
-        matches!(self.environment, Environment::Elsewhere)
-    }
-
     fn items(&mut self, items: &mut [Item]) {
         for item in items {
             match item {
@@ -56,9 +52,9 @@ impl Filler<'_, '_> {
         match &node.value {
             Raw::Text(text) => {
                 if let Some(filled) = self.text(text, |from, to| node.part(from, to)) {
-                    node.value = Raw::Text(filled);
+                    node.value = Raw::Text(filled.text);
                     node.substituted = true;
-                    node.unknown = self.elsewhere();
+                    node.unknown = filled.unknown;
                 }
             }
             Raw::Word(_) | Raw::Number(_) => {}
@@ -94,9 +90,9 @@ impl Filler<'_, '_> {
         match &mut operand.value {
             RawRvalue::Text(text) => {
                 if let Some(filled) = self.text(text, |_, _| span) {
-                    operand.value = RawRvalue::Text(filled);
+                    operand.value = RawRvalue::Text(filled.text);
                     operand.substituted = true;
-                    operand.unknown = self.elsewhere();
+                    operand.unknown = filled.unknown;
                 }
             }
             RawRvalue::List(items) => items.iter_mut().for_each(|item| self.operand(item)),
@@ -105,9 +101,10 @@ impl Filler<'_, '_> {
     }
 
     /// The text with its variables filled in; `None` when it has none.
-    fn text(&mut self, text: &str, place: impl Fn(usize, usize) -> super::ast::Span) -> Option<String> {
+    fn text(&mut self, text: &str, place: impl Fn(usize, usize) -> super::ast::Span) -> Option<Filled> {
         let mut filled = String::new();
         let mut found = false;
+        let mut unknown = false;
         let mut rest = text;
         while let Some((before, from)) = rest.split_once("${") {
             filled.push_str(before);
@@ -118,12 +115,18 @@ impl Filler<'_, '_> {
             };
             found = true;
             let value = match self.environment {
-                Environment::Known(environment) => environment(variable.name),
-                Environment::Elsewhere => Some(String::new()),
+                Environment::Known(environment) => {
+                    environment(variable.name).or_else(|| variable.default.map(str::to_owned))
+                }
+                Environment::Elsewhere => {
+                    unknown = true;
+                    Some(String::new())
+                }
             };
-            match value.or_else(|| variable.default.map(str::to_owned)) {
+            match value {
                 Some(value) => filled.push_str(&value),
                 None => {
+                    unknown = true;
                     let start = text.len() - from.len() - "${".len();
                     self.problems
                         .error(
@@ -139,8 +142,14 @@ impl Filler<'_, '_> {
             rest = after;
         }
         filled.push_str(rest);
-        found.then_some(filled)
+        found.then_some(Filled { text: filled, unknown })
     }
+}
+
+struct Filled {
+    text: String,
+    /// The value of a variable is not known.
+    unknown: bool,
 }
 
 struct Variable<'a> {

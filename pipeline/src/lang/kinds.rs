@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::ast::{Call, Name, Node, Raw, Span};
 use super::problems::Problems;
-use super::suggest::{closest, listed};
+use super::suggest::{closest, one_of};
 use crate::field::FieldRef;
 use crate::plan::PluginCall;
 use crate::template::Template;
@@ -44,23 +44,25 @@ pub(crate) enum OptionKind {
 }
 
 impl std::fmt::Display for OptionKind {
+    /// One of them; `{:#}` is several.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = if f.alternate() { "s" } else { "" };
         match self {
-            Self::Text => f.write_str("string"),
-            Self::Template => f.write_str("template string"),
-            Self::Field => f.write_str("field reference"),
-            Self::Bool => f.write_str("boolean"),
-            Self::Integer => f.write_str("whole number"),
-            Self::Float => f.write_str("number"),
-            Self::Bytes => f.write_str("size in bytes"),
-            Self::Duration => f.write_str("time span"),
-            Self::Password => f.write_str("password"),
-            Self::Codec => f.write_str("codec"),
-            Self::Paths => f.write_str("list of absolute paths"),
-            Self::Words(words) => write!(f, "one of {}", listed(words.iter().copied())),
-            Self::List(of) => write!(f, "list of {of}"),
-            Self::Hash(of) => write!(f, "hash with {of} values"),
-            Self::Any => f.write_str("any value"),
+            Self::Text => write!(f, "string{plural}"),
+            Self::Template => write!(f, "template string{plural}"),
+            Self::Field => write!(f, "field reference{plural}"),
+            Self::Bool => write!(f, "boolean{plural}"),
+            Self::Integer => write!(f, "whole number{plural}"),
+            Self::Float => write!(f, "number{plural}"),
+            Self::Bytes => write!(f, "size{plural} in bytes"),
+            Self::Duration => write!(f, "time span{plural}"),
+            Self::Password => write!(f, "password{plural}"),
+            Self::Codec => write!(f, "codec{plural}"),
+            Self::Paths => write!(f, "list{plural} of absolute paths"),
+            Self::Words(words) => f.write_str(&one_of(words.iter().copied())),
+            Self::List(of) => write!(f, "list{plural} of {of:#}"),
+            Self::Hash(of) => write!(f, "hash{} of {of:#}", if f.alternate() { "es" } else { "" }),
+            Self::Any => write!(f, "value{plural}"),
         }
     }
 }
@@ -435,14 +437,12 @@ pub(crate) fn read_word<'a>(
     if words.contains(&word) {
         return Some(word);
     }
-    let hint = match closest(word, words.iter().copied()) {
-        Some(near) if !node.substituted => {
-            format!("did you mean `{near}`? It can be {}", listed(words.iter().copied()))
-        }
-        _ => format!("it can be {}", listed(words.iter().copied())),
-    };
-    problems.error(node.span, format!("{} is not possible here", shown(node))).hint(hint);
-    None
+    let near = closest(word, words.iter().copied()).filter(|_| !node.substituted);
+    let wrong = wrong_type(node, OptionKind::Words(words), problems);
+    match near {
+        Some(near) => wrong.with_hint(&format!("did you mean `{near}`?")),
+        None => wrong.none(),
+    }
 }
 
 /// A value as it may be shown: nothing that came from the environment.
@@ -460,7 +460,8 @@ pub(crate) fn wrong_type<'a>(node: &Node, wanted: OptionKind, problems: &'a mut 
         Raw::Text(_) | Raw::Word(_) | Raw::Number(_) if wanted != OptionKind::Password => shown(node),
         _ => node.kind().to_owned(),
     };
-    Wrong(problems.error(node.span, format!("expected a {wanted}, found {got}")))
+    let article = if matches!(wanted, OptionKind::Words(_)) { "" } else { "a " };
+    Wrong(problems.error(node.span, format!("expected {article}{wanted}, found {got}")))
 }
 
 /// A reported problem that ends the reading of a value.

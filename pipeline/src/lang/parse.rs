@@ -58,6 +58,7 @@ impl<'a, 'p> Parser<'a, 'p> {
             None => self.unknown_section(word, head)?,
         };
         let body = self.block(head, &format!("`{word}`"))?;
+        self.suspicious = None;
         Some(Section { kind, head, body })
     }
 
@@ -360,7 +361,7 @@ impl<'a, 'p> Parser<'a, 'p> {
     }
 
     /// Whether the next thing is a plugin, so that the closer of this one was forgotten.
-    fn at_forgotten_end(&self) -> bool {
+    pub(super) fn at_forgotten_end(&self) -> bool {
         match self.at.peek_word_and_after() {
             Some((word, Some('{'))) => super::section_of_plugin(word).is_some(),
             _ => false,

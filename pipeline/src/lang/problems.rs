@@ -35,8 +35,8 @@ pub(crate) struct Problem {
     severity: Severity,
     message: String,
     hint: Option<String>,
-    /// Something is not there, as opposed to wrong.
-    missing: bool,
+    /// The name of what is not there, when that is the problem.
+    missing: Option<&'static str>,
 }
 
 impl Problem {
@@ -46,9 +46,9 @@ impl Problem {
         self
     }
 
-    /// Marks it as being about something that is not there.
-    pub(crate) fn missing(&mut self) -> &mut Self {
-        self.missing = true;
+    /// Marks it as being about something of this name that is not there.
+    pub(crate) fn missing(&mut self, name: &'static str) -> &mut Self {
+        self.missing = Some(name);
         self
     }
 }
@@ -89,7 +89,7 @@ impl Problems {
     }
 
     fn add(&mut self, span: Span, severity: Severity, message: String) -> &mut Problem {
-        let problem = Problem { span, severity, message: in_one_line(&message), hint: None, missing: false };
+        let problem = Problem { span, severity, message: in_one_line(&message), hint: None, missing: None };
         if self.list.len() >= KEPT {
             return self.beyond.insert(problem);
         }
@@ -113,12 +113,12 @@ impl Problems {
         self.list.truncate(mark);
     }
 
-    /// Takes back the problems about missing things since `mark`: they may stand where the text could not be read.
-    pub(crate) fn forgive_missing(&mut self, mark: usize) {
+    /// Takes back the problems since `mark` about missing things that are there after all, as far as `is_there` knows.
+    pub(crate) fn forgive_missing(&mut self, mark: usize, is_there: impl Fn(&str) -> bool) {
         let mut at = 0;
         self.list.retain(|p| {
             at += 1;
-            at <= mark || !p.missing
+            at <= mark || !p.missing.is_some_and(&is_there)
         });
     }
 

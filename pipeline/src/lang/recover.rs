@@ -29,13 +29,16 @@ impl Parser<'_, '_> {
     /// Reports an opener without closer.
     pub(crate) fn unclosed(&mut self, opener: Span, closer: &str) {
         self.owed += usize::from(closer == "}");
-        let symbol = self.at.text.get(opener.start..opener.end).unwrap_or("{");
+        let symbol = match self.at.text.get(opener.start..opener.end) {
+            Some(symbol @ ("[" | "(")) => symbol,
+            _ => "{",
+        };
         let until = match self.at.peek_word() {
-            Some(section) if self.at_section() => format!(" before `{section}`"),
+            Some(next) if self.at_section() || self.at_forgotten_end() => format!(" before `{next}`"),
             _ => String::new(),
         };
         match self.suspicious.take() {
-            Some(other) if other != opener && closer == "}" => {
+            Some(other) if other.start > opener.start && closer == "}" => {
                 let line = self.problems.line_of(opener);
                 let hint = format!(
                     "add `}}` where the indentation says; without it, the `{symbol}` in line {line} is never closed{until}"

@@ -22,11 +22,20 @@ pub(crate) fn closest<'a>(typed: &str, words: impl IntoIterator<Item = &'a str>)
 
 /// The words between backquotes: `a`, `b` and `c`.
 pub(crate) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    joined(words, "and")
+}
+
+/// The words between backquotes: `a`, `b` or `c`.
+pub(crate) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    joined(words, "or")
+}
+
+fn joined<'a>(words: impl IntoIterator<Item = &'a str>, last_by: &str) -> String {
     let mut words: Vec<String> = words.into_iter().map(|w| format!("`{w}`")).collect();
     match words.pop() {
         None => "nothing".to_owned(),
         Some(last) if words.is_empty() => last,
-        Some(last) => format!("{} and {last}", words.join(", ")),
+        Some(last) => format!("{} {last_by} {last}", words.join(", ")),
     }
 }
 

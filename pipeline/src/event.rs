@@ -36,6 +36,22 @@ impl Event {
         event
     }
 
+    /// Makes an event of this moment with a message and the fields of its source.
+    pub(crate) fn with_fields_of(now: Timestamp, source: &Map, message: Text) -> Self {
+        let mut event = Self::with_message(now, message);
+        event.add_absent(source);
+        event
+    }
+
+    /// Sets the fields of `others` that are absent.
+    pub(crate) fn add_absent(&mut self, others: &Map) {
+        for (name, value) in others.iter() {
+            if self.fields.get(name).is_none() {
+                self.fields.push_new(name.clone(), value.clone());
+            }
+        }
+    }
+
     /// Makes an event of decoded fields: `@timestamp` and `@metadata` go where they belong, `@version` is added.
     pub fn from_map(now: Timestamp, mut map: Map) -> Self {
         let timestamp = map.remove("@timestamp");

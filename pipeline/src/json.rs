@@ -178,22 +178,18 @@ fn write_int(i: i64, out: &mut Vec<u8>) {
 }
 
 /// What a byte of a JSON string becomes: 0 itself, `u` a `\u00XX`, anything else a backslash and that.
-const ESCAPES: [u8; 256] = {
-    let mut table = [0_u8; 256];
-    let mut i = 0;
-    while i < 32 {
-        table[i] = b'u';
-        i += 1;
+fn escape(byte: u8) -> u8 {
+    match byte {
+        0x08 => b'b',
+        0x09 => b't',
+        0x0a => b'n',
+        0x0c => b'f',
+        0x0d => b'r',
+        0x00..=0x1f => b'u',
+        b'"' | b'\\' => byte,
+        _ => 0,
     }
-    table[0x08] = b'b';
-    table[0x09] = b't';
-    table[0x0a] = b'n';
-    table[0x0c] = b'f';
-    table[0x0d] = b'r';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
-    table
-};
+}
 
 /// Adds a string with its quotes to `out`; runs without escapes are copied whole.
 pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
@@ -214,10 +210,6 @@ pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
-}
-
-fn escape(byte: u8) -> u8 {
-    ESCAPES.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
 /// Adds a moment in ISO 8601 with its quotes to `out`.

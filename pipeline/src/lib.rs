@@ -1,32 +1,52 @@
 //! The log engine: takes log lines in, parses them, and hands them on, losing none.
 //!
-//! - [`value`], [`field`], [`event`], [`batch`]: what flows; fields are slices of the line that they came from.
-//! - [`json`]: events from and to JSON.
-//! - [`template`]: `%{field}` and `%{+yyyy.MM.dd}` in texts.
+//! A text in Logstash's language becomes a plan, a plan becomes a running pipeline:
 //!
-//! What does not live here: Mesos, the discovery of containers, the fleet and its documents.
+//! - [`check`](check()), [`compile`]: a text → its problems, or its [`Plan`] (`lang`, `check`, `plan`, `spec`, `every`).
+//! - `plugins`: the table of all inputs, codecs, filters and outputs; one file each in the directories of these names.
+//! - [`start`]: a plan and its [`Surroundings`] → a [`Running`] pipeline. `topology` shows the whole path of a record;
+//!   `runtime` has its stages; `tail`, `positions`, `dead_letter` and `bulk` are what inputs and outputs stand on.
+//! - [`event`], [`value`], [`field`], [`batch`], [`template`], `json`, `joda`, `condition`: what flows, and what can be
+//!   asked of it. Fields are slices of the line that they came from.
+//!
+//! What does not live here: Mesos, the discovery of containers, the fleet and its documents, and where the bytes of a
+//! file inside a container come from: they arrive through a [`Feed`], and what is acknowledged is told to it.
 
 pub mod batch;
+mod bulk;
 mod check;
+mod codec;
+mod codecs;
+mod condition;
+mod dead_letter;
 pub mod event;
 mod every;
 pub mod field;
 mod filters;
 mod grok;
+mod inputs;
 pub(crate) mod joda;
 pub(crate) mod json;
 pub(crate) mod lang;
 mod mistake;
+mod outputs;
 mod place;
 pub(crate) mod plan;
 pub(crate) mod plugins;
+mod positions;
 mod reference;
 mod ruby;
+mod runtime;
 pub(crate) mod spec;
 mod success;
+mod tail;
 pub mod template;
+mod topology;
 pub mod value;
 
 pub use check::{Scope, SourceText, check, check_remote, compile, compile_all};
 pub use plan::{FeedWanted, Plan, StartFrom};
 pub use reference::reference;
+pub use runtime::{
+    Chunk, Counters, Failed, Feed, RunError, Running, StartError, State, Surroundings, run_to_end, start,
+};

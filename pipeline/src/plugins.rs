@@ -2,16 +2,28 @@
 use std::sync::Arc;
 
 use crate::batch::Filter;
-use crate::filters;
+use crate::codec::Codec;
 use crate::lang::ast::{Setting, Span};
 use crate::lang::problems::Problems;
-use crate::plan::{CommonFilter, PluginCall, StartFrom};
+use crate::plan::{Common, CommonFilter, PluginCall, StartFrom};
+use crate::runtime::load::Output;
+use crate::runtime::source::Input;
 use crate::spec::{AnyOptions, Kind, Options, Spec, load};
+use crate::topology::OutputSite;
+use crate::{codecs, filters, inputs, outputs};
 
 /// Every plugin there is, sorted by kind and name.
 pub(crate) static PLUGINS: &[Plugin] = &[
     // inputs
+    Plugin::input::<inputs::file::FileOptions>(),
+    Plugin::input::<inputs::generator::GeneratorOptions>(),
+    Plugin::input::<inputs::stdin::StdinOptions>(),
     // codecs
+    Plugin::codec::<codecs::json::JsonOptions>(),
+    Plugin::codec::<codecs::json_lines::JsonLinesOptions>(),
+    Plugin::codec::<codecs::line::LineOptions>(),
+    Plugin::codec::<codecs::plain::PlainOptions>(),
+    Plugin::codec::<codecs::rubydebug::RubydebugOptions>(),
     // filters
     Plugin::filter::<filters::date::DateOptions>(),
     Plugin::filter::<filters::drop::DropOptions>(),
@@ -19,6 +31,10 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     Plugin::filter::<filters::json::JsonOptions>(),
     Plugin::filter::<filters::mutate::MutateOptions>(),
     // outputs
+    Plugin::output::<outputs::elasticsearch::ElasticsearchOptions>(),
+    Plugin::output::<outputs::file::FileOptions>(),
+    Plugin::output::<outputs::null::NullOptions>(),
+    Plugin::output::<outputs::stdout::StdoutOptions>(),
 ];
 
 /// One line of the table: what is known of a plugin, how its settings are read, and how it is built from them.
@@ -31,6 +47,9 @@ pub(crate) struct Plugin {
 
 /// How a plugin is made from its options.
 pub(crate) enum Build {
+    Input(fn(&AnyOptions) -> Result<Box<dyn Input>, String>),
+    Codec(fn(&AnyOptions) -> Result<Codec, String>),
+    Output(fn(&AnyOptions, OutputSite) -> Result<Box<dyn Output>, String>),
     Filter(fn(&AnyOptions, &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String>),
 }
 
@@ -41,7 +60,48 @@ pub(crate) trait FilterOptions: Options {
     fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String>;
 }
 
+/// The options of an input, which know how to make it.
+pub(crate) trait InputOptions: Options {
+    /// Makes the input. The reason why it cannot be made is for people.
+    fn build(&self) -> Result<Box<dyn Input>, String>;
+}
+
+/// The options of a codec, which know how to make it.
+pub(crate) trait CodecOptions: Options {
+    /// Makes the codec.
+    fn build(&self) -> Codec;
+}
+
+/// The options of an output, which know how to make it.
+pub(crate) trait OutputOptions: Options {
+    /// Makes the output. The reason why it cannot be made is for people.
+    fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String>;
+}
+
 impl Plugin {
+    /// The line of an input.
+    pub(crate) const fn input<O: InputOptions>() -> Self {
+        Self { spec: O::SPEC, load: load::<O>, build: Build::Input(|options| typed::<O>(options)?.build()) }
+    }
+
+    /// The line of a codec.
+    pub(crate) const fn codec<O: CodecOptions>() -> Self {
+        Self {
+            spec: O::SPEC,
+            load: load::<O>,
+            build: Build::Codec(|options| Ok(typed::<O>(options)?.build())),
+        }
+    }
+
+    /// The line of an output.
+    pub(crate) const fn output<O: OutputOptions>() -> Self {
+        Self {
+            spec: O::SPEC,
+            load: load::<O>,
+            build: Build::Output(|options, site| typed::<O>(options)?.build(site)),
+        }
+    }
+
     /// The line of a filter.
     pub(crate) const fn filter<O: FilterOptions>() -> Self {
         Self {
@@ -68,7 +128,41 @@ pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
 }
 
 /// The files inside of a container that an input wants to be fed from, and where to begin in them.
-pub(crate) fn feeds(_input: &PluginCall) -> (Vec<String>, StartFrom) {
-    // No input reads files of containers yet.
-    (Vec::new(), StartFrom::Beginning)
+pub(crate) fn feeds(input: &PluginCall) -> (Vec<String>, StartFrom) {
+    match typed::<inputs::file::FileOptions>(&input.options) {
+        Ok(options) => (options.docker_path.0.clone(), options.start_position),
+        Err(_) => (Vec::new(), StartFrom::Beginning),
+    }
+}
+
+/// Makes the input of a call.
+pub(crate) fn build_input(call: &PluginCall) -> Result<Box<dyn Input>, String> {
+    match find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build) {
+        Some(Build::Input(build)) => build(&call.options),
+        _ => Err(format!("{:?} is not an input", call.spec)),
+    }
+}
+
+/// Makes the codec of a call.
+pub(crate) fn build_codec(call: &PluginCall) -> Result<Codec, String> {
+    match find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build) {
+        Some(Build::Codec(build)) => build(&call.options),
+        _ => Err(format!("{:?} is not a codec", call.spec)),
+    }
+}
+
+/// Makes the filter of a call.
+pub(crate) fn build_filter(call: &PluginCall) -> Result<Box<dyn Filter>, String> {
+    match (find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build), &call.common) {
+        (Some(Build::Filter(build)), Common::Filter(common)) => build(&call.options, common),
+        _ => Err(format!("{:?} is not a filter", call.spec)),
+    }
+}
+
+/// Makes the output of a call.
+pub(crate) fn build_output(call: &PluginCall, site: OutputSite) -> Result<Box<dyn Output>, String> {
+    match find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build) {
+        Some(Build::Output(build)) => build(&call.options, site),
+        _ => Err(format!("{:?} is not an output", call.spec)),
+    }
 }

@@ -1,8 +1,9 @@
 //! Reads texts with `%{field}` and `%{+yyyy.MM.dd}` in them once, and fills them in for each event.
 use crate::event::Event;
 use crate::field::FieldRef;
-use crate::value::{Text, Timestamp};
-use std::fmt::Write;
+use crate::joda::Format;
+use crate::value::Text;
+use jiff::tz::TimeZone;
 
 /// A text with places to fill in.
 ///
@@ -18,15 +19,8 @@ pub struct Template {
 enum Part {
     Literal(Text),
     Field { field: FieldRef, written: Text },
-    Date { pattern: Vec<DatePart>, written: Text },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum DatePart {
-    Literal(String),
-    /// A letter of a pattern and how often it stands in a row.
-    Letter(char, usize),
-    EpochSeconds,
+    Date { format: Format, written: Text },
+    EpochSeconds { written: Text },
 }
 
 impl Template {
@@ -101,8 +95,12 @@ impl Template {
                     Some(value) => value.write_text(out),
                     None => out.push_str(written),
                 },
-                Part::Date { pattern, written } => match event.timestamp() {
-                    Some(at) => write_date(pattern, at, out),
+                Part::Date { format, written } => match event.timestamp() {
+                    Some(at) => format.format(at, &TimeZone::UTC, out),
+                    None => out.push_str(written),
+                },
+                Part::EpochSeconds { written } => match event.timestamp() {
+                    Some(at) => out.push_str(&at.as_second().to_string()),
                     None => out.push_str(written),
                 },
             }
@@ -114,7 +112,7 @@ impl Template {
         self.parts.iter().all(|part| match part {
             Part::Literal(_) => true,
             Part::Field { field, .. } => event.has(field),
-            Part::Date { .. } => event.timestamp().is_some(),
+            Part::Date { .. } | Part::EpochSeconds { .. } => event.timestamp().is_some(),
         })
     }
 }
@@ -127,122 +125,16 @@ fn place(from: &str) -> Option<(Part, &str)> {
             return None;
         }
         let written = Text::from(format!("%{{{{{pattern}}}}}"));
-        return Some((Part::Date { pattern: date_pattern(pattern), written }, after));
+        return Some((Part::Date { format: Format::parse(pattern).ok()?, written }, after));
     }
     let (inside, after) = from.split_once('}')?;
     let written = Text::from(format!("%{{{inside}}}"));
+    if inside == "+%s" {
+        return Some((Part::EpochSeconds { written }, after));
+    }
     if let Some(pattern) = inside.strip_prefix('+') {
-        return Some((Part::Date { pattern: date_pattern(pattern), written }, after));
+        return Some((Part::Date { format: Format::parse(pattern).ok()?, written }, after));
     }
     let field = FieldRef::parse(inside).ok()?;
     Some((Part::Field { field, written }, after))
-}
-
-fn date_pattern(pattern: &str) -> Vec<DatePart> {
-    if pattern == "%s" {
-        return vec![DatePart::EpochSeconds];
-    }
-    let mut parts = Vec::new();
-    let mut chars = pattern.chars().peekable();
-    let push_literal = |parts: &mut Vec<DatePart>, c: char| match parts.last_mut() {
-        Some(DatePart::Literal(text)) => text.push(c),
-        _ => parts.push(DatePart::Literal(c.to_string())),
-    };
-    while let Some(c) = chars.next() {
-        if c == '\'' {
-            if chars.next_if_eq(&'\'').is_some() {
-                push_literal(&mut parts, '\'');
-                continue;
-            }
-            while let Some(quoted) = chars.next() {
-                if quoted == '\'' && chars.next_if_eq(&'\'').is_none() {
-                    break;
-                }
-                push_literal(&mut parts, quoted);
-            }
-        } else if c.is_ascii_alphabetic() {
-            let mut count = 1;
-            while chars.next_if_eq(&c).is_some() {
-                count += 1;
-            }
-            parts.push(DatePart::Letter(c, count));
-        } else {
-            push_literal(&mut parts, c);
-        }
-    }
-    parts
-}
-
-fn write_date(pattern: &[DatePart], at: Timestamp, out: &mut String) {
-    let when = jiff::tz::TimeZone::UTC.to_datetime(at);
-    for part in pattern {
-        match part {
-            DatePart::Literal(text) => out.push_str(text),
-            DatePart::EpochSeconds => number(at.as_second(), 1, out),
-            DatePart::Letter(letter, count) => write_letter(*letter, *count, when, out),
-        }
-    }
-}
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-
-fn write_letter(letter: char, count: usize, when: jiff::civil::DateTime, out: &mut String) {
-    let week = when.date().iso_week_date();
-    let weekday = when.weekday().to_monday_one_offset();
-    match letter {
-        'y' | 'Y' | 'u' => year(i64::from(when.year()), count, out),
-        'x' => year(i64::from(week.year()), count, out),
-        'M' | 'L' if count >= 3 => name(&MONTHS, when.month(), count, out),
-        'M' | 'L' => number(i64::from(when.month()), count, out),
-        'd' => number(i64::from(when.day()), count, out),
-        'D' => number(i64::from(when.day_of_year()), count, out),
-        'w' => number(i64::from(week.week()), count, out),
-        'e' => number(i64::from(weekday), count, out),
-        'E' => name(&DAYS, weekday, count, out),
-        'a' => out.push_str(if when.hour() < 12 { "AM" } else { "PM" }),
-        'H' => number(i64::from(when.hour()), count, out),
-        'k' => number(if when.hour() == 0 { 24 } else { i64::from(when.hour()) }, count, out),
-        'K' => number(i64::from(when.hour() % 12), count, out),
-        'h' => number(i64::from((when.hour() + 11) % 12 + 1), count, out),
-        'm' => number(i64::from(when.minute()), count, out),
-        's' => number(i64::from(when.second()), count, out),
-        'S' => {
-            let digits = format!("{:09}", when.subsec_nanosecond());
-            out.extend(digits.chars().chain(std::iter::repeat('0')).take(count));
-        }
-        'Z' => out.push_str(if count >= 2 { "+00:00" } else { "+0000" }),
-        'z' | 'V' => out.push_str("UTC"),
-        'X' => out.push('Z'),
-        other => out.extend(std::iter::repeat_n(other, count)),
-    }
-}
-
-fn year(year: i64, count: usize, out: &mut String) {
-    if count == 2 { number(year.rem_euclid(100), 2, out) } else { number(year, count, out) }
-}
-
-fn number(n: i64, digits: usize, out: &mut String) {
-    // Writing into a string cannot fail.
-    let _ok = write!(out, "{n:0digits$}");
-}
-
-fn name(names: &[&str], from_one: i8, count: usize, out: &mut String) {
-    let at = usize::try_from(from_one - 1).unwrap_or_default();
-    let whole = names.get(at).copied().unwrap_or_default();
-    let short = whole.get(..3).unwrap_or(whole);
-    out.push_str(if count >= 4 { whole } else { short });
 }

@@ -262,6 +262,7 @@ impl From<i64> for Value {
 #[derive(Clone, Default)]
 pub struct Map {
     entries: Vec<(Name, Value)>,
+    #[allow(clippy::box_collection, reason = "most maps have none, and every value has room for a map")]
     index: Option<Box<HashMap<Name, usize>>>,
 }
 

@@ -1,0 +1,59 @@
+//! Reads each line as a JSON document, and writes each event as one on a line of its own.
+use super::json::Json;
+use crate::codec::{Charset, Codec, Decode, Encode, Maker, delimiter_bytes};
+use crate::event::Event;
+use crate::field::FieldRef;
+use crate::lang::kinds::Placed;
+use crate::lang::problems::Problems;
+use crate::plugins::CodecOptions;
+use crate::spec::plugin;
+use bytes::Bytes;
+
+plugin! {
+    /// Reads each line as a JSON document, as the codec `json` does; writes each event as a JSON object on a line of
+    /// its own.
+    codec "json_lines" => pub(crate) struct JsonLinesOptions {
+        /// The character set of what is read.
+        charset: Charset = "UTF-8",
+        /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
+        delimiter: Placed<String> = "\n",
+        /// The field to put the document into; the event itself when left out.
+        target: Option<FieldRef>,
+    }
+    validate = check
+}
+
+fn check(options: &JsonLinesOptions, problems: &mut Problems) {
+    if options.delimiter.is_empty() {
+        problems.error(options.delimiter.span, "the delimiter is empty");
+    }
+}
+
+impl CodecOptions for JsonLinesOptions {
+    fn build(&self) -> Codec {
+        let json = Json { charset: self.charset, target: self.target.clone() };
+        Codec::both(JsonLines { json, delimiter: delimiter_bytes(&self.delimiter) })
+    }
+}
+
+struct JsonLines {
+    json: Json,
+    delimiter: Vec<u8>,
+}
+
+impl Decode for JsonLines {
+    fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
+        self.json.decode(line, events);
+    }
+
+    fn delimiter(&self) -> Option<&[u8]> {
+        Some(&self.delimiter)
+    }
+}
+
+impl Encode for JsonLines {
+    fn encode(&self, event: &Event, out: &mut Vec<u8>) {
+        self.json.encode(event, out);
+        out.extend_from_slice(&self.delimiter);
+    }
+}

@@ -1,0 +1,296 @@
+//! Reads lines from files: of this machine by itself, of containers through feeds.
+use crate::codec::delimiter_bytes;
+use crate::lang::kinds::{Paths, Placed};
+use crate::lang::problems::Problems;
+use crate::plan::StartFrom;
+use crate::plugins::InputOptions;
+use crate::positions::FileKey;
+use crate::runtime::lines::Lines;
+use crate::runtime::source::{Closed, Feed, Input, InputError, Intake, Source};
+use crate::runtime::supervise::panic_reason;
+use crate::spec::{plugin, words};
+use crate::tail::wake::Wake;
+use crate::tail::{Read, Round, Tail, Wanted};
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::task::{JoinSet, spawn_blocking};
+use tracing::warn;
+
+plugin! {
+    /// Reads lines from files, and follows them as they grow, are rotated, replaced or cut off.
+    ///
+    /// How far a file has been delivered is remembered in the data directory: after a restart, reading goes on at the
+    /// byte. A file is known by its device and inode and its first bytes, not by its path. Each event has the fields
+    /// `path` and `host`.
+    input "file" => pub(crate) struct FileOptions {
+        /// Files of this machine; `*`, `?`, `[…]`, `{a,b}` and `**` are understood.
+        path: Paths = [],
+        /// Files of the node, as `path`.
+        host_path ("host-path"): Paths = [],
+        /// Files inside of each container that the configuration applies to.
+        docker_path ("docker-path"): Paths = [],
+        /// Names of files that are left out; `*`, `?` and `[…]` are understood.
+        exclude: Vec<String> = [],
+        /// Where to begin in files that are there at first and were never read. Files that come later are read from
+        /// their beginning.
+        start_position: StartFrom = "end",
+        /// `tail` goes on for ever, `read` ends when the end of every file is reached.
+        mode: Mode = "tail",
+        /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
+        delimiter: Placed<String> = "\n",
+        /// How often to look for changes when the system does not tell of them.
+        stat_interval: Duration = "1 second",
+        /// `/dev/null` forgets positions; anything else is refused, because they are kept in the data directory.
+        sincedb_path: Option<Placed<String>>,
+    }
+    unsupported {
+        "sincedb_write_interval" => "positions are saved every second, and at the end",
+        "sincedb_clean_after" => "files that were not seen for 14 days are forgotten",
+        "discover_interval" => "new files are looked for every `stat_interval`",
+        "close_older" => "files that lost their name and do not grow any more are closed",
+        "ignore_older" => "leave files out by `exclude`",
+        "max_open_files" => "up to 4096 files are open for each path",
+        "file_chunk_count" => "every file gets its turn",
+        "file_chunk_size" => "every file gets its turn",
+        "file_sort_by" => "files are read side by side",
+        "file_completed_action" => "files are never deleted",
+        "file_completed_log_path" => "files are never deleted",
+        "exit_after_read" => "`mode => read` does that",
+    }
+    validate = check
+}
+
+words! {
+    /// When reading ends.
+    pub(crate) enum Mode {
+        /// Never.
+        Tail = "tail",
+        /// At the end of every file.
+        Read = "read",
+    }
+}
+
+fn check(options: &FileOptions, problems: &mut Problems) {
+    if options.delimiter.is_empty() {
+        problems.error(options.delimiter.span, "the delimiter is empty");
+    }
+    if let Some(path) = &options.sincedb_path
+        && path.as_str() != "/dev/null"
+    {
+        problems
+            .error(path.span, "positions are kept in the data directory")
+            .hint("leave `sincedb_path` out, or set it to \"/dev/null\" to forget positions");
+    }
+}
+
+impl InputOptions for FileOptions {
+    fn build(&self) -> Result<Box<dyn Input>, String> {
+        let wanted = Wanted {
+            patterns: self.path.0.iter().chain(&self.host_path.0).cloned().collect(),
+            exclude: self.exclude.clone(),
+            // In `read`, a file is read whole.
+            from_beginning: self.start_position == StartFrom::Beginning || self.mode == Mode::Read,
+            remember: self.sincedb_path.is_none(),
+            delimiter: Vec::new(),
+            to_the_end: self.mode == Mode::Read,
+        };
+        let delimiter = delimiter_bytes(&self.delimiter);
+        Ok(Box::new(Files { wanted, delimiter, every: self.stat_interval }))
+    }
+}
+
+struct Files {
+    wanted: Wanted,
+    delimiter: Vec<u8>,
+    every: Duration,
+}
+
+/// How long a busy tail waits before it looks again, and how long it counts as busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const BUSY_FOR: Duration = Duration::from_millis(500);
+
+impl Input for Files {
+    fn delimiter(&self) -> Option<Vec<u8>> {
+        (self.delimiter != b"\n").then(|| self.delimiter.clone())
+    }
+
+    fn run(self: Box<Self>, mut intake: Intake) -> BoxFuture<'static, Result<(), InputError>> {
+        Box::pin(async move {
+            let feeds = std::mem::take(&mut intake.feeds);
+            let intake = Arc::new(intake);
+            let mut parts = JoinSet::new();
+            for feed in feeds {
+                let intake = intake.clone();
+                parts.spawn(async move {
+                    read_feed(feed, &intake).await;
+                    Ok(())
+                });
+            }
+            if !self.wanted.patterns.is_empty() {
+                let wanted = Wanted { delimiter: intake.delimiter.clone(), ..self.wanted };
+                let tail = Tail::new(wanted, intake.ledger.clone());
+                let follow = Follow {
+                    tail: Some(tail),
+                    sources: BTreeMap::new(),
+                    wake: Wake::new(),
+                    intake,
+                    every: self.every,
+                    trouble: None,
+                };
+                parts.spawn(follow.run());
+            }
+            while let Some(part) = parts.join_next().await {
+                part.map_err(|error| InputError(panic_reason(error)))??;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Reads a feed until it is closed.
+async fn read_feed(mut feed: Feed, intake: &Intake) {
+    let source = intake.source(Some(&feed.path), feed.acked.clone());
+    let mut lines = None;
+    loop {
+        let chunk = tokio::select! {
+            chunk = feed.chunks.recv() => chunk,
+            // What was not read comes again.
+            () = intake.stop.cancelled() => return,
+        };
+        let Some(chunk) = chunk else { break };
+        let start = chunk.end.saturating_sub(chunk.bytes.len() as u64);
+        let lines = lines.get_or_insert_with(|| Lines::new(&intake.delimiter, start));
+        let mut cuts = Vec::new();
+        lines.push(&chunk.bytes, chunk.end, &mut cuts);
+        if intake.send(&source, cuts).await.is_err() {
+            return;
+        }
+    }
+    if let Some(mut lines) = lines {
+        intake.send_last(&source, lines.finish()).await;
+    }
+}
+
+/// The files of this machine.
+struct Follow {
+    /// Away while a thread works with it.
+    tail: Option<Tail>,
+    sources: BTreeMap<FileKey, (u64, Arc<Source>)>,
+    wake: Wake,
+    intake: Arc<Intake>,
+    every: Duration,
+    /// What did not work the last time.
+    trouble: Option<String>,
+}
+
+impl Follow {
+    async fn run(mut self) -> Result<(), InputError> {
+        let mut look_at = Instant::now();
+        let mut busy_until = Instant::now();
+        loop {
+            let now = Instant::now();
+            let look = now >= look_at;
+            if look {
+                look_at = now + self.every;
+            }
+            let round = self.round(now, look).await?;
+            if !round.reads.is_empty() {
+                busy_until = now + BUSY_FOR;
+            }
+            for read in round.reads {
+                let source = self.source(&read);
+                if self.intake.send(&source, read.cuts).await.is_err() {
+                    return Ok(());
+                }
+            }
+            for key in round.closed {
+                self.sources.remove(&key);
+            }
+            if self.is_done() || self.intake.stop.is_cancelled() {
+                return Ok(());
+            }
+            if !round.more && self.wait(&mut look_at, busy_until).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there may be something new.
+    async fn wait(&mut self, look_at: &mut Instant, busy_until: Instant) -> Result<(), Closed> {
+        if Instant::now() < busy_until {
+            self.wake.arm(Default::default());
+            return self.intake.pause(BUSY_PAUSE.min(self.every)).await;
+        }
+        let directories = self.tail.as_ref().map(Tail::directories).unwrap_or_default();
+        if self.wake.arm(directories) {
+            // What changed just before is seen only by looking.
+            *look_at = Instant::now();
+            return Ok(());
+        }
+        tokio::select! {
+            paused = self.intake.pause(look_at.saturating_duration_since(Instant::now())) => paused,
+            () = self.wake.changed() => {
+                *look_at = Instant::now();
+                Ok(())
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.tail.as_ref().is_some_and(|tail| tail.is_done())
+    }
+
+    async fn round(&mut self, now: Instant, look: bool) -> Result<Round, InputError> {
+        let Some(mut tail) = self.tail.take() else {
+            return Err(InputError("the state of the files is lost".to_owned()));
+        };
+        let now_s = seconds();
+        let worked = spawn_blocking(move || {
+            let mut round = Round::default();
+            if look {
+                tail.look(now, now_s, &mut round);
+            }
+            tail.read(now, now_s, &mut round);
+            (tail, round)
+        });
+        let (tail, round) = worked.await.map_err(|error| InputError(panic_reason(error)))?;
+        self.tail = Some(tail);
+        if look || round.trouble.is_some() {
+            self.tell(&round.trouble);
+        }
+        Ok(round)
+    }
+
+    fn tell(&mut self, trouble: &Option<String>) {
+        if *trouble == self.trouble {
+            return;
+        }
+        match trouble {
+            Some(reason) => {
+                warn!(input = %self.intake.id, reason, "a file cannot be read; it is tried again");
+                self.intake.health.trouble(&self.intake.id, reason.clone());
+            }
+            None => self.intake.health.works(&self.intake.id),
+        }
+        self.trouble.clone_from(trouble);
+    }
+
+    fn source(&mut self, read: &Read) -> Arc<Source> {
+        if let Some((epoch, source)) = self.sources.get(&read.key)
+            && *epoch == read.epoch
+        {
+            return source.clone();
+        }
+        let (ledger, key, epoch) = (self.intake.ledger.clone(), read.key.clone(), read.epoch);
+        let acked = Arc::new(move |offset| ledger.advance(&key, epoch, offset, seconds()));
+        let source = self.intake.source(Some(&read.path.to_string_lossy()), acked);
+        self.sources.insert(read.key.clone(), (read.epoch, source.clone()));
+        source
+    }
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,315 @@
+//! Appends events to files whose paths may depend on the event.
+use crate::codec::{Encode, encoder};
+use crate::event::Event;
+use crate::lang::kinds::{CodecCall, Placed};
+use crate::lang::problems::Problems;
+use crate::plugins::OutputOptions;
+use crate::runtime::load::{Failure, Load, Output};
+use crate::runtime::supervise::panic_reason;
+use crate::spec::plugin;
+use crate::template::Template;
+use crate::topology::OutputSite;
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
+use tokio::task::spawn_blocking;
+
+plugin! {
+    /// Appends events to files. Directories are made when they are missing; a file that was renamed or removed is made
+    /// anew. A batch is written at once, so that lines of several pipelines in one file stay whole.
+    output "file" => pub(crate) struct FileOptions {
+        /// The path of the file; it may hold `%{field}` and `%{+yyyy-MM-dd}`, but not at its very beginning. An event
+        /// whose fields would lead out of the fixed first directories goes to the file of `filename_failure` in them.
+        path: Placed<Template>,
+        /// How an event is written.
+        codec: CodecCall = "json_lines",
+        /// The name of the file for events whose path leads elsewhere.
+        filename_failure: String = "_filepath_failures",
+        /// Whether lines must be on the disk, and not only with the system, before they count as delivered: then they
+        /// survive a power failure too.
+        fsync: bool = false,
+    }
+    unsupported {
+        "flush_interval" => "every batch is flushed",
+        "gzip" => "files are not compressed",
+        "write_behavior" => "events are always appended",
+        "create_if_deleted" => "files are always made anew",
+        "dir_mode" => "the umask of the process applies",
+        "file_mode" => "the umask of the process applies",
+        "stale_cleanup_interval" => "files that are not used are closed",
+    }
+    validate = check
+}
+
+fn check(options: &FileOptions, problems: &mut Problems) {
+    if !options.path.literal_start().starts_with('/') {
+        problems
+            .error(options.path.span, "the path does not begin with a fixed absolute directory")
+            .hint("write it like \"/var/log/out/%{host}.log\"");
+    }
+    if options.filename_failure.is_empty() || options.filename_failure.contains(['/', '\0']) {
+        problems.error(options.path.span, "`filename_failure` is not the name of a file");
+    }
+}
+
+impl OutputOptions for FileOptions {
+    fn build(&self, _site: OutputSite) -> Result<Box<dyn Output>, String> {
+        let writer = Writer {
+            paths: Paths::new(self.path.value.clone(), &self.filename_failure),
+            encode: encoder(&self.codec)?,
+            fsync: self.fsync,
+            open: HashMap::new(),
+            batches: 0,
+        };
+        Ok(Box::new(Files { writer: Some(writer) }))
+    }
+}
+
+struct Files {
+    /// Away while a thread writes.
+    writer: Option<Writer>,
+}
+
+impl Output for Files {
+    fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let Some(mut writer) = self.writer.take() else {
+                return Err(Failure::whole("the state of the files is lost"));
+            };
+            let load = load.clone();
+            let work = spawn_blocking(move || {
+                let written = writer.write(&load);
+                (writer, written)
+            });
+            let (writer, written) = work.await.map_err(|error| Failure::whole(panic_reason(error)))?;
+            self.writer = Some(writer);
+            written
+        })
+    }
+}
+
+/// The paths of events.
+struct Paths {
+    template: Template,
+    /// The directory that no event leaves.
+    root: PathBuf,
+    failures: PathBuf,
+}
+
+impl Paths {
+    fn new(template: Template, failure_name: &str) -> Self {
+        let fixed = template.literal_start();
+        let root = PathBuf::from(
+            fixed.rsplit_once('/').map_or("/", |(root, _)| if root.is_empty() { "/" } else { root }),
+        );
+        let failures = root.join(failure_name);
+        Self { template, root, failures }
+    }
+
+    fn of(&self, event: &Event) -> PathBuf {
+        let rendered = self.template.render(event);
+        if self.template.has_fields() { self.checked(&rendered) } else { PathBuf::from(rendered.as_str()) }
+    }
+
+    /// The path, if it stays within the fixed directories.
+    fn checked(&self, rendered: &str) -> PathBuf {
+        let path = Path::new(rendered);
+        let leads_up = path.components().any(|part| part == Component::ParentDir);
+        let is_name = !rendered.ends_with('/') && !rendered.contains('\0');
+        let names_fit = path.components().all(|part| part.as_os_str().len() <= 255);
+        if !leads_up && is_name && names_fit && path.starts_with(&self.root) && path != self.root {
+            path.to_owned()
+        } else {
+            self.failures.clone()
+        }
+    }
+}
+
+/// How many files stay open, and for how many batches one stays open that is not used.
+const OPEN_MAX: usize = 128;
+const UNUSED_MAX: u64 = 1000;
+
+struct Writer {
+    paths: Paths,
+    encode: Arc<dyn Encode>,
+    fsync: bool,
+    open: HashMap<PathBuf, (Arc<Mutex<Shared>>, u64)>,
+    batches: u64,
+}
+
+impl Writer {
+    /// Appends the events; on a failure, what is left are the events of the files that were not written.
+    fn write(&mut self, load: &Load) -> Result<(), Failure> {
+        self.batches += 1;
+        let mut pages: Vec<Page> = Vec::new();
+        for (nth, event) in load.iter().enumerate() {
+            let path = self.paths.of(event);
+            // Most events go where the one before went.
+            let at = match pages.iter().rposition(|page| page.path == path) {
+                Some(at) => at,
+                None => {
+                    pages.push(Page { path, text: Vec::new(), events: Vec::new() });
+                    pages.len() - 1
+                }
+            };
+            if let Some(page) = pages.get_mut(at) {
+                self.encode.encode(event, &mut page.text);
+                page.events.push(nth);
+            }
+        }
+        let mut failed: Option<(String, Vec<usize>)> = None;
+        for page in pages {
+            if let Err(error) = self.append(&page) {
+                let reason = format!("write `{}`: {error}", page.path.display());
+                failed.get_or_insert_with(|| (reason, Vec::new())).1.extend(page.events);
+            }
+        }
+        self.close_unused();
+        let Some((reason, mut left)) = failed else { return Ok(()) };
+        left.sort_unstable();
+        Err(Failure { reason, left: Some(load.keep(|nth| left.binary_search(&nth).is_ok())) })
+    }
+
+    fn append(&mut self, page: &Page) -> io::Result<()> {
+        let batch = self.batches;
+        let shared = match self.open.get_mut(&page.path) {
+            Some((shared, used)) => {
+                *used = batch;
+                shared.clone()
+            }
+            None => {
+                let shared = Shared::of(&page.path);
+                self.open.insert(page.path.clone(), (shared.clone(), batch));
+                shared
+            }
+        };
+        let mut shared = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        shared.append(&page.path, &page.text, self.fsync)
+    }
+
+    fn close_unused(&mut self) {
+        let now = self.batches;
+        self.open.retain(|_, (_, used)| now - *used < UNUSED_MAX);
+        while self.open.len() > OPEN_MAX {
+            let Some(oldest) =
+                self.open.iter().min_by_key(|(_, (_, used))| *used).map(|(path, _)| path.clone())
+            else {
+                return;
+            };
+            self.open.remove(&oldest);
+        }
+    }
+}
+
+/// What goes into one file.
+struct Page {
+    path: PathBuf,
+    text: Vec<u8>,
+    /// The numbers of the events.
+    events: Vec<usize>,
+}
+
+/// An open file, shared by every pipeline of this process that writes to it.
+#[derive(Default)]
+struct Shared {
+    file: Option<File>,
+}
+
+static SHARED: LazyLock<Mutex<HashMap<PathBuf, Weak<Mutex<Shared>>>>> = LazyLock::new(Mutex::default);
+
+impl Shared {
+    fn of(path: &Path) -> Arc<Mutex<Self>> {
+        let mut all = SHARED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        all.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(shared) = all.get(path).and_then(Weak::upgrade) {
+            return shared;
+        }
+        let shared = Arc::new(Mutex::new(Self::default()));
+        all.insert(path.to_owned(), Arc::downgrade(&shared));
+        shared
+    }
+
+    /// Appends whole lines; a piece of a line that did not fit on the disk is taken back.
+    fn append(&mut self, path: &Path, text: &[u8], fsync: bool) -> io::Result<()> {
+        let file = self.current(path)?;
+        let before = file.metadata()?.len();
+        let mut written = 0;
+        let outcome = loop {
+            match file.write(text.get(written..).unwrap_or_default()) {
+                Ok(n) if written + n >= text.len() => break if fsync { file.sync_data() } else { Ok(()) },
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => written += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
+            }
+        };
+        if outcome.is_err() {
+            // Only if nobody else has appended since.
+            if written > 0 && file.metadata().is_ok_and(|m| m.len() == before + written as u64) {
+                file.set_len(before)?;
+            }
+            self.file = None;
+        }
+        outcome
+    }
+
+    /// The file that has this path now: rotation may have put another in its place.
+    fn current(&mut self, path: &Path) -> io::Result<&mut File> {
+        let same = match (&self.file, fs::metadata(path)) {
+            (Some(file), Ok(named)) => {
+                let open = file.metadata()?;
+                (open.dev(), open.ino()) == (named.dev(), named.ino())
+            }
+            _ => false,
+        };
+        if !same {
+            if let Some(directory) = path.parent() {
+                fs::create_dir_all(directory)?;
+            }
+            self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+        }
+        self.file.as_mut().ok_or_else(|| io::Error::other("the file is not open"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{Text, Timestamp};
+    use proptest::prelude::*;
+
+    fn path_of(template: &str, message: &str) -> String {
+        let event = Event::with_message(Timestamp::UNIX_EPOCH, Text::from(message));
+        Paths::new(Template::parse(template), "_bad").of(&event).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn fields_choose_files_but_never_lead_out_of_the_fixed_directory() {
+        for (template, message, path) in [
+            ("/out/%{message}.log", "a", "/out/a.log"),
+            ("/out/%{message}.log", "a/b", "/out/a/b.log"),
+            ("/out/%{message}.log", "../etc/passwd", "/out/_bad"),
+            ("/out/%{message}.log", "a/../../x", "/out/_bad"),
+            ("/out/%{message}", "", "/out/_bad"),
+            ("/out/%{message}", "a\0b", "/out/_bad"),
+            ("/out/x-%{message}", "/../../etc", "/out/_bad"),
+            ("/out/%{+yyyy-MM-dd}.log", "../x", "/out/1970-01-01.log"),
+            ("/%{message}", "x", "/x"),
+        ] {
+            assert_eq!(path_of(template, message), path, "{template} {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_leads_out(message in "[a./\0]{0,20}") {
+            let path = path_of("/out/dir/%{message}", &message);
+            prop_assert!(path.starts_with("/out/dir/"), "{}", path);
+            prop_assert!(!Path::new(&path).components().any(|c| c == Component::ParentDir), "{}", path);
+        }
+    }
+}

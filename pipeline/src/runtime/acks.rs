@@ -1,0 +1,30 @@
+//! Tells sources, in order, how far everything of them has been acknowledged by every output.
+use super::source::Source;
+use super::tally::{Tally, count};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// How many batches are on their way between the filters and the last acknowledgement. Full: the filters wait.
+pub(crate) const ON_THEIR_WAY_MAX: usize = 16;
+
+/// What has to arrive before a position counts.
+pub(crate) struct Ticket {
+    /// One for each output that has got events of the batch.
+    pub(crate) waits: Vec<oneshot::Receiver<()>>,
+    pub(crate) source: Arc<Source>,
+    pub(crate) end: u64,
+    pub(crate) events: usize,
+}
+
+/// Works through the tickets in order; ends early when an output gave up.
+pub(crate) async fn acknowledge(mut tickets: mpsc::Receiver<Ticket>, tally: Arc<Tally>) {
+    while let Some(ticket) = tickets.recv().await {
+        for wait in ticket.waits {
+            if wait.await.is_err() {
+                return;
+            }
+        }
+        count(&tally.events_out, ticket.events);
+        (ticket.source.acked)(ticket.end);
+    }
+}

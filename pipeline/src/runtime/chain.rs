@@ -1,0 +1,151 @@
+//! Runs the filters of a plan over batches, and decides which outputs each event goes to.
+use crate::batch::{Batch, Filter};
+use crate::event::Event;
+use crate::plan::{Condition, PluginCall, Step};
+use crate::plugins;
+
+/// The filters of a plan, made once for each worker.
+pub(crate) struct Chain(Vec<Node>);
+
+enum Node {
+    Filter(Box<dyn Filter>),
+    Branch { arms: Vec<(Condition, Vec<Node>)>, otherwise: Vec<Node> },
+}
+
+impl Chain {
+    /// Makes the filters.
+    pub(crate) fn build(steps: &[Step]) -> Result<Self, (String, String)> {
+        nodes(steps).map(Self)
+    }
+
+    /// Runs every filter, in the order written.
+    pub(crate) fn run(&mut self, batch: &mut Batch) {
+        run(&mut self.0, batch);
+    }
+}
+
+fn nodes(steps: &[Step]) -> Result<Vec<Node>, (String, String)> {
+    let node = |step: &Step| match step {
+        Step::Plugin(call) => {
+            plugins::build_filter(call).map(Node::Filter).map_err(|reason| (call.id.clone(), reason))
+        }
+        Step::If { arms, otherwise } => {
+            let arm = |(condition, body): &(Condition, Vec<Step>)| Ok((condition.clone(), nodes(body)?));
+            let arms = arms.iter().map(arm).collect::<Result<_, (String, String)>>()?;
+            Ok(Node::Branch { arms, otherwise: nodes(otherwise)? })
+        }
+    };
+    steps.iter().map(node).collect()
+}
+
+fn run(nodes: &mut [Node], batch: &mut Batch) {
+    for node in nodes {
+        if batch.is_empty() {
+            return;
+        }
+        match node {
+            Node::Filter(filter) => filter.run(batch),
+            Node::Branch { arms, otherwise } => branch(arms, otherwise, batch),
+        }
+    }
+}
+
+/// Parts the batch by the first condition that holds, runs each part's filters, and joins them in order again.
+fn branch(arms: &mut [(Condition, Vec<Node>)], otherwise: &mut [Node], batch: &mut Batch) {
+    let arm_of = |event: &Event| arms.iter().position(|(c, _)| c.holds(event)).unwrap_or(arms.len());
+    let mut choices = batch.events().iter().map(arm_of);
+    let first = choices.next().unwrap_or(arms.len());
+    if choices.all(|arm| arm == first) {
+        return match arms.get_mut(first) {
+            Some((_, body)) => run(body, batch),
+            None => run(otherwise, batch),
+        };
+    }
+    let mut parts = batch.part(arms.len() + 1, arm_of);
+    let bodies = arms.iter_mut().map(|(_, body)| body.as_mut_slice()).chain([otherwise]);
+    for (part, body) in parts.iter_mut().zip(bodies) {
+        run(body, part);
+    }
+    batch.rejoin(parts);
+}
+
+/// Which output takes which events.
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+    outputs: usize,
+}
+
+enum Route {
+    To(usize),
+    Branch { arms: Vec<(Condition, Vec<Route>)>, otherwise: Vec<Route> },
+}
+
+/// The events of a batch that an output takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// All of them.
+    All,
+    /// Those at these places.
+    Some(Vec<u32>),
+}
+
+impl Routes {
+    /// Reads the output steps; the outputs are numbered in the order written, and their calls returned.
+    pub(crate) fn new(steps: &[Step]) -> (Self, Vec<PluginCall>) {
+        let mut calls = Vec::new();
+        let routes = routes(steps, &mut calls);
+        (Self { routes, outputs: calls.len() }, calls)
+    }
+
+    /// Chooses the events of each output.
+    pub(crate) fn choose(&self, events: &[Event]) -> Vec<Chosen> {
+        let mut chosen = vec![Chosen::Some(Vec::new()); self.outputs];
+        let mut branching = false;
+        for route in &self.routes {
+            match route {
+                Route::To(output) => {
+                    if let Some(slot) = chosen.get_mut(*output) {
+                        *slot = Chosen::All;
+                    }
+                }
+                Route::Branch { .. } => branching = true,
+            }
+        }
+        if branching {
+            for (event, place) in events.iter().zip(0_u32..) {
+                follow(&self.routes, event, place, &mut chosen);
+            }
+        }
+        chosen
+    }
+}
+
+fn routes(steps: &[Step], calls: &mut Vec<PluginCall>) -> Vec<Route> {
+    let mut route = |step: &Step| match step {
+        Step::Plugin(call) => {
+            calls.push(call.clone());
+            Route::To(calls.len() - 1)
+        }
+        Step::If { arms, otherwise } => Route::Branch {
+            arms: arms.iter().map(|(condition, body)| (condition.clone(), routes(body, calls))).collect(),
+            otherwise: routes(otherwise, calls),
+        },
+    };
+    steps.iter().map(&mut route).collect()
+}
+
+fn follow(routes: &[Route], event: &Event, place: u32, chosen: &mut [Chosen]) {
+    for route in routes {
+        match route {
+            Route::To(output) => {
+                if let Some(Chosen::Some(places)) = chosen.get_mut(*output) {
+                    places.push(place);
+                }
+            }
+            Route::Branch { arms, otherwise } => {
+                let body = arms.iter().find(|(c, _)| c.holds(event)).map_or(otherwise, |(_, body)| body);
+                follow(body, event, place, chosen);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Holds what an output is given, and what an output is.
+use super::chain::Chosen;
+use crate::event::Event;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Events for an output, in order. They are shared with other outputs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Load {
+    parts: Vec<(Arc<Vec<Event>>, Chosen)>,
+}
+
+impl Load {
+    /// Adds the chosen events of a batch.
+    pub(crate) fn add(&mut self, events: Arc<Vec<Event>>, chosen: Chosen) {
+        self.parts.push((events, chosen));
+    }
+
+    /// How many events it has.
+    pub(crate) fn len(&self) -> usize {
+        let part = |(events, chosen): &(Arc<Vec<Event>>, Chosen)| match chosen {
+            Chosen::All => events.len(),
+            Chosen::Some(places) => places.len(),
+        };
+        self.parts.iter().map(part).sum()
+    }
+
+    /// Whether it has none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The events.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.parts.iter().flat_map(|(events, chosen)| {
+            let (all, places): (&[Event], &[u32]) = match chosen {
+                Chosen::All => (events, &[]),
+                Chosen::Some(places) => (&[], places),
+            };
+            all.iter().chain(places.iter().filter_map(|place| events.get(*place as usize)))
+        })
+    }
+
+    /// The events for whose number, from 0, `keep` says so.
+    pub(crate) fn keep(&self, mut keep: impl FnMut(usize) -> bool) -> Self {
+        let mut nth = 0;
+        let mut parts = Vec::new();
+        for (events, chosen) in &self.parts {
+            let mut kept = Vec::new();
+            let mut each = |place: u32| {
+                if keep(nth) {
+                    kept.push(place);
+                }
+                nth += 1;
+            };
+            match chosen {
+                Chosen::All => (0_u32..).take(events.len()).for_each(&mut each),
+                Chosen::Some(places) => places.iter().copied().for_each(&mut each),
+            }
+            if !kept.is_empty() {
+                parts.push((events.clone(), Chosen::Some(kept)));
+            }
+        }
+        Self { parts }
+    }
+}
+
+/// Why a delivery has to be tried again.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For people; holds no secrets.
+    pub(crate) reason: String,
+    /// What is left to deliver, if that is less than all.
+    pub(crate) left: Option<Load>,
+}
+
+impl Failure {
+    /// Nothing was delivered, for this reason.
+    pub(crate) fn whole(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), left: None }
+    }
+}
+
+/// Takes events away.
+pub(crate) trait Output: Send {
+    /// Returns once every event is where it belongs; those refused for good are dead letters then. On a failure it
+    /// is called again, with what was left.
+    fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>>;
+}

@@ -1,0 +1,180 @@
+//! Runs pipelines: the stages that [`crate::topology`] puts together, and the handle on a running pipeline.
+use crate::plan::Plan;
+use crate::topology;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) mod acks;
+pub(crate) mod chain;
+pub(crate) mod decorate;
+pub(crate) mod lines;
+pub(crate) mod load;
+pub(crate) mod outlet;
+pub(crate) mod source;
+pub(crate) mod supervise;
+pub(crate) mod tally;
+pub(crate) mod work;
+
+pub use source::{Chunk, Feed};
+pub use tally::{Counters, State};
+
+/// What a pipeline has around it.
+pub struct Surroundings {
+    /// Where positions and dead letters are kept. Pipelines may share it; their ids keep them apart.
+    pub data_dir: PathBuf,
+    /// Set on every event that has no such field of its own: `("[container][id]", "…")`.
+    pub fields: Vec<(String, String)>,
+    /// The field `host` of every event.
+    pub host: String,
+    /// What this pipeline is called: stable over restarts, different for different pipelines.
+    pub id: String,
+    /// The sources that the pipeline does not read itself.
+    pub feeds: Vec<Feed>,
+    /// How many threads filter at once; order is kept however many there are.
+    pub workers: usize,
+}
+
+impl Surroundings {
+    /// Surroundings with one worker, without feeds and without further fields.
+    pub fn new(data_dir: impl Into<PathBuf>, host: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            fields: Vec::new(),
+            host: host.into(),
+            id: id.into(),
+            feeds: Vec::new(),
+            workers: 1,
+        }
+    }
+}
+
+/// Why a pipeline could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A plugin could not be made from its options.
+    #[error("make `{plugin}`: {reason}")]
+    Plugin {
+        /// The id of the plugin.
+        plugin: String,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Saved positions could not be read.
+    #[error("read the saved positions `{path}`")]
+    Positions {
+        /// Where they are.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A field that was to be set on every event cannot be set.
+    #[error("set the fields of the surroundings: {0}")]
+    Fields(String),
+    /// There is nothing that would take the events.
+    #[error("no output: a host config with an output is needed")]
+    NoOutput,
+}
+
+/// Why a pipeline ended before its inputs did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub String);
+
+/// A running pipeline. Dropping it ends it at once; what was not acknowledged comes again.
+pub struct Running {
+    /// Holds the one task that owns all others of this pipeline.
+    supervisor: JoinSet<()>,
+    tally: Arc<tally::Tally>,
+    state: watch::Receiver<State>,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+}
+
+/// Starts a pipeline. Must be called within a tokio runtime.
+pub fn start(plan: Plan, around: Surroundings) -> Result<Running, StartError> {
+    let stop = CancellationToken::new();
+    let give_up = CancellationToken::new();
+    let supervisor = topology::assemble(&plan, around, stop.clone())?;
+    let (tally, state) = (supervisor.tally.clone(), supervisor.health.watch());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(supervisor.run(give_up.clone()));
+    Ok(Running { supervisor: tasks, tally, state, stop, give_up })
+}
+
+/// Runs a pipeline until its inputs end, or until `stop`; then it has `deadline` to drain.
+pub async fn run_to_end(
+    plan: Plan,
+    around: Surroundings,
+    stop: CancellationToken,
+    deadline: Duration,
+) -> Result<Counters, RunError> {
+    let mut running = start(plan, around)?;
+    tokio::select! {
+        ended = running.finished() => {
+            ended?;
+            return Ok(running.counters());
+        }
+        () = stop.cancelled() => {}
+    }
+    let tally = running.tally.clone();
+    running.stop(deadline).await?;
+    Ok(tally.read())
+}
+
+/// Why a pipeline did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It failed.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}
+
+impl Running {
+    /// What went through it so far.
+    pub fn counters(&self) -> Counters {
+        self.tally.read()
+    }
+
+    /// How it is.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Its state, to wait for changes of it.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Waits until it has ended. May be dropped and called again.
+    pub async fn finished(&mut self) -> Result<(), Failed> {
+        let ended = match self.state.wait_for(State::is_over).await {
+            Ok(state) => state.clone(),
+            Err(_) => State::Failed("the pipeline was torn down".to_owned()),
+        };
+        match ended {
+            State::Failed(reason) => Err(Failed(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops it in order: the inputs, then what is on its way is filtered and delivered, then positions are saved.
+    /// What the outputs have not acknowledged at the deadline comes again; that is an error here.
+    pub async fn stop(mut self, deadline: Duration) -> Result<(), Failed> {
+        self.stop.cancel();
+        if tokio::time::timeout(deadline, self.supervisor.join_next()).await.is_err() {
+            self.give_up.cancel();
+            let _ended = self.supervisor.join_next().await;
+        }
+        self.finished().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

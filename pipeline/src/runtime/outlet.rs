@@ -1,0 +1,92 @@
+//! Delivers batches to one output, in order, again and again until it has them.
+use super::chain::Chosen;
+use super::load::{Load, Output};
+use super::tally::{Health, Tally, count};
+use crate::event::Event;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+/// How many batches wait for one output. Full: the filters wait, and so the inputs do.
+pub(crate) const WAITING_MAX: usize = 4;
+/// The pauses between attempts.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The events of one batch for one output.
+pub(crate) struct Parcel {
+    pub(crate) events: Arc<Vec<Event>>,
+    pub(crate) chosen: Chosen,
+    /// Told when they are delivered; dropped when they never will be.
+    pub(crate) done: oneshot::Sender<()>,
+}
+
+/// One output at work.
+pub(crate) struct Outlet {
+    pub(crate) id: String,
+    pub(crate) output: Box<dyn Output>,
+    pub(crate) parcels: mpsc::Receiver<Parcel>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) health: Arc<Health>,
+}
+
+impl Outlet {
+    /// Delivers until there will be no more parcels. Parcels that wait are delivered together.
+    pub(crate) async fn run(mut self) {
+        let mut parcels = Vec::with_capacity(WAITING_MAX);
+        while self.parcels.recv_many(&mut parcels, WAITING_MAX).await > 0 {
+            let mut load = Load::default();
+            let mut dones = Vec::with_capacity(parcels.len());
+            for parcel in parcels.drain(..) {
+                load.add(parcel.events, parcel.chosen);
+                dones.push(parcel.done);
+            }
+            self.deliver(load).await;
+            for done in dones {
+                // Nobody listens any more only when the pipeline is being torn down.
+                let _gone = done.send(());
+            }
+        }
+    }
+
+    async fn deliver(&mut self, mut load: Load) {
+        let mut attempts = 0_u32;
+        while !load.is_empty() {
+            let Err(failure) = self.output.deliver(&load).await else { break };
+            attempts += 1;
+            count(&self.tally.retries, 1);
+            if attempts.is_power_of_two() {
+                warn!(output = %self.id, attempts, reason = %failure.reason, "delivery failed; it is repeated");
+            }
+            self.health.trouble(&self.id, failure.reason);
+            if let Some(left) = failure.left {
+                load = left;
+            }
+            tokio::time::sleep(pause(attempts, rand::random())).await;
+        }
+        if attempts > 0 {
+            info!(output = %self.id, attempts, "delivery works again");
+            self.health.works(&self.id);
+        }
+    }
+}
+
+/// The pause after the `attempts`th failure: doubled each time, and by `chance` (0 to 1) up to half shorter.
+fn pause(attempts: u32, chance: f64) -> Duration {
+    let whole = PAUSE_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(PAUSE_MAX);
+    whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_vary() {
+        let longest: Vec<u128> = [1, 2, 3, 30].map(|n| pause(n, 0.0).as_millis()).to_vec();
+        assert_eq!(longest, [50, 100, 200, 10_000]);
+        assert_eq!(pause(1, 1.0), Duration::from_millis(25));
+        assert_eq!(pause(u32::MAX, 0.5), Duration::from_millis(7500));
+    }
+}

@@ -1,0 +1,89 @@
+//! Owns the tasks of one pipeline: saves positions while they run, and says how they ended.
+use super::tally::{Health, State, Tally};
+use crate::positions::Ledger;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+/// How often positions are saved. What is lost with them after a crash is read twice, never not at all.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// The stages of one pipeline, and what belongs to all of them.
+pub(crate) struct Supervisor {
+    pub(crate) id: String,
+    pub(crate) stages: JoinSet<Result<(), String>>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) health: Arc<Health>,
+}
+
+impl Supervisor {
+    /// Waits until every stage has ended. One that fails, or panics, ends the others; its neighbours, the other
+    /// pipelines, do not notice.
+    pub(crate) async fn run(mut self, give_up: CancellationToken) {
+        let ended = self.wait(&give_up).await;
+        self.stages.shutdown().await;
+        self.save().await;
+        match ended {
+            Ok(()) => self.health.end(State::Finished),
+            Err(reason) => {
+                error!(pipeline = %self.id, reason, "pipeline failed");
+                self.health.end(State::Failed(reason));
+            }
+        }
+    }
+
+    async fn wait(&mut self, give_up: &CancellationToken) -> Result<(), String> {
+        let mut tick = tokio::time::interval(SAVE_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let joined = tokio::select! {
+                joined = self.stages.join_next() => joined,
+                _ = tick.tick() => {
+                    self.save().await;
+                    continue;
+                }
+                () = give_up.cancelled() => {
+                    return Err("stopped before everything was acknowledged; the rest comes again".to_owned());
+                }
+            };
+            match joined {
+                None => return Ok(()),
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(reason))) => return Err(reason),
+                Some(Err(error)) => return Err(panic_reason(error)),
+            }
+        }
+    }
+
+    async fn save(&self) {
+        let ledger = self.ledger.clone();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        match spawn_blocking(move || ledger.save(now_s)).await {
+            Ok(Ok(())) => self.health.works("positions"),
+            Ok(Err(error)) => {
+                warn!(pipeline = %self.id, %error, "positions could not be saved; it is tried again");
+                self.health.trouble("positions", format!("they could not be saved: {error}"));
+            }
+            Err(error) => warn!(pipeline = %self.id, reason = panic_reason(error), "saving positions failed"),
+        }
+    }
+}
+
+/// What a task that did not end by itself says.
+pub(crate) fn panic_reason(error: JoinError) -> String {
+    if !error.is_panic() {
+        return "a task was cancelled".to_owned();
+    }
+    let payload: Box<dyn Any + Send> = error.into_panic();
+    let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text.as_str(),
+        _ => "of an unknown kind",
+    };
+    format!("a panic: {text} (this is a bug in logherd)")
+}

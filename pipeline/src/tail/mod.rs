@@ -1,0 +1,302 @@
+//! Follows files: finds them, reads what is new in them, and notices when they are rotated, replaced or cut off.
+//!
+//! Invariants: a file is its device and inode, not its path; a file that was renamed is read to its end under its new
+//! name; one whose first bytes have changed, or that became shorter than what was read of it, is read from its
+//! beginning. Everything here is plain blocking code that takes `now`, so that tests can drive it.
+use crate::positions::{FileKey, Ledger, Position};
+use crate::runtime::lines::{Cut, Lines};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) mod glob;
+pub(crate) mod wake;
+
+/// How much is read of a file at once, and of all files in a round.
+const READ_BYTES: usize = 256 << 10;
+const ROUND_BYTES: usize = 1 << 20;
+/// The most bytes of the beginning of a file by which it is known again.
+const HEAD_BYTES: u64 = 256;
+/// How long a file that has lost its name may grow no more before it is closed.
+const CLOSE_AFTER: Duration = Duration::from_secs(30);
+
+/// What to follow, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) patterns: Vec<String>,
+    /// Patterns of names of files that are left out.
+    pub(crate) exclude: Vec<String>,
+    /// Whether files that are there at first and are not known are read from their beginning.
+    pub(crate) from_beginning: bool,
+    /// Whether positions are remembered.
+    pub(crate) remember: bool,
+    pub(crate) delimiter: Vec<u8>,
+    /// Whether each file is done when its end is reached.
+    pub(crate) to_the_end: bool,
+}
+
+/// Lines of one file.
+pub(crate) struct Read {
+    pub(crate) key: FileKey,
+    pub(crate) path: PathBuf,
+    /// Grows when the file is begun anew; an acknowledgement counts for its own epoch only.
+    pub(crate) epoch: u64,
+    pub(crate) cuts: Vec<Cut>,
+}
+
+/// What a round brought.
+#[derive(Default)]
+pub(crate) struct Round {
+    pub(crate) reads: Vec<Read>,
+    /// There may be more at once.
+    pub(crate) more: bool,
+    /// Files that were closed: nothing more comes from them.
+    pub(crate) closed: Vec<FileKey>,
+    /// What did not work, for people.
+    pub(crate) trouble: Option<String>,
+}
+
+/// The files that are followed.
+pub(crate) struct Tail {
+    wanted: Wanted,
+    ledger: Arc<Ledger>,
+    input: String,
+    files: BTreeMap<FileKey, Followed>,
+    /// Files that were read to their end, in `to_the_end`.
+    done: std::collections::BTreeSet<FileKey>,
+    looked_before: bool,
+}
+
+struct Followed {
+    file: File,
+    path: PathBuf,
+    /// Up to where it was read.
+    offset: u64,
+    head_len: u64,
+    head_crc: u32,
+    lines: Lines,
+    epoch: u64,
+    /// Whether everything there was has been read.
+    at_end: bool,
+    /// No pattern finds it any more.
+    nameless: bool,
+    grew_at: Instant,
+}
+
+impl Tail {
+    /// Follows nothing yet.
+    pub(crate) fn new(wanted: Wanted, ledger: Arc<Ledger>) -> Self {
+        let input = wanted.patterns.join(",");
+        let (files, done) = (BTreeMap::new(), std::collections::BTreeSet::new());
+        Self { wanted, ledger, input, files, done, looked_before: false }
+    }
+
+    /// Whether files are read to their end only, and all of them were.
+    pub(crate) fn is_done(&self) -> bool {
+        self.wanted.to_the_end && self.looked_before && self.files.is_empty()
+    }
+
+    /// The directories in which something may change.
+    pub(crate) fn directories(&self) -> std::collections::BTreeSet<PathBuf> {
+        let fixed = self.wanted.patterns.iter().map(|p| glob::fixed_directory(p));
+        let open = self.files.values().filter_map(|f| f.path.parent().map(Path::to_owned));
+        fixed.chain(open).collect()
+    }
+
+    /// Looks which files there are; opens new ones.
+    pub(crate) fn look(&mut self, now: Instant, now_s: u64, round: &mut Round) {
+        let mut named = std::collections::BTreeSet::new();
+        for pattern in self.wanted.patterns.clone() {
+            let paths = glob::files(&pattern);
+            if paths.len() > glob::FILES_MAX {
+                round.trouble = Some(format!("`{pattern}` names more than {} files", glob::FILES_MAX));
+            }
+            for path in paths.into_iter().take(glob::FILES_MAX) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                if self.wanted.exclude.iter().any(|pattern| glob::matches_name(pattern, &name)) {
+                    continue;
+                }
+                match self.meet(&path, now, now_s) {
+                    Ok(key) => {
+                        named.insert(key);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => round.trouble = Some(format!("open `{}`: {error}", path.display())),
+                }
+            }
+        }
+        for (key, followed) in &mut self.files {
+            followed.nameless = !named.contains(key);
+        }
+        self.looked_before = true;
+    }
+
+    /// Opens the file at `path` unless it is open already.
+    fn meet(&mut self, path: &Path, now: Instant, now_s: u64) -> io::Result<FileKey> {
+        let found = fs::metadata(path)?;
+        let key = FileKey { input: self.input.clone(), device: found.dev(), inode: found.ino() };
+        if let Some(followed) = self.files.get_mut(&key) {
+            if followed.path != path {
+                path.clone_into(&mut followed.path);
+            }
+            return Ok(key);
+        }
+        if self.done.contains(&key) {
+            return Ok(key);
+        }
+        let file = File::open(path)?;
+        let opened = file.metadata()?;
+        // Between the two looks another file may have taken the name.
+        let key = FileKey { device: opened.dev(), inode: opened.ino(), ..key };
+        let known = self.ledger.get(&key).filter(|_| self.wanted.remember);
+        let offset = match &known {
+            Some(position) => resume(&file, opened.len(), position)?,
+            None if self.looked_before || self.wanted.from_beginning || self.ledger.is_distrusted() => 0,
+            None => opened.len(),
+        };
+        let (head_len, head_crc) = head(&file, opened.len().min(HEAD_BYTES))?;
+        let epoch = self.enter(&key, position(path, offset, (head_len, head_crc), now_s));
+        let lines = Lines::new(&self.wanted.delimiter, offset);
+        let path = path.to_owned();
+        let followed = Followed {
+            file,
+            path,
+            offset,
+            head_len,
+            head_crc,
+            lines,
+            epoch,
+            at_end: false,
+            nameless: false,
+            grew_at: now,
+        };
+        self.files.insert(key.clone(), followed);
+        Ok(key)
+    }
+
+    /// Begins a new epoch of a file at this position.
+    fn enter(&self, key: &FileKey, position: Position) -> u64 {
+        if self.wanted.remember { self.ledger.set(key, position) } else { 0 }
+    }
+
+    /// Reads what is new, of each file some.
+    pub(crate) fn read(&mut self, now: Instant, now_s: u64, round: &mut Round) {
+        let keys: Vec<FileKey> = self.files.keys().cloned().collect();
+        let mut room = ROUND_BYTES;
+        for key in keys {
+            if room < READ_BYTES {
+                round.more = true;
+                return;
+            }
+            match self.read_one(&key, now, now_s, round) {
+                Ok(read) => room -= read.min(room),
+                Err(error) => {
+                    let path = self.files.get(&key).map(|f| f.path.display().to_string()).unwrap_or_default();
+                    round.trouble = Some(format!("read `{path}`: {error}"));
+                }
+            }
+        }
+    }
+
+    fn read_one(&mut self, key: &FileKey, now: Instant, now_s: u64, round: &mut Round) -> io::Result<usize> {
+        let Some(mut followed) = self.files.remove(key) else { return Ok(0) };
+        let mut cuts = Vec::new();
+        let outcome = self.begin_anew(key, &mut followed, now_s).and_then(|cut_off| {
+            round.reads.extend(cut_off);
+            advance(&mut followed, now, &mut cuts)
+        });
+        round.more |= outcome.as_ref().is_ok_and(|read| *read > 0);
+        let old_and_still = followed.nameless && now.duration_since(followed.grew_at) > CLOSE_AFTER;
+        let over = followed.at_end && (self.wanted.to_the_end || old_and_still);
+        if over {
+            cuts.extend(followed.lines.finish());
+        }
+        if !cuts.is_empty() {
+            let (path, epoch) = (followed.path.clone(), followed.epoch);
+            round.reads.push(Read { key: key.clone(), path, epoch, cuts });
+        }
+        if over {
+            if self.wanted.to_the_end {
+                self.done.insert(key.clone());
+            }
+            round.closed.push(key.clone());
+        } else {
+            self.files.insert(key.clone(), followed);
+        }
+        outcome
+    }
+
+    /// Goes back to the beginning of a file that became shorter or whose first bytes have changed. What was left of
+    /// a line belongs to the epoch before, as does every acknowledgement still to come.
+    fn begin_anew(&self, key: &FileKey, followed: &mut Followed, now_s: u64) -> io::Result<Option<Read>> {
+        let size = followed.file.metadata()?.len();
+        let grew = followed.at_end && size > followed.offset;
+        if size >= followed.offset && (!grew || same_head(followed)?) {
+            if grew && followed.head_len < HEAD_BYTES {
+                (followed.head_len, followed.head_crc) = head(&followed.file, size.min(HEAD_BYTES))?;
+                if self.wanted.remember {
+                    self.ledger.set_head(key, followed.head_len, followed.head_crc);
+                }
+            }
+            return Ok(None);
+        }
+        let cuts = followed.lines.finish();
+        let cut_off = Read { key: key.clone(), path: followed.path.clone(), epoch: followed.epoch, cuts };
+        followed.offset = 0;
+        followed.at_end = false;
+        followed.lines = Lines::new(&self.wanted.delimiter, 0);
+        (followed.head_len, followed.head_crc) = head(&followed.file, size.min(HEAD_BYTES))?;
+        let head = (followed.head_len, followed.head_crc);
+        followed.epoch = self.enter(key, position(&followed.path, 0, head, now_s));
+        Ok(Some(cut_off).filter(|read| !read.cuts.is_empty()))
+    }
+}
+
+fn position(path: &Path, offset: u64, (head_len, head_crc): (u64, u32), seen_s: u64) -> Position {
+    let head_len = u32::try_from(head_len).unwrap_or(0);
+    Position { offset, head_len, head_crc, path: path.to_string_lossy().into_owned(), seen_s, epoch: 0 }
+}
+
+/// Reads the next bytes of a file; returns how many.
+fn advance(followed: &mut Followed, now: Instant, cuts: &mut Vec<Cut>) -> io::Result<usize> {
+    let size = followed.file.metadata()?.len();
+    let left = usize::try_from(size.saturating_sub(followed.offset)).unwrap_or(READ_BYTES);
+    let mut buffer = vec![0; READ_BYTES.min(left)];
+    let read = if left == 0 { 0 } else { followed.file.read_at(&mut buffer, followed.offset)? };
+    buffer.truncate(read);
+    followed.offset += read as u64;
+    followed.at_end = followed.offset >= size;
+    if read > 0 {
+        followed.grew_at = now;
+        followed.lines.push(&buffer.into(), followed.offset, cuts);
+    }
+    Ok(read)
+}
+
+fn same_head(followed: &Followed) -> io::Result<bool> {
+    Ok(head(&followed.file, followed.head_len)? == (followed.head_len, followed.head_crc))
+}
+
+/// Where to go on in a file that was read before: at the position, if it is the same file and has not been cut off.
+fn resume(file: &File, size: u64, position: &Position) -> io::Result<u64> {
+    let same = head(file, u64::from(position.head_len))? == (u64::from(position.head_len), position.head_crc);
+    Ok(if same && position.offset <= size { position.offset } else { 0 })
+}
+
+/// The length and checksum of the first `len` bytes of a file, or of as many as there are.
+fn head(file: &File, len: u64) -> io::Result<(u64, u32)> {
+    let mut bytes = vec![0; usize::try_from(len.min(HEAD_BYTES)).unwrap_or(0)];
+    let mut read = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, read as u64)? {
+            0 => break,
+            n => read += n,
+        }
+    }
+    let bytes = bytes.get(..read).unwrap_or_default();
+    Ok((read as u64, crc32fast::hash(bytes)))
+}

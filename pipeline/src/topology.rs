@@ -1,0 +1,183 @@
+//! Puts a pipeline together; the whole path of a record can be read here.
+//!
+//! ```text
+//! input ──Frame──▶ decode, filter, choose outputs ──Parcel──▶ outlet (one per output) ──done──▶ acknowledge
+//!  │ lines of one    several threads, order kept      shared events   delivers, repeats      in order  │
+//!  │ source, with                                                                                      │
+//!  │ their end    ◀──────────────────────── acked(position): saved, or told to the feed ◀──────────────┘
+//! ```
+//!
+//! Every arrow is a channel with a limit: when an output is slow, its outlet's channel fills, then the filters wait,
+//! then the inputs, and nobody reads any further. The end travels the same way: an input that is done drops its
+//! sender, and each stage ends when there is nothing more to come. At most `FRAMES_MAX` + workers + `ON_THEIR_WAY_MAX`
+//! batches of a pipeline are in memory.
+use crate::codec::{Codec, Decode};
+use crate::dead_letter::DeadLetters;
+use crate::plan::{Common, Plan, PluginCall};
+use crate::plugins;
+use crate::positions::{Ledger, file_name};
+use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
+use crate::runtime::chain::{Chain, Routes};
+use crate::runtime::decorate::Decorate;
+use crate::runtime::outlet::{Outlet, WAITING_MAX};
+use crate::runtime::source::{Feed, Frame, Intake, fields_of};
+use crate::runtime::supervise::{Supervisor, panic_reason};
+use crate::runtime::tally::{Health, Tally};
+use crate::runtime::work::Work;
+use crate::runtime::{StartError, Surroundings};
+use crate::value::{Map, Value};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How many frames wait for the filters.
+const FRAMES_MAX: usize = 4;
+
+/// What an output is made with.
+pub(crate) struct OutputSite {
+    /// The id of the plugin.
+    pub(crate) id: String,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+}
+
+/// Makes every stage and starts it.
+pub(crate) fn assemble(
+    plan: &Plan,
+    around: Surroundings,
+    stop: CancellationToken,
+) -> Result<Supervisor, StartError> {
+    if plan.outputs.is_empty() {
+        return Err(StartError::NoOutput);
+    }
+    let tally = Arc::new(Tally::default());
+    let health = Arc::new(Health::new());
+    let ledger = Arc::new(open_ledger(&around)?);
+    let (frames_in, frames_out) = mpsc::channel(FRAMES_MAX);
+    let (tickets_in, tickets_out) = mpsc::channel(ON_THEIR_WAY_MAX);
+    let mut stages = JoinSet::new();
+
+    // outputs
+    let (routes, output_calls) = Routes::new(&plan.outputs);
+    let letters = around.data_dir.join("dead-letters").join(file_name(&around.id)).with_extension("jsonl");
+    let letters = Arc::new(DeadLetters::new(letters, &around.id, tally.clone()));
+    let mut parcels_in = Vec::new();
+    let mut outlets = Vec::new();
+    for call in output_calls {
+        let site = OutputSite { id: call.id.clone(), dead_letters: letters.clone() };
+        let output = plugins::build_output(&call, site).map_err(|reason| broken(&call, reason))?;
+        let (parcels, waiting) = mpsc::channel(WAITING_MAX);
+        parcels_in.push(parcels);
+        let (tally, health) = (tally.clone(), health.clone());
+        outlets.push(Outlet { id: call.id, output, parcels: waiting, tally, health });
+    }
+
+    // filters
+    let workers = around.workers.max(1);
+    let chains = (0..workers).map(|_| Chain::build(&plan.filters)).collect::<Result<_, _>>();
+    let chains = chains.map_err(|(plugin, reason)| StartError::Plugin { plugin, reason })?;
+    let work = Work {
+        frames: frames_out,
+        chains,
+        routes: Arc::new(routes),
+        outlets: parcels_in,
+        tickets: tickets_in,
+        tally: tally.clone(),
+    };
+
+    // inputs
+    let inputs = Inputs { around: &around, stop, ledger: &ledger, health: &health, frames: frames_in };
+    let inputs = inputs.build(&plan.inputs)?;
+    let mut feeds = around.feeds;
+
+    // all of them are there: go
+    for (nth, (input, mut intake)) in inputs.into_iter().enumerate() {
+        intake.feeds = take_feeds(&mut feeds, nth);
+        let id = intake.id.clone();
+        stages.spawn(async move { input.run(intake).await.map_err(|error| format!("{id}: {error}")) });
+    }
+    stages
+        .spawn(async move { work.run().await.map_err(|error| format!("filters: {}", panic_reason(error))) });
+    for outlet in outlets {
+        stages.spawn(async move {
+            outlet.run().await;
+            Ok(())
+        });
+    }
+    stages.spawn(tell(tickets_out, tally.clone()));
+    Ok(Supervisor { id: around.id, stages, ledger, tally, health })
+}
+
+async fn tell(tickets: mpsc::Receiver<acks::Ticket>, tally: Arc<Tally>) -> Result<(), String> {
+    acks::acknowledge(tickets, tally).await;
+    Ok(())
+}
+
+fn broken(call: &PluginCall, reason: String) -> StartError {
+    StartError::Plugin { plugin: call.id.clone(), reason }
+}
+
+fn open_ledger(around: &Surroundings) -> Result<Ledger, StartError> {
+    let path = around.data_dir.join("positions").join(file_name(&around.id)).with_extension("json");
+    Ledger::open(path.clone(), &around.id).map_err(|source| StartError::Positions { path, source })
+}
+
+fn take_feeds(feeds: &mut Vec<Feed>, input: usize) -> Vec<Feed> {
+    let (mine, others) = feeds.drain(..).partition(|feed| feed.input == input);
+    *feeds = others;
+    mine
+}
+
+type BuiltInput = (Box<dyn crate::runtime::source::Input>, Intake);
+
+struct Inputs<'a> {
+    around: &'a Surroundings,
+    stop: CancellationToken,
+    ledger: &'a Arc<Ledger>,
+    health: &'a Arc<Health>,
+    frames: mpsc::Sender<Frame>,
+}
+
+impl Inputs<'_> {
+    /// Makes the inputs; the only senders of frames are in what it returns.
+    fn build(self, calls: &[PluginCall]) -> Result<Vec<BuiltInput>, StartError> {
+        let mut fields = Map::new();
+        fields.insert("host", Value::from(self.around.host.as_str()));
+        for (name, value) in fields_of(&self.around.fields).map_err(StartError::Fields)? {
+            fields.insert(name, value);
+        }
+        calls.iter().map(|call| self.build_one(call, &fields)).collect()
+    }
+
+    fn build_one(&self, call: &PluginCall, fields: &Map) -> Result<BuiltInput, StartError> {
+        let input = plugins::build_input(call).map_err(|reason| broken(call, reason))?;
+        let (decode, decorate) = match &call.common {
+            Common::Input(common) => {
+                let codec = match &common.codec {
+                    Some(codec) => plugins::build_codec(codec).map_err(|reason| broken(call, reason))?,
+                    None => Codec::lines(),
+                };
+                (reading(codec, call)?, Decorate::new(common).map(Arc::new))
+            }
+            Common::Filter(_) | Common::Other => (reading(Codec::lines(), call)?, None),
+        };
+        let delimiter = input.delimiter().or_else(|| decode.delimiter().map(<[u8]>::to_vec));
+        let intake = Intake {
+            id: call.id.clone(),
+            stop: self.stop.clone(),
+            delimiter: delimiter.unwrap_or_else(|| b"\n".to_vec()),
+            feeds: Vec::new(),
+            ledger: self.ledger.clone(),
+            health: self.health.clone(),
+            frames: self.frames.clone(),
+            fields: fields.clone(),
+            decode,
+            decorate,
+        };
+        Ok((input, intake))
+    }
+}
+
+fn reading(codec: Codec, call: &PluginCall) -> Result<Arc<dyn Decode>, StartError> {
+    codec.decode.ok_or_else(|| broken(call, "its codec can only write".to_owned()))
+}

@@ -1,1 +1,36 @@
-//! (to be written)
+//! A Mesos-compatible cluster in this process: the embedded default, the test world, the fault injector.
+//!
+//! What lives here:
+//! - [`Cluster`]: starts a master and its agents on loopback, keeps their state in a directory, stops them, and makes
+//!   them fail on demand ([`MasterHandle`], [`AgentHandle`]).
+//! - `master`: `core` decides (synchronous, takes the time, returns effects), `run` is the task that owns it, `http`
+//!   its scheduler and operator API, `registry` what it remembers over restarts.
+//! - `agent`: the same shape; besides, `containers` runs executors as real child processes in sandboxes, `checkpoint`
+//!   writes down what the next run of the agent must know.
+//! - `link`: what master and agents say to each other; `wire`: the HTTP edge that both share; `resources`: arithmetic.
+//!
+//! What does not live here: anything that a real cluster needs. Schedulers and executors talk to this one over TCP
+//! exactly as to a real one and share no types with it but the wire's (`proto`), which are its subject: this is the one
+//! crate that keeps Mesos' messages in its state.
+//!
+//! A launch: scheduler → `master::http` → `master::core` (checks, holds resources) → `link` → `agent::core` → writes it
+//! down → `agent::containers` → the executor → `agent::http` → `agent::core` (updates in line, one on its way) → `link` →
+//! `master::core` → the scheduler's stream; the acknowledgement takes the same way back.
+
+mod agent;
+mod clock;
+mod cluster;
+mod directory;
+mod error;
+mod files;
+mod ids;
+mod link;
+mod master;
+mod resources;
+mod settings;
+mod wire;
+
+pub use cluster::{AgentHandle, Cluster, MasterHandle};
+pub use error::Error;
+pub use settings::{Chunking, Node, Settings, Timings};
+pub use wire::server::Mode;

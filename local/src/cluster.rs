@@ -1,0 +1,83 @@
+//! Starts and stops a cluster: the data directory, the master, the agents.
+
+mod agent;
+mod master;
+
+use crate::clock::Clock;
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::settings::Settings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub use agent::AgentHandle;
+pub use master::MasterHandle;
+
+/// The version that master and agents say they have.
+pub(crate) const VERSION: &str = "1.12.0";
+
+/// A running cluster. Dropping it is like `kill -9`: executors live on, and the next start finds them.
+#[derive(Debug)]
+pub struct Cluster {
+    master: MasterHandle,
+    agents: Vec<AgentHandle>,
+}
+
+/// What master and agents of one cluster share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    directory: Directory,
+    clock: Clock,
+}
+
+impl Cluster {
+    /// Starts everything. What an earlier start left in the data directory goes on.
+    pub async fn start(settings: Settings) -> Result<Self, Error> {
+        if settings.nodes.is_empty() {
+            return Err(Error::Settings("a cluster needs at least one node".into()));
+        }
+        let directory = Directory::open(&settings.data_dir)?;
+        let shared = Arc::new(Shared { settings, directory, clock: Clock::start() });
+        let (leader, detector) = watch::channel(None);
+        let master = MasterHandle::start(shared.clone(), leader).await?;
+        let mut agents = Vec::new();
+        for index in 0..shared.settings.nodes.len() {
+            let agent = AgentHandle::new(shared.clone(), index, detector.clone());
+            agent.start().await?;
+            agents.push(agent);
+        }
+        Ok(Self { master, agents })
+    }
+
+    /// Where the master listens.
+    pub fn master(&self) -> SocketAddr {
+        self.master.address()
+    }
+
+    /// The master, to make it fail.
+    pub fn master_handle(&self) -> &MasterHandle {
+        &self.master
+    }
+
+    /// The agent with this number, counted from zero, to look at it or to make it fail.
+    pub fn agent(&self, index: usize) -> Result<&AgentHandle, Error> {
+        self.agents.get(index).ok_or_else(|| Error::NotRunning(format!("agent {}", index + 1)))
+    }
+
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Ends every executor, each within its grace period, then agents and master. Nothing is left running.
+    pub async fn stop(self) {
+        let mut stopping = tokio::task::JoinSet::new();
+        for agent in self.agents {
+            stopping.spawn(async move { agent.stop().await });
+        }
+        stopping.join_all().await;
+        self.master.stop().await;
+    }
+}

@@ -1,0 +1,93 @@
+//! Reserves and unreserves resources of an offer, speculatively: the next operation sees the result.
+
+use super::accept::Accepting;
+use super::state::Core;
+use super::statuses;
+use crate::resources::Resources;
+use mesos::offer::Operation;
+use proto::mesos::v1 as mesos;
+
+impl Core {
+    pub(super) fn reserve(&mut self, accepting: &mut Accepting, operation: &Operation) {
+        let result = self.reserved_and_source(accepting, operation);
+        self.convert(accepting, operation, result.map(|(reserved, source)| (source, reserved)));
+    }
+
+    pub(super) fn unreserve(&mut self, accepting: &mut Accepting, operation: &Operation) {
+        let wire =
+            operation.unreserve.as_ref().map(|unreserve| unreserve.resources.as_slice()).unwrap_or_default();
+        let result = Resources::read(wire)
+            .and_then(|reserved| reserved.without_last_reservation().map(|plain| (reserved, plain)));
+        self.convert(accepting, operation, result);
+    }
+
+    /// What a RESERVE makes, and of what.
+    fn reserved_and_source(
+        &self,
+        accepting: &Accepting,
+        operation: &Operation,
+    ) -> Result<(Resources, Resources), String> {
+        let reserve = operation.reserve.as_ref().ok_or("Expecting 'reserve' to be present")?;
+        if !reserve.source.is_empty() {
+            return Err("'source' must not be set in the scheduler API".into());
+        }
+        let reserved = Resources::read(&reserve.resources)?;
+        let source = reserved.without_last_reservation()?;
+        let framework = self.frameworks.get(&accepting.framework).ok_or("Framework cannot be found")?;
+        for reservation in reserved.last_reservations().flatten() {
+            if reservation.role() != accepting.role {
+                return Err(format!(
+                    "A reserve operation was attempted for a resource allocated to role '{}' with a reservation to \
+                     role '{}'",
+                    accepting.role,
+                    reservation.role()
+                ));
+            }
+            if framework.info.principal.is_some() && reservation.principal != framework.info.principal {
+                return Err("the reservation's principal must be the framework's".into());
+            }
+        }
+        Ok((reserved, source))
+    }
+
+    /// Takes one set of resources out of the offer and the agent and puts another in.
+    fn convert(
+        &mut self,
+        accepting: &mut Accepting,
+        operation: &Operation,
+        conversion: Result<(Resources, Resources), String>,
+    ) {
+        let (framework, agent_id) = (accepting.framework.clone(), accepting.agent.clone());
+        let checked = conversion.and_then(|(out, into)| {
+            if accepting.remaining.contains(&out) {
+                Ok((out, into))
+            } else {
+                Err(format!("{} does not contain {out}", accepting.remaining))
+            }
+        });
+        let (out, into) = match checked {
+            Ok(conversion) => conversion,
+            Err(problem) => return self.operation_error(&framework, Some(&agent_id), operation, &problem),
+        };
+        accepting.remaining.subtract(&out);
+        accepting.remaining.add(&into);
+        accepting.converted.subtract(&out);
+        accepting.converted.add(&into);
+        if let Some(agent) = self.agents.get_mut(&agent_id) {
+            agent.total.subtract(&out);
+            agent.total.add(&into);
+            agent.described.info.resources = agent.total.write(crate::resources::Style::PLAIN);
+            self.remember();
+        }
+        if operation.id.is_some() {
+            let status = mesos::OperationStatus {
+                operation_id: operation.id.clone(),
+                state: mesos::OperationState::OperationFinished.into(),
+                converted_resources: into.write(crate::resources::Style::PLAIN),
+                agent_id: Some(agent_id.wire()),
+                ..Default::default()
+            };
+            self.send(&framework, statuses::operation_status(status));
+        }
+    }
+}

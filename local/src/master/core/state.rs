@@ -1,0 +1,303 @@
+//! Holds what a master knows: frameworks, agents, offers, tasks.
+
+use super::{Birth, ConnectionId, Effect};
+use crate::clock::Moment;
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
+use crate::link::{Described, LinkId};
+use crate::master::registry::Registry;
+use crate::resources::Resources;
+use crate::settings::Timings;
+use mesos::framework_info::capability::Type as Capability;
+use proto::mesos::v1::{self as mesos, scheduler};
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// So many removed frameworks are remembered.
+pub(super) const COMPLETED_FRAMEWORKS: usize = 50;
+/// So many finished tasks are remembered of each framework.
+pub(super) const COMPLETED_TASKS: usize = 200;
+
+/// A master.
+pub(crate) struct Core {
+    pub(super) info: mesos::MasterInfo,
+    pub(super) timings: Timings,
+    pub(super) roles: Vec<String>,
+    pub(super) started: Moment,
+    pub(super) rng: StdRng,
+    pub(super) counters: Counters,
+
+    pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
+    pub(super) completed: VecDeque<Framework>,
+    pub(super) agents: BTreeMap<AgentId, Agent>,
+    /// Agents that an earlier master knew and that have until then to come back.
+    pub(super) recovered: BTreeMap<AgentId, (mesos::AgentInfo, Moment)>,
+    pub(super) unreachable: BTreeMap<AgentId, Moment>,
+    pub(super) gone: BTreeSet<AgentId>,
+    pub(super) offers: BTreeMap<OfferId, Offer>,
+    pub(super) links: BTreeMap<LinkId, Option<AgentId>>,
+    /// Operators' streams, with their next heartbeat.
+    pub(super) watchers: BTreeMap<ConnectionId, Moment>,
+    pub(super) next_allocation: Moment,
+    pub(super) heartbeats_held: bool,
+
+    /// The time of this step.
+    pub(super) now: Moment,
+    /// What this step has decided so far.
+    pub(super) out: Vec<Effect>,
+}
+
+/// The next number of each kind of id.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) framework: u64,
+    pub(super) agent: u64,
+    pub(super) offer: u64,
+    pub(super) connection: u64,
+}
+
+/// A framework.
+pub(super) struct Framework {
+    pub(super) info: mesos::FrameworkInfo,
+    pub(super) subscription: Option<Subscription>,
+    /// Known only through its tasks so far.
+    pub(super) recovered: bool,
+    /// When it is removed unless it comes back.
+    pub(super) expires: Option<Moment>,
+    pub(super) registered: Moment,
+    pub(super) reregistered: Option<Moment>,
+    pub(super) unregistered: Option<Moment>,
+    pub(super) suppressed: BTreeSet<String>,
+    pub(super) constraints: Option<scheduler::OfferConstraints>,
+    pub(super) filters: Vec<Filter>,
+    pub(super) tasks: BTreeMap<TaskId, mesos::Task>,
+    pub(super) unreachable: BTreeMap<TaskId, mesos::Task>,
+    pub(super) finished: VecDeque<mesos::Task>,
+    pub(super) executors: BTreeMap<(AgentId, ExecutorId), mesos::ExecutorInfo>,
+}
+
+/// The stream of a connected scheduler.
+pub(super) struct Subscription {
+    pub(super) connection: ConnectionId,
+    pub(super) stream_id: String,
+    pub(super) next_heartbeat: Moment,
+}
+
+/// What a framework does not want to be offered for a while.
+pub(super) struct Filter {
+    pub(super) role: String,
+    pub(super) agent: AgentId,
+    pub(super) refused: Resources,
+    pub(super) until: Moment,
+}
+
+/// A registered agent.
+pub(super) struct Agent {
+    pub(super) described: Described,
+    pub(super) total: Resources,
+    /// Everything that tasks and executors hold; what is not in here and not offered is free.
+    pub(super) held: BTreeMap<(FrameworkId, Holder), Resources>,
+    pub(super) link: Option<LinkId>,
+    /// When it is marked unreachable unless it registers again (while not linked).
+    pub(super) reregister_by: Option<Moment>,
+    pub(super) next_ping: Moment,
+    pub(super) unanswered_pings: u32,
+    pub(super) deactivated: bool,
+    pub(super) drain: Option<mesos::DrainInfo>,
+    /// Kills that wait for the agent to come back.
+    pub(super) kills: Vec<(FrameworkId, TaskId, Option<mesos::KillPolicy>)>,
+    pub(super) registered: Moment,
+    pub(super) reregistered: Option<Moment>,
+}
+
+/// Who holds resources.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    Task(TaskId),
+    Executor(ExecutorId),
+}
+
+/// Resources of one agent, promised to one role of one framework.
+pub(super) struct Offer {
+    pub(super) id: OfferId,
+    pub(super) framework: FrameworkId,
+    pub(super) agent: AgentId,
+    pub(super) role: String,
+    pub(super) resources: Resources,
+    pub(super) expires: Option<Moment>,
+}
+
+impl Core {
+    /// A master that has just been elected.
+    pub(crate) fn new(birth: Birth, now: Moment) -> Self {
+        let reregister_by = now + birth.timings.agent_reregister;
+        let Registry { admitted, unreachable, gone } = birth.registry;
+        let recovered = admitted
+            .into_iter()
+            .filter_map(|info| Some((AgentId::from(info.id.as_ref()?), (info, reregister_by))))
+            .collect();
+        Self {
+            info: birth.info,
+            next_allocation: now + birth.timings.allocation,
+            timings: birth.timings,
+            roles: birth.roles,
+            started: now,
+            rng: StdRng::seed_from_u64(birth.seed),
+            counters: Counters::default(),
+            frameworks: BTreeMap::new(),
+            completed: VecDeque::new(),
+            agents: BTreeMap::new(),
+            recovered,
+            unreachable: unreachable.into_iter().collect(),
+            gone: gone.into_iter().collect(),
+            offers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            heartbeats_held: false,
+            now,
+            out: Vec::new(),
+        }
+    }
+
+    /// Writes down which agents exist.
+    pub(super) fn remember(&mut self) {
+        let admitted = self.agents.values().map(|agent| agent.described.info.clone());
+        let admitted = admitted.chain(self.recovered.values().map(|(info, _)| info.clone())).collect();
+        let registry = Registry {
+            admitted,
+            unreachable: self.unreachable.iter().map(|(id, since)| (id.clone(), *since)).collect(),
+            gone: self.gone.iter().cloned().collect(),
+        };
+        self.out.push(Effect::Remember(Box::new(registry)));
+    }
+
+    pub(super) fn new_connection(&mut self) -> ConnectionId {
+        self.counters.connection += 1;
+        ConnectionId(self.counters.connection)
+    }
+
+    pub(super) fn new_uuid(&mut self) -> uuid::Uuid {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    /// Gives an offer's resources back, without a word to the framework.
+    pub(super) fn take_offer(&mut self, id: &OfferId) -> Option<Offer> {
+        self.offers.remove(id)
+    }
+
+    /// Withdraws offers and says so.
+    pub(super) fn rescind(&mut self, which: impl Fn(&Offer) -> bool) {
+        let ids: Vec<OfferId> =
+            self.offers.values().filter(|offer| which(offer)).map(|offer| offer.id.clone()).collect();
+        for id in ids {
+            if let Some(offer) = self.offers.remove(&id) {
+                self.send(&offer.framework, super::statuses::rescind(&id));
+            }
+        }
+    }
+
+    /// What is neither held nor offered on an agent.
+    pub(super) fn free(&self, agent_id: &AgentId) -> Resources {
+        let Some(agent) = self.agents.get(agent_id) else { return Resources::default() };
+        let mut free = agent.total.clone();
+        for held in agent.held.values() {
+            free.subtract(held);
+        }
+        for offer in self.offers.values().filter(|offer| offer.agent == *agent_id) {
+            free.subtract(&offer.resources);
+        }
+        free
+    }
+
+    /// Frees what a task or an executor held.
+    pub(super) fn release(&mut self, agent: &AgentId, framework: &FrameworkId, holder: Holder) {
+        if let Some(agent) = self.agents.get_mut(agent) {
+            agent.held.remove(&(framework.clone(), holder));
+        }
+    }
+
+    /// Sends an event to a framework; without a subscription it is lost, as in a real Mesos.
+    pub(super) fn send(&mut self, framework: &FrameworkId, event: scheduler::Event) {
+        let connection =
+            self.frameworks.get(framework).and_then(|f| f.subscription.as_ref()).map(|s| s.connection);
+        if let Some(connection) = connection {
+            self.out.push(Effect::Send(connection, Box::new(event)));
+        }
+    }
+}
+
+impl Framework {
+    pub(super) fn new(info: mesos::FrameworkInfo, now: Moment) -> Self {
+        Self {
+            info,
+            subscription: None,
+            recovered: false,
+            expires: None,
+            registered: now,
+            reregistered: None,
+            unregistered: None,
+            suppressed: BTreeSet::new(),
+            constraints: None,
+            filters: Vec::new(),
+            tasks: BTreeMap::new(),
+            unreachable: BTreeMap::new(),
+            finished: VecDeque::new(),
+            executors: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn can(&self, capability: Capability) -> bool {
+        can(&self.info, capability)
+    }
+
+    pub(super) fn roles(&self) -> Vec<String> {
+        roles(&self.info)
+    }
+
+    /// Keeps a finished task for people to look at.
+    pub(super) fn retire(&mut self, task: mesos::Task) {
+        if self.finished.len() >= COMPLETED_TASKS {
+            self.finished.pop_front();
+        }
+        self.finished.push_back(task);
+    }
+}
+
+impl Agent {
+    pub(super) fn id(&self) -> AgentId {
+        self.described.info.id.as_ref().map_or_else(|| AgentId(String::new()), AgentId::from)
+    }
+
+    /// Whether it may be offered.
+    pub(super) fn takes_tasks(&self) -> bool {
+        self.link.is_some() && !self.deactivated && self.drain.is_none()
+    }
+}
+
+/// Whether a framework has a capability.
+pub(super) fn can(info: &mesos::FrameworkInfo, capability: Capability) -> bool {
+    info.capabilities.iter().any(|has| has.r#type() == capability)
+}
+
+/// The roles of a framework, whichever way it names them.
+pub(super) fn roles(info: &mesos::FrameworkInfo) -> Vec<String> {
+    if can(info, Capability::MultiRole) { info.roles.clone() } else { vec![info.role().to_owned()] }
+}
+
+/// Whether nothing more comes after this state.
+pub(crate) fn is_terminal(state: mesos::TaskState) -> bool {
+    use mesos::TaskState as S;
+    matches!(
+        state,
+        S::TaskFinished
+            | S::TaskFailed
+            | S::TaskKilled
+            | S::TaskError
+            | S::TaskLost
+            | S::TaskDropped
+            | S::TaskGone
+            | S::TaskGoneByOperator
+    )
+}

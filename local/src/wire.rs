@@ -1,0 +1,7 @@
+//! The HTTP edge that master and agents share: content types, bodies, event streams, the server.
+
+pub(crate) mod body;
+pub(crate) mod content;
+pub(crate) mod reflect;
+pub(crate) mod server;
+pub(crate) mod stream;

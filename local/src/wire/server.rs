@@ -1,0 +1,95 @@
+//! Serves HTTP/1.1 on one address, and can play a server that starts, is not the leader, or does not answer.
+
+use super::body::{self, Answer};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How a server behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As it should.
+    Up,
+    /// The process has just started: 404 for everything.
+    Starting,
+    /// It is reading its records: 503 for everything.
+    Recovering,
+    /// A master that is not the leader: 307 to this `host:port`.
+    NotLeader(String),
+    /// A master that knows no leader: 503.
+    NoLeader,
+    /// It takes connections and requests and never answers.
+    Silent,
+}
+
+/// Who answers requests.
+pub(crate) trait Handler: Clone + Send + Sync + 'static {
+    /// What it calls itself: `Master` or `Agent`.
+    const NAME: &'static str;
+
+    /// Answers one request.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
+}
+
+/// Serves until told to stop; then every connection is broken.
+pub(crate) async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: H,
+    mode: watch::Receiver<Mode>,
+    stop: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, handler.clone(), mode.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn connection<H: Handler>(stream: TcpStream, handler: H, mode: watch::Receiver<Mode>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let service = service_fn(|request: Request<Incoming>| {
+        let (handler, mode) = (handler.clone(), mode.borrow().clone());
+        async move { Ok::<_, Infallible>(answer(handler, mode, request).await) }
+    });
+    let served =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+async fn answer<H: Handler>(handler: H, mode: Mode, request: Request<Incoming>) -> Answer {
+    match mode {
+        Mode::Up => handler.answer(request).await,
+        Mode::Starting => body::text(404, "404 Not Found."),
+        Mode::Recovering => body::text(503, format!("{} has not finished recovery", H::NAME)),
+        Mode::NotLeader(leader) => {
+            let path = request.uri().path();
+            let prefix = if path.starts_with("/master") { "" } else { "/master" };
+            body::redirect(&format!("//{leader}{prefix}{path}"))
+        }
+        Mode::NoLeader => body::text(503, "No leader elected"),
+        Mode::Silent => std::future::pending().await,
+    }
+}

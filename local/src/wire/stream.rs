@@ -1,0 +1,122 @@
+//! Streams records to one client: a bounded queue between who decides and the connection.
+//!
+//! A queue that is full means a client that does not read: its stream is broken, as if its connection had been lost.
+
+use super::body::Body;
+use super::content::Encoding;
+use super::reflect;
+use crate::settings::Chunking;
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use proto::recordio;
+use std::collections::VecDeque;
+use std::io;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// So many records wait for a slow client.
+const WAITING_RECORDS: usize = 8192;
+
+enum Piece {
+    Record(Bytes),
+    End,
+}
+
+/// The sending side of a stream. Dropping it breaks the stream; `end` ends it in order.
+pub(crate) struct Feed {
+    pieces: mpsc::Sender<Piece>,
+    broken: CancellationToken,
+    encoding: Encoding,
+    message: &'static str,
+    _break_on_drop: DropGuard,
+}
+
+struct Source {
+    pieces: mpsc::Receiver<Piece>,
+    broken: CancellationToken,
+    chunking: Chunking,
+    cut: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// A stream of messages of one kind (`message`, its full name) and the body that carries it.
+pub(crate) fn open(message: &'static str, encoding: Encoding, chunking: Chunking) -> (Feed, Body) {
+    let (pieces, waiting) = mpsc::channel(WAITING_RECORDS);
+    let broken = CancellationToken::new();
+    let source =
+        Source { pieces: waiting, broken: broken.clone(), chunking, cut: VecDeque::new(), ended: false };
+    let body = StreamBody::new(stream::unfold(source, |mut source| async move {
+        let next = source.next().await?;
+        Some((next.map(Frame::data), source))
+    }));
+    let feed = Feed { pieces, encoding, message, _break_on_drop: broken.clone().drop_guard(), broken };
+    (feed, BodyExt::boxed_unsync(body))
+}
+
+impl Feed {
+    /// Queues one message; breaks the stream when the client is too slow.
+    pub(crate) fn send<M: prost::Message>(&self, message: &M) {
+        match reflect::encode(self.message, self.encoding, message) {
+            Ok(record) => self.queue(Piece::Record(recordio::encode(&record))),
+            Err(problem) => tracing::error!(message = self.message, problem, "cannot encode an event"),
+        }
+    }
+
+    /// Ends the stream after what is queued.
+    pub(crate) fn end(self) {
+        self.queue(Piece::End);
+        self._break_on_drop.disarm();
+    }
+
+    fn queue(&self, piece: Piece) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.pieces.try_send(piece) {
+            tracing::warn!(message = self.message, "a client does not read its events: stream broken");
+            self.broken.cancel();
+        }
+    }
+
+    /// Ends when nobody reads any more.
+    pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let pieces = self.pieces.clone();
+        async move { pieces.closed().await }
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<Bytes, io::Error>> {
+        if self.ended {
+            return None;
+        }
+        if let Some(chunk) = self.cut.pop_front() {
+            return Some(Ok(chunk));
+        }
+        let piece = tokio::select! {
+            piece = self.pieces.recv() => piece,
+            () = self.broken.cancelled() => None,
+        };
+        match piece {
+            Some(Piece::Record(record)) => {
+                self.cut = cut(record, self.chunking);
+                self.cut.pop_front().map(Ok)
+            }
+            Some(Piece::End) => None,
+            None => {
+                self.ended = true;
+                Some(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stream broken")))
+            }
+        }
+    }
+}
+
+fn cut(mut record: Bytes, chunking: Chunking) -> VecDeque<Bytes> {
+    let mut chunks = VecDeque::new();
+    if let Chunking::Bytes(most) = chunking {
+        while record.len() > most.max(1) {
+            chunks.push_back(record.split_to(most.max(1)));
+        }
+    }
+    chunks.push_back(record);
+    chunks
+}

@@ -33,7 +33,7 @@ plugin! {
     /// no pattern fits gets the tag `_grokparsefailure` and goes on.
     filter "grok" => pub(crate) struct GrokOptions {
         /// Fields, and the pattern or patterns to try on each.
-        r#match: Hash<Vec<Placed<String>>>,
+        r#match: Placed<Hash<Vec<Placed<String>>>>,
         /// Patterns of your own: names, and what they stand for.
         pattern_definitions: Hash<Placed<String>> = {},
         /// Directories with files of patterns of your own, one on each line: a name, a blank, the pattern.
@@ -72,10 +72,9 @@ fn check_patterns(options: &GrokOptions, problems: &mut Problems) {
             .error(options.ecs_compatibility.span, "the stock patterns have their classic field names only")
             .hint("write `disabled`, and rename fields with `mutate` where ECS names are wanted");
     }
-    if options.r#match.0.is_empty() && problems.errors() == 0 {
-        // An empty hash has no place of its own to point at; the filter would tag every event.
+    if options.r#match.0.is_empty() {
         problems
-            .warning(options.ecs_compatibility.span, "`match` of this `grok` is empty: nothing is looked for")
+            .error(options.r#match.span, "no pattern is given")
             .hint("write `match => { \"message\" => \"…\" }`");
     }
     let mut library = options.library();
@@ -294,10 +293,12 @@ impl Grok {
             return event.set(field, value).is_ok();
         }
         match event.get_mut(field) {
-            Some(old @ Value::Null) => *old = value,
-            Some(_) => return event.append(field, value).is_ok(),
-            None => return event.set(field, value).is_ok(),
+            Some(old @ Value::Null) => {
+                *old = value;
+                true
+            }
+            Some(_) => event.append(field, value).is_ok(),
+            None => event.set(field, value).is_ok(),
         }
-        true
     }
 }

@@ -6,7 +6,7 @@ use crate::mistake::Mistake;
 /// How deep patterns may refer to patterns.
 const DEEPEST: usize = 64;
 /// How long a pattern may become: a few names that each use another twice would otherwise fill the memory.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 1 << 18;
 
 /// A pattern without names, and the groups in it that are kept.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -77,7 +77,7 @@ fn mistakes_are_told_at_their_place_in_the_outermost_pattern() {
             7,
             "patterns use each other in a circle: `LOOP` uses `LOOP2` uses `LOOP` (in the pattern `LOOP2`)",
         ),
-        ("%{X20}", 0, 6, "the pattern grows to more than 1048576 characters (in the pattern `X1`)"),
+        ("%{X20}", 0, 6, "the pattern grows to more than 262144 characters (in the pattern `X1`)"),
         ("%{A:x", 0, 3, "`%{A` is not closed"),
         ("a%{A: x}", 1, 8, "`%{A: x}` cannot be read"),
         ("a%{A:[x}", 1, 8, "`[x` is not a field reference: `[` without `]`"),

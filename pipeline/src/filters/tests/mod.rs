@@ -42,7 +42,6 @@ fn filtered(text: &str, mut batch: Batch) -> Vec<Event> {
         let Step::Plugin(call) = step else { panic!("cases have no conditions") };
         let Common::Filter(common) = &call.common else { panic!("a filter has a filter's options") };
         let plugin = find(Kind::Filter, call.spec.name).unwrap();
-        #[allow(irrefutable_let_patterns, reason = "other kinds are added to the table")]
         let Build::Filter(build) = plugin.build else { panic!("{:?} is no filter", call.spec) };
         build(&call.options, common).unwrap().run(&mut batch);
     }

@@ -113,10 +113,7 @@ mod tests {
             "`zk://***@a:2181` is no ZooKeeper address: the path is missing; write it as `zk://host:2181,host:2181/path`"
         );
         assert!(error("zk://a/x").contains("a server is not `host:port`"));
-        assert!(
-            error("zk://a:1//x").contains("empty or relative part")
-                || error("zk://a:1/x//y").contains("empty")
-        );
+        assert!(error("zk://a:1/x//y").contains("empty or relative part"));
         assert!(error("a:2181/x").contains("does not begin with"));
     }
 

@@ -7,7 +7,7 @@
 //! - what cannot be read is an error with the place and what to do, never "nothing there";
 //! - one scheduler writes: a directory is locked, ZooKeeper compares versions.
 //!
-//! Both stores pass the suite in `scheduler/tests/state_suite/`.
+//! Both stores pass the suite in `scheduler/tests/state/`.
 pub mod directory;
 pub mod record;
 pub mod zookeeper;

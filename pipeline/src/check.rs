@@ -232,3 +232,6 @@ fn item_head(item: &Item) -> Span {
         Item::If(branches) => branches.arms.first().map_or(Span::default(), |arm| arm.head),
     }
 }
+
+#[cfg(test)]
+mod tests;

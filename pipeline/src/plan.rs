@@ -38,18 +38,9 @@ pub(crate) struct PluginCall {
     pub(crate) common: Common,
 }
 
-impl PluginCall {
-    /// The options as the type that the plugin declared.
-    ///
-    /// Whoever builds a plugin found it by `spec`, so the type is the right one.
-    pub(crate) fn options<T: crate::spec::Options>(&self) -> &T {
-        self.options.downcast_ref().expect("options are of the type that their spec's plugin declared")
-    }
-}
-
 impl std::fmt::Debug for PluginCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PluginCall").field("spec", self.spec).field("id", &self.id).finish_non_exhaustive()
+        write!(f, "{:?} `{}` (line {})", self.spec, self.id, self.line)
     }
 }
 

@@ -47,11 +47,14 @@ pub(crate) struct Plugin {
 
 /// How a plugin is made from its options.
 pub(crate) enum Build {
-    Input(fn(&AnyOptions) -> Result<Box<dyn Input>, String>),
+    Input(fn(&AnyOptions) -> Built<dyn Input>),
     Codec(fn(&AnyOptions) -> Result<Codec, String>),
-    Output(fn(&AnyOptions, OutputSite) -> Result<Box<dyn Output>, String>),
-    Filter(fn(&AnyOptions, &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String>),
+    Output(fn(&AnyOptions, OutputSite) -> Built<dyn Output>),
+    Filter(fn(&AnyOptions, &Arc<CommonFilter>) -> Built<dyn Filter>),
 }
+
+/// A plugin ready to work, or the reason, for people, why it cannot be made.
+type Built<T> = Result<Box<T>, String>;
 
 /// The options of a filter, which know how to make it.
 pub(crate) trait FilterOptions: Options {

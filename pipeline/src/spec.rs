@@ -350,4 +350,32 @@ mod tests {
             ]
         );
     }
+
+    fn read(text: &str) -> (Option<SampleOptions>, Vec<String>) {
+        let mut problems = Problems::of(text);
+        let tree = crate::lang::parse::parse(text, &mut problems);
+        let Some(crate::lang::ast::Item::Plugin(call)) = tree.sections[0].body.first() else {
+            panic!("{text}")
+        };
+        let options = load::<SampleOptions>(call.name.span, &call.settings, &mut problems);
+        let options = options.and_then(|o| o.downcast_ref::<SampleOptions>().cloned());
+        (options, problems.into_diagnostics(text).into_iter().map(|p| p.message).collect())
+    }
+
+    #[test]
+    fn options_are_read_as_their_types_and_filled_up_with_defaults() {
+        let (options, problems) =
+            read("filter { sample { source => '[a][b]' match => { x => y } count => '7' } }");
+        let options = options.unwrap();
+        assert_eq!(problems, [""; 0]);
+        assert_eq!((options.source, options.target), (FieldRef::parse("[a][b]").unwrap(), None));
+        assert_eq!(options.r#match.0, [("x".to_owned(), vec![Template::parse("y")])]);
+        assert_eq!((options.docker_path.0, options.count), (vec!["/a".to_owned()], 7));
+    }
+
+    #[test]
+    fn missing_options_and_the_plugins_own_checks_are_told() {
+        assert_eq!(read("filter { sample { } }").1, ["the option `source` is missing"]);
+        assert_eq!(read("filter { sample { source => a count => 11 } }").1, ["too many"]);
+    }
 }

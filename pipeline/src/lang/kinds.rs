@@ -39,8 +39,6 @@ pub(crate) enum OptionKind {
     List(&'static OptionKind),
     /// Keys and values, in the order written.
     Hash(&'static OptionKind),
-    /// Any value.
-    Any,
 }
 
 impl std::fmt::Display for OptionKind {
@@ -62,7 +60,6 @@ impl std::fmt::Display for OptionKind {
             Self::Words(words) => f.write_str(&one_of(words.iter().copied())),
             Self::List(of) => write!(f, "list{plural} of {of:#}"),
             Self::Hash(of) => write!(f, "hash{} of {of:#}", if f.alternate() { "es" } else { "" }),
-            Self::Any => write!(f, "value{plural}"),
         }
     }
 }
@@ -95,35 +92,6 @@ impl<T: FromSetting> FromSetting for Option<T> {
     }
 }
 
-/// Makes a type with `fn parse(&str) -> Result<Self, impl Display>` an option type.
-macro_rules! text_option {
-    ($ty:ty, $kind:expr) => {
-        impl $crate::lang::kinds::FromSetting for $ty {
-            const KIND: $crate::lang::kinds::OptionKind = $kind;
-
-            fn from_setting(
-                node: &$crate::lang::ast::Node,
-                problems: &mut $crate::lang::problems::Problems,
-            ) -> Option<Self> {
-                let text = $crate::lang::kinds::read_text(node, Self::KIND, problems)?;
-                match <$ty>::parse(text) {
-                    Ok(value) => Some(value),
-                    Err(_) if node.substituted => {
-                        problems
-                            .error(node.span, format!("the value from the environment is no {}", Self::KIND));
-                        None
-                    }
-                    Err(error) => {
-                        problems.error(node.span, error.to_string());
-                        None
-                    }
-                }
-            }
-        }
-    };
-}
-pub(crate) use text_option;
-
 impl FromSetting for String {
     const KIND: OptionKind = OptionKind::Text;
 
@@ -132,7 +100,24 @@ impl FromSetting for String {
     }
 }
 
-text_option!(FieldRef, OptionKind::Field);
+impl FromSetting for FieldRef {
+    const KIND: OptionKind = OptionKind::Field;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let text = read_text(node, Self::KIND, problems)?;
+        match Self::parse(text) {
+            Ok(field) => Some(field),
+            Err(error) => {
+                let message = match node.substituted {
+                    true => "the value from the environment is not a field reference".to_owned(),
+                    false => error.to_string(),
+                };
+                problems.error(node.span, message).hint("write `name` or `[outer][inner]`");
+                None
+            }
+        }
+    }
+}
 
 impl FromSetting for Template {
     const KIND: OptionKind = OptionKind::Template;
@@ -351,34 +336,6 @@ impl FromSetting for CodecCall {
             }
         };
         crate::check::load_codec(call, problems).map(Self)
-    }
-}
-
-/// Any value, with its types kept as far as the language has any.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Anything {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    List(Vec<Anything>),
-    Hash(Vec<(String, Anything)>),
-}
-
-impl FromSetting for Anything {
-    const KIND: OptionKind = OptionKind::Any;
-
-    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
-        match &node.value {
-            Raw::Text(text) | Raw::Word(text) => Some(Self::Text(text.clone())),
-            Raw::Number(text) => match (text.parse(), text.parse()) {
-                (Ok(number), _) => Some(Self::Integer(number)),
-                (_, Ok(number)) => Some(Self::Float(number)),
-                _ => wrong_type(node, OptionKind::Float, problems).none(),
-            },
-            Raw::List(_) => Vec::from_setting(node, problems).map(Self::List),
-            Raw::Hash(_) => Hash::from_setting(node, problems).map(|Hash(entries)| Self::Hash(entries)),
-            Raw::Plugin(_) => wrong_type(node, Self::KIND, problems).none(),
-        }
     }
 }
 

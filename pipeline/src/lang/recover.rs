@@ -29,10 +29,8 @@ impl Parser<'_, '_> {
     /// Reports an opener without closer.
     pub(crate) fn unclosed(&mut self, opener: Span, closer: &str) {
         self.owed += usize::from(closer == "}");
-        let symbol = match self.at.text.get(opener.start..opener.end) {
-            Some(symbol @ ("[" | "(")) => symbol,
-            _ => "{",
-        };
+        let opened = self.at.text.get(opener.start..opener.end);
+        let symbol = opened.filter(|symbol| matches!(*symbol, "[" | "(")).unwrap_or("{");
         let until = match self.at.peek_word() {
             Some(next) if self.at_section() || self.at_forgotten_end() => format!(" before `{next}`"),
             _ => String::new(),

@@ -141,10 +141,13 @@ fn found(pattern: &Pattern, text: &str) -> bool {
 
 fn is_in(item: &Operand, of: &Operand, event: &Event) -> bool {
     let Some(item) = value(item, event) else { return false };
+    if let Operand::List(items) = of {
+        return items.iter().filter_map(|one| value(one, event)).any(|one| equal(&one, &item));
+    }
     match value(of, event).as_deref() {
         Some(Value::List(items)) => items.iter().any(|one| equal(one, &item)),
         Some(Value::Str(whole)) => match item.as_ref() {
-            Value::Str(part) => whole.contains(part.as_str()),
+            Value::Str(part) => contains(whole, part),
             Value::Int(_) | Value::Float(_) => contains(whole, &item.to_text()),
             _ => false,
         },
@@ -160,3 +163,6 @@ fn is_in(item: &Operand, of: &Operand, event: &Event) -> bool {
 fn contains(whole: &Text, part: &Text) -> bool {
     whole.contains(part.as_str())
 }
+
+#[cfg(test)]
+mod tests;

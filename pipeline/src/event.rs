@@ -228,3 +228,6 @@ impl Event {
 fn is_text(value: &Value, text: &str) -> bool {
     matches!(value, Value::Str(t) if t == text)
 }
+
+#[cfg(test)]
+mod tests;

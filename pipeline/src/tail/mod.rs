@@ -69,6 +69,8 @@ pub(crate) struct Tail {
     /// Files that were read to their end, in `to_the_end`.
     done: std::collections::BTreeSet<FileKey>,
     looked_before: bool,
+    /// Whose turn it is to be read first.
+    turn: Option<FileKey>,
 }
 
 struct Followed {
@@ -92,7 +94,7 @@ impl Tail {
     pub(crate) fn new(wanted: Wanted, ledger: Arc<Ledger>) -> Self {
         let input = wanted.patterns.join(",");
         let (files, done) = (BTreeMap::new(), std::collections::BTreeSet::new());
-        Self { wanted, ledger, input, files, done, looked_before: false }
+        Self { wanted, ledger, input, files, done, looked_before: false, turn: None }
     }
 
     /// Whether files are read to their end only, and all of them were.
@@ -185,11 +187,15 @@ impl Tail {
 
     /// Reads what is new, of each file some.
     pub(crate) fn read(&mut self, now: Instant, now_s: u64, round: &mut Round) {
-        let keys: Vec<FileKey> = self.files.keys().cloned().collect();
+        let mut keys: Vec<FileKey> = self.files.keys().cloned().collect();
+        // Where the round before ended, so that busy files do not keep others from their turn.
+        let first = self.turn.as_ref().map_or(0, |turn| keys.partition_point(|key| key < turn));
+        keys.rotate_left(first);
         let mut room = ROUND_BYTES;
         for key in keys {
             if room < READ_BYTES {
                 round.more = true;
+                self.turn = Some(key);
                 return;
             }
             match self.read_one(&key, now, now_s, round) {
@@ -300,3 +306,6 @@ fn head(file: &File, len: u64) -> io::Result<(u64, u32)> {
     let bytes = bytes.get(..read).unwrap_or_default();
     Ok((read as u64, crc32fast::hash(bytes)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Events against a plain model of them, and through JSON and back.
+use super::*;
+use crate::template::Template;
+use proptest::prelude::*;
+use serde_json::json;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(Vec<String>, i64),
+    Remove(Vec<String>),
+    Append(Vec<String>, i64),
+}
+
+fn path() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec("[a-d]", 1..4)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (path(), any::<i64>()).prop_map(|(p, v)| Step::Set(p, v)),
+        1 => path().prop_map(Step::Remove),
+        1 => (path(), any::<i64>()).prop_map(|(p, v)| Step::Append(p, v)),
+    ]
+}
+
+fn model_get<'a>(model: &'a serde_json::Value, path: &[String]) -> Option<&'a serde_json::Value> {
+    path.iter().try_fold(model, |at, name| at.as_object()?.get(name))
+}
+
+fn model_set(model: &mut serde_json::Value, path: &[String], value: serde_json::Value) -> bool {
+    let Some(map) = model.as_object_mut() else { return false };
+    match path {
+        [last] => {
+            map.insert(last.clone(), value);
+            true
+        }
+        [first, rest @ ..] => model_set(map.entry(first.clone()).or_insert_with(|| json!({})), rest, value),
+        [] => false,
+    }
+}
+
+fn model_remove(model: &mut serde_json::Value, path: &[String]) {
+    let (last, parents) = path.split_last().unwrap();
+    let parent = parents.iter().try_fold(model, |at, name| at.as_object_mut()?.get_mut(name));
+    if let Some(map) = parent.and_then(|p| p.as_object_mut()) {
+        map.remove(last);
+    }
+}
+
+fn field(path: &[String]) -> FieldRef {
+    FieldRef::parse(&path.iter().map(|name| format!("[{name}]")).collect::<String>()).unwrap()
+}
+
+fn as_json(event: &Event) -> serde_json::Value {
+    let mut json: serde_json::Value = serde_json::from_str(&event.to_json()).unwrap();
+    json.as_object_mut().unwrap().retain(|name, _| !name.starts_with('@'));
+    json
+}
+
+proptest! {
+    #[test]
+    fn setting_getting_and_removing_agree_with_a_model(steps in proptest::collection::vec(step(), 0..30)) {
+        let mut event = Event::new(Timestamp::UNIX_EPOCH);
+        let mut model = json!({});
+        for step in steps {
+            match step {
+                Step::Set(path, value) => {
+                    let set = event.set(&field(&path), value).is_ok();
+                    let mut changed = model.clone();
+                    // A path through a number cannot be set; what was made on the way stays, as there was nothing.
+                    let model_set = model_set(&mut changed, &path, json!(value));
+                    prop_assert_eq!(set, model_set);
+                    model = changed;
+                }
+                Step::Remove(path) => {
+                    prop_assert_eq!(event.remove(&field(&path)).is_some(), model_get(&model, &path).is_some());
+                    model_remove(&mut model, &path);
+                }
+                Step::Append(path, value) => {
+                    let new = match model_get(&model, &path) {
+                        Some(serde_json::Value::Array(items)) => {
+                            json!(items.iter().cloned().chain([json!(value)]).collect::<Vec<_>>())
+                        }
+                        Some(old) => json!([old, value]),
+                        None => json!(value),
+                    };
+                    let appended = event.append(&field(&path), value).is_ok();
+                    prop_assert_eq!(appended, model_set(&mut model, &path, new));
+                }
+            }
+            prop_assert_eq!(as_json(&event), model.clone());
+        }
+    }
+
+    #[test]
+    fn any_text_goes_through_json_unchanged(text in any::<String>(), name in "[^\\[\\]]{1,40}") {
+        prop_assume!(!name.starts_with('@'));
+        let mut event = Event::new(Timestamp::UNIX_EPOCH);
+        event.fields_mut().insert(name.as_str(), Value::from(text.as_str()));
+        let json: serde_json::Value = serde_json::from_str(&event.to_json()).unwrap();
+        prop_assert_eq!(json[&name].as_str(), Some(text.as_str()));
+        let back = crate::json::parse(&Text::from(event.to_json())).unwrap();
+        let back = Event::from_map(Timestamp::MAX, back.as_map().unwrap().clone());
+        prop_assert_eq!(back, event);
+    }
+
+    #[test]
+    fn parts_of_any_line_are_what_they_were_cut_from(line in "\\PC{0,200}", a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>()) {
+        let text = Text::lossy(line.clone().into_bytes().into());
+        let border = |at: usize| (0..=at).rev().find(|i| line.is_char_boundary(*i)).unwrap();
+        let (a, b) = (border(a.index(line.len() + 1)), border(b.index(line.len() + 1)));
+        let cut = &text[a.min(b)..a.max(b)];
+        prop_assert_eq!(text.part(cut), &line[a.min(b)..a.max(b)]);
+        prop_assert_eq!(text.part("elsewhere, and longer than what fits inline"), "elsewhere, and longer than what fits inline");
+    }
+
+    #[test]
+    fn field_references_are_read_or_refused_but_never_panic(text in "[\\[\\]ab@ ]{0,12}") {
+        if let Ok(field) = FieldRef::parse(&text) {
+            let shown = field.to_string();
+            prop_assert_eq!(FieldRef::parse(&shown), Ok(field));
+        }
+    }
+
+    #[test]
+    fn large_maps_work_like_small_ones(names in proptest::collection::vec("[a-z]{1,3}", 0..120), gone in proptest::collection::vec("[a-z]{1,3}", 0..40)) {
+        let mut map = Map::new();
+        let mut model = indexed(&names);
+        for (i, name) in names.iter().enumerate() {
+            map.insert(name.as_str(), Value::Int(i as i64));
+        }
+        for name in &gone {
+            prop_assert_eq!(map.remove(name), model.iter().position(|(n, _)| n == name).map(|at| Value::Int(model.remove(at).1)));
+        }
+        let got: Vec<(String, Value)> = map.iter().map(|(n, v)| (n.to_string(), v.clone())).collect();
+        let wanted: Vec<(String, Value)> = model.iter().map(|(n, v)| (n.clone(), Value::Int(*v))).collect();
+        prop_assert_eq!(got, wanted);
+    }
+}
+
+/// Each name once, where it came first, with the number of where it came last.
+fn indexed(names: &[String]) -> Vec<(String, i64)> {
+    let mut all: Vec<(String, i64)> = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        match all.iter_mut().find(|(n, _)| n == name) {
+            Some((_, at)) => *at = i as i64,
+            None => all.push((name.clone(), i as i64)),
+        }
+    }
+    all
+}
+
+#[test]
+fn invalid_utf8_is_replaced_and_the_rest_kept() {
+    let line = b"caf\xe9 \xff and the rest of a line that is long".to_vec();
+    assert_eq!(Text::lossy(line.into()), "caf\u{fffd} \u{fffd} and the rest of a line that is long");
+}
+
+#[test]
+fn metadata_is_never_written() {
+    let mut event = Event::new(Timestamp::UNIX_EPOCH);
+    event.set(&FieldRef::parse("[@metadata][target]").unwrap(), "x").unwrap();
+    assert_eq!(event.to_json(), r#"{"@timestamp":"1970-01-01T00:00:00.000Z","@version":"1"}"#);
+    assert_eq!(Template::parse("%{[@metadata][target]}").render(&event), "x");
+    assert!(event.set(&FieldRef::top("@metadata"), "x").is_err());
+}
+
+#[test]
+fn the_timestamp_takes_moments_and_their_texts_only() {
+    let mut event = Event::new(Timestamp::UNIX_EPOCH);
+    let at = FieldRef::top("@timestamp");
+    event.set(&at, "2026-01-02T03:04:05+01:00").unwrap();
+    assert_eq!(event.timestamp().unwrap().to_string(), "2026-01-02T02:04:05Z");
+    assert!(event.set(&at, "yesterday").is_err());
+    assert!(event.set(&at, 5).is_err());
+    assert!(event.remove(&at).is_some());
+    assert_eq!(event.to_json(), r#"{"@version":"1"}"#);
+    let bad = [("@timestamp", Value::from("yesterday"))].into_iter().collect();
+    let event = Event::from_map(Timestamp::UNIX_EPOCH, bad);
+    assert!(event.has_tag(TIMESTAMP_FAILURE));
+    assert_eq!(event.timestamp(), Some(Timestamp::UNIX_EPOCH));
+}
+
+#[test]
+fn tags_are_there_once() {
+    let mut event = Event::new(Timestamp::UNIX_EPOCH);
+    event.add_tag("a");
+    event.add_tag("b");
+    event.add_tag("a");
+    assert_eq!(event.fields().get("tags"), Some(&Value::List(vec!["a".into(), "b".into()])));
+    event.remove_tag("a");
+    assert!(!event.has_tag("a") && event.has_tag("b"));
+}
+
+#[test]
+fn templates_are_filled_in_from_fields_and_the_moment() {
+    let mut event = Event::with_message("2026-01-02T03:04:05.678Z".parse().unwrap(), Text::from("hi"));
+    event.fields_mut().insert("n", Value::Int(5));
+    event.fields_mut().insert("x", Value::Float(1.0));
+    event.fields_mut().insert("list", Value::List(vec!["a".into(), Value::Int(1)]));
+    event.set(&FieldRef::parse("[a][b]").unwrap(), "deep").unwrap();
+    for (template, filled) in [
+        ("plain", "plain"),
+        ("", ""),
+        ("%{message}", "hi"),
+        ("<%{message}|%{n}|%{x}>", "<hi|5|1.0>"),
+        ("%{[a][b]} %{list} %{a}", "deep a,1 {\"b\":\"deep\"}"),
+        ("%{absent} %{[a][c]}", "%{absent} %{[a][c]}"),
+        ("logs-%{+YYYY.MM.dd}", "logs-2026.01.02"),
+        ("%{+yyyy-MM-dd'T'HH:mm:ss.SSS}", "2026-01-02T03:04:05.678"),
+        ("%{+%s}", "1767323045"),
+        ("%{{yyyy}}/%{@timestamp}", "2026/2026-01-02T03:04:05.678Z"),
+        ("%{ 100% %{message} %{", "%{ 100% %{message} %{"),
+        ("100% %{message}", "100% hi"),
+    ] {
+        assert_eq!(Template::parse(template).render(&event), filled, "{template}");
+    }
+}

@@ -397,28 +397,4 @@ fn chain(error: &dyn Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_may_be_written_in_many_ways() {
-        for (text, tls, shown) in [
-            ("es-1", false, "http://es-1:9200/"),
-            ("es-1:9201", false, "http://es-1:9201/"),
-            ("es-1", true, "https://es-1:9200/"),
-            ("//es-1", false, "http://es-1:9200/"),
-            ("https://es-1", false, "https://es-1:9200/"),
-            ("https://es-1:443/es", false, "https://es-1/es"),
-            ("http://es-1:80", false, "http://es-1/"),
-            ("https://me:p%40ss@es-1", false, "https://es-1:9200/"),
-            ("[::1]:9200", false, "http://[::1]:9200/"),
-        ] {
-            let host = host(text, tls).unwrap();
-            assert_eq!(host.shown, shown, "{text}");
-            assert!(!format!("{:?}", host.authorization).contains("ss"), "{text}");
-        }
-        assert_eq!(host("https://es:443/es/", false).unwrap().bulk.path(), "/es/_bulk");
-        assert!(host("ftp://es-1", false).is_err());
-        assert!(host("http://", false).is_err());
-    }
-}
+mod tests;

@@ -18,6 +18,12 @@ impl Chain {
         nodes(steps).map(Self)
     }
 
+    /// Just this filter.
+    #[cfg(test)]
+    pub(crate) fn of(filter: Box<dyn Filter>) -> Self {
+        Self(vec![Node::Filter(filter)])
+    }
+
     /// Runs every filter, in the order written.
     pub(crate) fn run(&mut self, batch: &mut Batch) {
         run(&mut self.0, batch);

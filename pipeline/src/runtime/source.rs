@@ -65,6 +65,14 @@ pub(crate) struct Numbering {
 }
 
 impl Frame {
+    /// Lines from nowhere.
+    #[cfg(test)]
+    pub(crate) fn plain(cut: Cut) -> Self {
+        let decode = crate::codec::Codec::lines().decode.unwrap();
+        let source = Source { fields: Map::new(), decode, decorate: None, acked: Arc::new(|_| {}) };
+        Self { source: Arc::new(source), cut, numbering: None }
+    }
+
     /// Makes the events of its lines.
     pub(crate) fn decode(self, now: Timestamp, tally: &Tally) -> Batch {
         let source = &self.source;

@@ -116,3 +116,160 @@ async fn feeds_are_acknowledged_at_ends_of_lines_and_the_rest_at_their_end() {
     let tail = "/var/log/a.log host-1 c1";
     assert_eq!(lines, ["a", "b", "cc", "d"].map(|m| format!("{m} {tail}")));
 }
+
+#[tokio::test]
+async fn conditions_choose_filters_and_outputs_and_order_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "input {{ generator {{ count => 1000 lines => ['a', 'b', 'c', 'd'] }} }}
+         filter {{
+           if [message] == 'a' {{ mutate {{ add_tag => ['first'] }} }}
+           else if [message] == 'b' {{ drop {{ }} }}
+           else {{ mutate {{ add_field => {{ 'kind' => 'other' }} }} }}
+         }}
+         output {{
+           file {{ path => '{dir}/all' codec => line {{ format => '%{{message}}%{{sequence}}' }} }}
+           if 'first' in [tags] {{ file {{ path => '{dir}/a' codec => line {{ format => '%{{sequence}}' }} }} }}
+           else if [kind] {{ file {{ path => '{dir}/other-%{{message}}' codec => line {{ format => '%{{sequence}}' }} }} }}
+         }}",
+        dir = dir.path().display()
+    );
+    let mut around = around(dir.path());
+    around.workers = 4;
+    let counters = run_to_end(plan(&text), around, CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!((counters.events_in, counters.dropped_events, counters.events_out), (4000, 1000, 3000));
+    let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    let all: String = (0..1000).flat_map(|i| ["a", "c", "d"].map(|m| format!("{m}{i}\n"))).collect();
+    assert!(read("all") == all);
+    let each: String = (0..1000).map(|i| format!("{i}\n")).collect();
+    assert!(read("a") == each && read("other-c") == each && read("other-d") == each);
+    assert!(!dir.path().join("other-b").exists());
+}
+
+#[tokio::test]
+async fn lines_of_several_pipelines_in_one_file_stay_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("shared");
+    let mut running = Vec::new();
+    for name in ["one", "two", "three"] {
+        let text = format!(
+            "input {{ generator {{ count => 3000 message => '{}' }} }} output {{ file {{ path => '{}' }} }}",
+            name.repeat(50),
+            output.display()
+        );
+        let mut around = around(dir.path());
+        around.id = name.to_owned();
+        running.push(start(plan(&text), around).unwrap());
+    }
+    for mut one in running {
+        one.finished().await.unwrap();
+    }
+    let text = fs::read_to_string(output).unwrap();
+    let whole = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    assert_eq!((text.lines().count(), whole.count()), (9000, 9000));
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_tried_again_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocked = dir.path().join("not-a-directory");
+    fs::write(&blocked, "").unwrap();
+    let output = blocked.join("o.log");
+    let text = format!(
+        "input {{ generator {{ count => 10 }} }} output {{ file {{ path => '{}' }} }}",
+        output.display()
+    );
+    let mut running = start(plan(&text), around(dir.path())).unwrap();
+    let mut state = running.watch();
+    let struggling = state.wait_for(|state| matches!(state, State::Struggling(_))).await.unwrap().clone();
+    assert!(format!("{struggling:?}").contains("o.log"), "{struggling:?}");
+    fs::remove_file(&blocked).unwrap();
+    running.finished().await.unwrap();
+    assert_eq!(lines_of(&output), 10);
+    assert_eq!(running.counters().events_out, 10);
+    assert!(running.counters().retries > 0);
+}
+
+#[tokio::test]
+async fn a_stop_that_cannot_drain_gives_up_at_the_deadline_and_acknowledges_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let text = format!(
+        "input {{ file {{ docker-path => '/var/log/a.log' }} }} output {{ file {{ path => '{}/file/x' }} }}",
+        dir.path().display()
+    );
+    let (feed, acked, _open) = feed(&["a\nb\n"], true);
+    let mut around = around(dir.path());
+    around.feeds.push(feed);
+    let running = start(plan(&text), around).unwrap();
+    let mut state = running.watch();
+    state.wait_for(|state| matches!(state, State::Struggling(_))).await.unwrap();
+    let stopped = running.stop(Duration::from_millis(10)).await;
+    assert!(stopped.unwrap_err().0.contains("comes again"));
+    assert!(acked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_slow_output_stops_the_reading_instead_of_filling_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let text = format!(
+        "input {{ generator {{ }} }} output {{ file {{ path => '{}/file/x' }} }}",
+        dir.path().display()
+    );
+    let running = start(plan(&text), around(dir.path())).unwrap();
+    until("the first attempts failed", || running.counters().retries > 3).await;
+    let full = running.counters().events_in;
+    until("a few more attempts failed", || running.counters().retries > 6).await;
+    assert_eq!(running.counters().events_in, full, "nothing more was read");
+    assert!(full <= 1000 * 30, "{full}");
+    assert!(running.stop(Duration::ZERO).await.is_err());
+}
+
+#[tokio::test]
+async fn a_plan_without_outputs_or_with_a_codec_that_cannot_read_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let nothing = start(plan("input { generator { } }"), around(dir.path()));
+    assert!(matches!(nothing, Err(StartError::NoOutput)));
+    let text = "input { generator { codec => rubydebug } } output { null { } }";
+    let Err(StartError::Plugin { plugin, reason }) = start(plan(text), around(dir.path())) else { panic!() };
+    assert!(plugin.contains("generator") && reason.contains("can only write"), "{plugin} {reason}");
+}
+
+#[tokio::test]
+async fn json_lines_become_fields_and_what_is_not_json_is_tagged_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("o");
+    let text = format!(
+        r#"input {{ file {{ docker-path => '/x' codec => json tags => ['in'] type => 'app' add_field => {{ 'env' => '%{{level}}' }} }} }}
+         output {{ file {{ path => '{}' }} }}"#,
+        output.display()
+    );
+    let lines = [
+        r#"{"level":"info","@timestamp":"2026-01-02T03:04:05Z","path":"mine","n":[1,{"a":null}],"big":18446744073709551615}"#,
+        r#"[{"level":"a"},5]"#,
+        "  ",
+        "{not json",
+    ];
+    let (feed, _, _) = feed(&[&lines.join("\n")], false);
+    let mut around = around(dir.path());
+    around.feeds.push(feed);
+    run_to_end(plan(&text), around, CancellationToken::new(), DRAIN).await.unwrap();
+    let mut got: Vec<serde_json::Value> =
+        fs::read_to_string(output).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for event in got.iter_mut().skip(1) {
+        event.as_object_mut().unwrap().remove("@timestamp").unwrap();
+    }
+    let expected = [
+        r#"{"@timestamp":"2026-01-02T03:04:05.000Z","level":"info","path":"mine","n":[1,{"a":null}],"big":1.8446744073709552e19,
+            "@version":"1","host":"host-1","type":"app","env":"info","tags":["in"]}"#,
+        r#"{"level":"a","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"a","tags":["in"]}"#,
+        r#"{"message":"5","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"%{level}",
+            "tags":["_jsonparsefailure","in"]}"#,
+        r#"{"message":"{not json","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"%{level}",
+            "tags":["_jsonparsefailure","in"]}"#,
+    ];
+    let expected: Vec<serde_json::Value> =
+        expected.iter().map(|e| serde_json::from_str(e).unwrap()).collect();
+    assert_eq!(got, expected);
+}

@@ -90,3 +90,34 @@ fn filter(frame: Frame, mut chain: Chain, routes: &Routes, tally: &Tally) -> Fil
     let chosen = routes.choose(&events);
     Filtered { chain, source, end, events, chosen }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Batch, Filter};
+    use crate::runtime::lines::Cut;
+    use crate::runtime::supervise::panic_reason;
+    use bytes::Bytes;
+
+    struct Panics;
+
+    impl Filter for Panics {
+        fn run(&mut self, _: &mut Batch) {
+            panic!("out of cheese");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_filter_is_an_error_with_its_words() {
+        let (frames_in, frames) = mpsc::channel(1);
+        let (tickets, _tickets_out) = mpsc::channel(1);
+        let (routes, _) = Routes::new(&[]);
+        let chains = vec![Chain::of(Box::new(Panics))];
+        let (outlets, tally) = (Vec::new(), Arc::default());
+        let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally };
+        let cut = Cut { lines: vec![Bytes::from_static(b"x")], end: 2, size: 1 };
+        assert!(frames_in.send(Frame::plain(cut)).await.is_ok());
+        let error = work.run().await.unwrap_err();
+        assert!(panic_reason(error).contains("out of cheese"));
+    }
+}

@@ -1,0 +1,264 @@
+//! The output against a server in this process that takes, refuses and fails as it is told.
+use super::*;
+use crate::runtime::{State as PipelineState, Surroundings, run_to_end, start};
+use crate::{Plan, Scope, compile};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use serde_json::{Value as Json, json};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const DRAIN: Duration = Duration::from_secs(20);
+
+type Document = (Json, Json);
+type Rule = Box<dyn Fn(usize, &[Document]) -> (u16, Json) + Send + Sync>;
+
+/// What the server has been sent, and how it answers.
+struct Server {
+    /// Requests so far.
+    requests: Mutex<usize>,
+    taken: Mutex<Vec<Document>>,
+    headers: Mutex<Option<HeaderMap>>,
+    rule: Rule,
+}
+
+impl Server {
+    fn messages(&self) -> Vec<String> {
+        let taken = self.taken.lock().unwrap();
+        taken.iter().map(|(_, doc)| doc["message"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Starts a server; `rule` answers with a status for the whole, or with `items`, statuses for each.
+async fn serve(
+    rule: impl Fn(usize, &[Document]) -> (u16, Json) + Send + Sync + 'static,
+) -> (Arc<Server>, SocketAddr, JoinSet<()>) {
+    let server = Arc::new(Server {
+        requests: Mutex::default(),
+        taken: Mutex::default(),
+        headers: Mutex::default(),
+        rule: Box::new(rule),
+    });
+    let router = Router::new().route("/_bulk", post(bulk)).with_state(server.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (server, address, tasks)
+}
+
+async fn bulk(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
+    let lines: Vec<Json> = body
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).unwrap())
+        .collect();
+    let documents: Vec<Document> = lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    *server.headers.lock().unwrap() = Some(headers);
+    let nth = {
+        let mut requests = server.requests.lock().unwrap();
+        *requests += 1;
+        *requests - 1
+    };
+    let (status, answer) = (server.rule)(nth, &documents);
+    if status != 200 {
+        return (StatusCode::from_u16(status).unwrap(), answer.to_string());
+    }
+    let statuses: Vec<u64> = match answer.as_array() {
+        Some(each) => each.iter().map(|s| s.as_u64().unwrap()).collect(),
+        None => vec![201; documents.len()],
+    };
+    let errors = statuses.iter().any(|s| *s >= 300);
+    let items: Vec<Json> = documents
+        .into_iter()
+        .zip(statuses)
+        .map(|(document, status)| {
+            if status < 300 {
+                server.taken.lock().unwrap().push(document);
+                json!({ "index": { "status": status } })
+            } else {
+                json!({ "index": { "status": status, "error": { "type": "because", "reason": "told so" } } })
+            }
+        })
+        .collect();
+    (StatusCode::OK, json!({ "errors": errors, "items": items }).to_string())
+}
+
+fn plan(hosts: &str, options: &str, count: usize) -> Plan {
+    static TLS: LazyLock<()> = LazyLock::new(|| {
+        // Another test of this process may have been first.
+        let _again = rustls::crypto::ring::default_provider().install_default();
+    });
+    LazyLock::force(&TLS);
+    let messages: Vec<String> = (0..count).map(|i| format!("'m{i}'")).collect();
+    let text = format!(
+        "input {{ generator {{ count => 1 lines => [{}] }} }}
+         output {{ elasticsearch {{ hosts => [{hosts}] {options} }} }}",
+        messages.join(", ")
+    );
+    match compile(Scope::Run, &text, &|_| None) {
+        Ok(plan) => plan,
+        Err(problems) => panic!("{}", problems.iter().map(|p| p.render("test", &text)).collect::<String>()),
+    }
+}
+
+fn around(dir: &Path) -> Surroundings {
+    Surroundings::new(dir, "host-1", "test")
+}
+
+fn all(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("m{i}")).collect()
+}
+
+#[tokio::test]
+async fn every_event_becomes_a_document_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let plan =
+        plan(&format!("'{address}'"), "index => 'logs-%{message}' user => 'me' password => 's3cret'", 2500);
+    let counters = run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(server.messages(), all(2500));
+    assert_eq!(server.taken.lock().unwrap()[7].0, json!({ "index": { "_index": "logs-m7" } }));
+    let headers = server.headers.lock().unwrap().take().unwrap();
+    assert_eq!(headers["content-type"], "application/x-ndjson");
+    assert_eq!(headers["authorization"], "Basic bWU6czNjcmV0");
+    assert_eq!((counters.events_out, counters.retries), (2500, 0));
+}
+
+#[tokio::test]
+async fn documents_refused_for_now_are_sent_again_and_those_refused_for_good_are_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let tries: Mutex<HashMap<String, u32>> = Mutex::default();
+    let (server, address, _tasks) = serve(move |_, documents| {
+        let mut tries = tries.lock().unwrap();
+        let statuses = documents.iter().map(|(_, doc)| {
+            let message = doc["message"].as_str().unwrap();
+            let tries = tries.entry(message.to_owned()).or_insert(0);
+            *tries += 1;
+            match message.strip_prefix('m').unwrap().parse::<u32>().unwrap() {
+                n if n % 10 == 3 => 400,
+                n if n % 10 == 5 && *tries == 1 => 429,
+                n if n % 10 == 6 && *tries < 3 => 503,
+                _ => 201,
+            }
+        });
+        (200, statuses.collect())
+    })
+    .await;
+    let plan = plan(&format!("'{address}'"), "", 100);
+    let counters = run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    let mut taken = server.messages();
+    taken.sort();
+    let mut expected: Vec<String> = all(100).into_iter().filter(|m| !m.ends_with('3')).collect();
+    expected.sort();
+    assert_eq!(taken, expected, "each once");
+    assert_eq!((counters.events_out, counters.dead_letters, counters.retries), (100, 10, 2));
+    let letters = std::fs::read_dir(dir.path().join("dead-letters")).unwrap().next().unwrap().unwrap().path();
+    let letters = std::fs::read_to_string(letters).unwrap();
+    let letters: Vec<Json> = letters.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(letters.len(), 10);
+    assert_eq!(letters[0]["reason"], "because: told so (400)");
+    assert_eq!(letters[9]["event"]["message"], "m93");
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_sent_in_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address, _tasks) = serve(|_, documents| match documents {
+        some if some.iter().any(|(_, doc)| doc["message"] == "m7") => (413, Json::Null),
+        few if few.len() <= 3 => (200, Json::Null),
+        _ => (413, Json::Null),
+    })
+    .await;
+    let plan = plan(&format!("'{address}'"), "", 20);
+    let counters = run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    let expected: Vec<String> = all(20).into_iter().filter(|m| m != "m7").collect();
+    assert_eq!(server.messages(), expected);
+    assert_eq!(counters.dead_letters, 1);
+}
+
+#[tokio::test]
+async fn the_next_host_is_asked_when_one_refuses_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let (server, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let plan = plan(&format!("'{nobody}', 'http://{address}'"), "", 10);
+    let counters = run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(server.messages(), all(10));
+    assert_eq!(counters.retries, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_denies_or_answers_nonsense_loses_nothing_and_the_state_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Mutex::new(401_u16));
+    let rule = gate.clone();
+    let (server, address, _tasks) = serve(move |_, _| match *rule.lock().unwrap() {
+        200 => (200, Json::Null),
+        201 => (201, json!("no bulk answer")),
+        status => (status, json!({ "error": { "type": "denied", "reason": "not you" } })),
+    })
+    .await;
+    let plan = plan(&format!("'http://me:s3cret@{address}'"), "", 10);
+    let mut running = start(plan, around(dir.path())).unwrap();
+    let mut state = running.watch();
+    for (status, reason) in
+        [(401, "access was denied"), (503, "(503)"), (404, "(404)"), (201, "not that of a bulk")]
+    {
+        *gate.lock().unwrap() = status;
+        let says = |state: &PipelineState| format!("{state:?}").contains(reason);
+        let waited = tokio::time::timeout(DRAIN, state.wait_for(says)).await;
+        let shown = format!("{:?}", waited.unwrap().unwrap());
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    assert_eq!(server.messages(), [""; 0]);
+    *gate.lock().unwrap() = 200;
+    running.finished().await.unwrap();
+    assert_eq!(server.messages(), all(10));
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_state_and_the_events_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let running = start(plan(&format!("'{address}'"), "", 10), around(dir.path())).unwrap();
+    let mut state = running.watch();
+    let refused = |state: &PipelineState| format!("{state:?}").contains("refused");
+    assert!(tokio::time::timeout(DRAIN, state.wait_for(refused)).await.unwrap().is_ok());
+    assert_eq!(running.counters().events_out, 0);
+    assert!(running.stop(Duration::ZERO).await.is_err());
+}
+
+#[test]
+fn hosts_may_be_written_in_many_ways() {
+    for (text, tls, shown) in [
+        ("es-1", false, "http://es-1:9200/"),
+        ("es-1:9201", false, "http://es-1:9201/"),
+        ("es-1", true, "https://es-1:9200/"),
+        ("//es-1", false, "http://es-1:9200/"),
+        ("https://es-1", false, "https://es-1:9200/"),
+        ("https://es-1:443/es", false, "https://es-1/es"),
+        ("http://es-1:80", false, "http://es-1/"),
+        ("https://me:p%40ss@es-1", false, "https://es-1:9200/"),
+        ("[::1]:9200", false, "http://[::1]:9200/"),
+    ] {
+        let host = host(text, tls).unwrap();
+        assert_eq!(host.shown, shown, "{text}");
+        assert!(!format!("{:?}", host.authorization).contains("ss"), "{text}");
+    }
+    assert_eq!(host("https://es:443/es/", false).unwrap().bulk.path(), "/es/_bulk");
+    assert!(host("ftp://es-1", false).is_err());
+    assert!(host("http://", false).is_err());
+}

@@ -1,0 +1,152 @@
+//! Decides, from the first bytes of a tail's output, whether they are what was asked for.
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The first line of the guard script's output when it is about to run `tail`.
+pub(super) const READY: &[u8] = b"logherd:ready\n";
+/// The first line when the file is shorter than what was already read of it.
+pub(super) const SHORTER: &[u8] = b"logherd:shorter\n";
+
+/// What the output turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// More output is needed to tell.
+    Wait,
+    /// Bytes of the file, from the wanted position on; may be empty.
+    Bytes(Bytes),
+    /// The file is shorter than the wanted position, or gone: it was truncated or replaced.
+    Shorter,
+    /// The bytes just before the wanted position are not those that were read there: it is another file.
+    Different,
+    /// The program was not started; this is what came instead of output.
+    NotStarted(String),
+}
+
+/// Reads the beginning of the output: a marker line (guard script only), the bytes before the wanted position, the rest.
+#[derive(Debug)]
+pub(super) struct Opening {
+    marker: bool,
+    overlap: Bytes,
+    held: BytesMut,
+}
+
+impl Opening {
+    /// Expects the guard script's marker line, then `overlap`.
+    pub(super) fn guarded(overlap: Bytes) -> Self {
+        Self { marker: true, overlap, held: BytesMut::new() }
+    }
+
+    /// Expects `overlap` at once.
+    pub(super) fn direct(overlap: Bytes) -> Self {
+        Self { marker: false, overlap, held: BytesMut::new() }
+    }
+
+    /// Whether all that follows are bytes of the file.
+    pub(super) fn is_over(&self) -> bool {
+        !self.marker && self.overlap.is_empty()
+    }
+
+    /// Takes the next piece of output.
+    pub(super) fn take(&mut self, bytes: Bytes) -> Verdict {
+        if self.is_over() {
+            return Verdict::Bytes(bytes);
+        }
+        self.held.extend_from_slice(&bytes);
+        if self.marker {
+            if self.held.starts_with(SHORTER) {
+                return Verdict::Shorter;
+            }
+            if self.held.starts_with(READY) {
+                self.held.advance(READY.len());
+                self.marker = false;
+            } else if READY.starts_with(&self.held) || SHORTER.starts_with(&self.held) {
+                return Verdict::Wait;
+            } else {
+                return Verdict::NotStarted(one_line(&self.held));
+            }
+        }
+        let known = self.overlap.len().min(self.held.len());
+        if self.overlap.get(..known) != self.held.get(..known) {
+            return Verdict::Different;
+        }
+        self.held.advance(known);
+        self.overlap.advance(known);
+        if self.overlap.is_empty() { Verdict::Bytes(self.held.split().freeze()) } else { Verdict::Wait }
+    }
+}
+
+/// The beginning of what a program said, as one line for people.
+pub(super) fn one_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+}
+
+/// Whether a line of `tail`'s complaints says that from now on it reads another file, or the same one from its start.
+/// Both GNU's and busybox's words; the locale is set to C.
+pub(super) fn says_source_starts_anew(complaint: &str) -> bool {
+    ["file truncated", "has been replaced;", "has appeared;"].iter().any(|words| complaint.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn take_all(opening: &mut Opening, output: &[u8], sizes: &[usize]) -> Vec<Verdict> {
+        let (mut rest, mut sizes) = (Bytes::copy_from_slice(output), sizes.iter().cycle());
+        let mut verdicts = Vec::new();
+        while !rest.is_empty() {
+            let piece = rest.split_to((*sizes.next().unwrap()).clamp(1, rest.len()));
+            verdicts.push(opening.take(piece));
+        }
+        verdicts
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunking_gives_exactly_the_bytes_after_the_overlap(
+            overlap in proptest::collection::vec(any::<u8>(), 0..64),
+            data in proptest::collection::vec(any::<u8>(), 0..100),
+            sizes in proptest::collection::vec(1usize..40, 1..5),
+        ) {
+            let mut opening = Opening::guarded(overlap.clone().into());
+            let output = [READY, &overlap, &data].concat();
+            let mut got = Vec::new();
+            for verdict in take_all(&mut opening, &output, &sizes) {
+                match verdict {
+                    Verdict::Wait => prop_assert!(got.is_empty()),
+                    Verdict::Bytes(b) => got.extend_from_slice(&b),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+            prop_assert_eq!(got, data);
+            prop_assert!(opening.is_over());
+        }
+    }
+
+    #[test]
+    fn a_start_failure_that_comes_as_output_is_no_log_line() {
+        let text =
+            b"OCI runtime exec failed: exec failed: \"sh\": executable file not found in $PATH: unknown\r\n";
+        let mut opening = Opening::guarded(Bytes::new());
+        let Verdict::NotStarted(words) = opening.take(Bytes::from_static(text)) else { panic!() };
+        assert!(words.starts_with("OCI runtime exec failed"), "{words}");
+    }
+
+    #[test]
+    fn another_file_is_recognised_by_the_bytes_before_the_position() {
+        let mut opening = Opening::guarded(Bytes::from_static(b"line 1\n"));
+        assert_eq!(opening.take(Bytes::from_static(b"logherd:ready\nline")), Verdict::Wait);
+        assert_eq!(opening.take(Bytes::from_static(b" 2\n")), Verdict::Different);
+        let mut opening = Opening::guarded(Bytes::from_static(b"x"));
+        assert_eq!(opening.take(Bytes::from_static(SHORTER)), Verdict::Shorter);
+    }
+
+    #[test]
+    fn only_complaints_about_another_file_move_the_origin() {
+        assert!(says_source_starts_anew("tail: /l: file truncated"));
+        assert!(says_source_starts_anew("tail: '/l' has been replaced;  following new file"));
+        assert!(says_source_starts_anew("tail: /l has appeared; following end of new file"));
+        assert!(!says_source_starts_anew("tail: can't open '/l': No such file or directory"));
+        assert!(!says_source_starts_anew("tail: /l has been renamed or deleted"));
+    }
+}

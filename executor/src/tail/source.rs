@@ -1,0 +1,325 @@
+//! Reads a file of a container into its spool until the container or the wish to read it ends.
+use super::archive::{FirstFile, FromPosition, Part};
+use super::exec::{Exec, Reader, Wanted, kill_by_host_pid};
+use super::opening::{Opening, Verdict, one_line, says_source_starts_anew};
+use super::{Life, Shared, TailState, told_to_stop};
+use crate::spool::SpoolError;
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How much output is written to the spool at once.
+const BATCH: usize = 256 * 1024;
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long the output of an exec may take to end after its container did.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How one exec ended.
+#[derive(Debug)]
+enum Outcome {
+    /// We wanted it.
+    Stopped,
+    /// What comes next is another file.
+    StartsAnew,
+    /// The container has no `sh`.
+    NoShell,
+    /// It ended without being told to, or did not start.
+    Ended {
+        /// Why.
+        reason: String,
+        /// Whether it had delivered anything.
+        delivered: bool,
+    },
+}
+
+/// Reads until `life` says otherwise; after the container's end, the rest of the file too.
+pub(super) async fn read_source(shared: Arc<Shared>, docker: Docker, mut life: watch::Receiver<Life>) {
+    end_leftover(&shared, &docker).await;
+    let (mut reader, mut pause) = (Reader::Guarded, PAUSE_MIN);
+    while *life.borrow_and_update() == Life::Reading {
+        match read_once(&shared, &docker, reader, &mut life).await {
+            Ok(Outcome::Stopped) => {}
+            Ok(Outcome::StartsAnew) => {
+                tracing::info!(path = shared.path, container = shared.container, "the file starts anew");
+                if let Err(error) = shared.spool(|s| s.source_starts_anew()).await {
+                    shared.note_failure(&error);
+                }
+            }
+            Ok(Outcome::NoShell) => {
+                tracing::info!(container = shared.container, "no sh in the container: tail runs unguarded");
+                reader = Reader::Direct;
+            }
+            Ok(Outcome::Ended { reason, delivered }) => {
+                pause = if delivered { PAUSE_MIN } else { pause };
+                shared.set_state(TailState::NotReading(reason));
+                wait(pause, &mut life).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            Err(error) => {
+                shared.note_failure(&error);
+                wait(PAUSE_MAX, &mut life).await;
+            }
+        }
+    }
+    if *life.borrow() == Life::ContainerEnded {
+        shared.set_state(TailState::Ended);
+        if let Err(reason) = read_rest(&shared, &docker, &life).await {
+            tracing::info!(
+                path = shared.path,
+                container = shared.container,
+                reason,
+                "no last look at a file"
+            );
+        }
+        shared.source_ended();
+    }
+}
+
+async fn wait(pause: Duration, life: &mut watch::Receiver<Life>) {
+    tokio::select! {
+        () = sleep_until(Instant::now() + pause) => {}
+        _ = life.changed() => life.mark_changed(),
+    }
+}
+
+/// Ends the unguarded process that an executor before us may have left, if it was killed.
+async fn end_leftover(shared: &Shared, docker: &Docker) {
+    if let Ok(exec) = std::fs::read_to_string(&shared.exec_file) {
+        kill_by_host_pid(docker, exec.trim()).await;
+        remove(&shared.exec_file);
+    }
+}
+
+fn remove(path: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a file could not be removed");
+    }
+}
+
+async fn read_once(
+    shared: &Arc<Shared>,
+    docker: &Docker,
+    reader: Reader,
+    life: &mut watch::Receiver<Life>,
+) -> Result<Outcome, SpoolError> {
+    let (wanted, overlap) = shared.wanted().await;
+    let exec = match Exec::start(docker, reader, &wanted).await {
+        Ok(exec) => exec,
+        Err(error) => return Ok(Outcome::Ended { reason: error.to_string(), delivered: false }),
+    };
+    let opening = match reader {
+        Reader::Guarded => Opening::guarded(overlap),
+        Reader::Direct => {
+            if let Err(error) = std::fs::write(&shared.exec_file, &exec.id) {
+                tracing::warn!(%error, "the id of an exec could not be noted");
+            }
+            Opening::direct(overlap)
+        }
+    };
+    let mut stream = Output {
+        shared,
+        exec,
+        opening,
+        reader,
+        delivered: false,
+        complaint: String::new(),
+        pending: BytesMut::new(),
+    };
+    let outcome = stream.run(life).await;
+    let Output { exec, .. } = stream;
+    match (&outcome, reader) {
+        (Ok(Outcome::Ended { .. } | Outcome::NoShell), _) => {}
+        (_, Reader::Guarded) => exec.stop().await,
+        (_, Reader::Direct) => exec.kill().await,
+    }
+    if reader == Reader::Direct {
+        remove(&shared.exec_file);
+    }
+    outcome
+}
+
+/// The output of one exec on its way into the spool.
+struct Output<'a> {
+    shared: &'a Arc<Shared>,
+    exec: Exec,
+    opening: Opening,
+    reader: Reader,
+    delivered: bool,
+    complaint: String,
+    pending: BytesMut,
+}
+
+impl Output<'_> {
+    async fn run(&mut self, life: &mut watch::Receiver<Life>) -> Result<Outcome, SpoolError> {
+        let mut last_words: Option<Instant> = None;
+        loop {
+            let item = tokio::select! {
+                item = self.exec.output.next() => item,
+                _ = life.changed(), if last_words.is_none() => {
+                    match *life.borrow_and_update() {
+                        Life::Reading => continue,
+                        Life::Stop => return Ok(Outcome::Stopped),
+                        Life::ContainerEnded => last_words = Some(Instant::now() + LAST_WORDS),
+                    }
+                    continue;
+                }
+                () = sleep_until(last_words.unwrap_or_else(Instant::now)), if last_words.is_some() => {
+                    return Ok(Outcome::Stopped);
+                }
+            };
+            let mut next = item;
+            loop {
+                let over = match next {
+                    Some(Ok(item)) => self.take(item).await?,
+                    Some(Err(error)) => Some(self.ended(&error.to_string()).await),
+                    None => Some(self.ended("").await),
+                };
+                if over.is_some() || self.pending.len() >= BATCH {
+                    self.flush(life).await?;
+                }
+                if let Some(outcome) = over {
+                    return Ok(outcome);
+                }
+                match self.exec.output.next().now_or_never() {
+                    Some(more) => next = more,
+                    None => break,
+                }
+            }
+            self.flush(life).await?;
+            if *life.borrow() == Life::Stop {
+                return Ok(Outcome::Stopped);
+            }
+        }
+    }
+
+    async fn take(&mut self, item: LogOutput) -> Result<Option<Outcome>, SpoolError> {
+        match item {
+            LogOutput::StdOut { message } => {
+                if !self.delivered && self.reader == Reader::Direct && !self.direct_runs(&message).await {
+                    let reason = format!("neither `sh` nor `tail` can be run there: {}", one_line(&message));
+                    return Ok(Some(Outcome::Ended { reason, delivered: false }));
+                }
+                self.take_output(message).await
+            }
+            LogOutput::StdErr { message } => {
+                self.complaint = one_line(&message);
+                if says_source_starts_anew(&self.complaint) {
+                    self.push_pending_without_waiting().await?;
+                    self.shared
+                        .spool(|s| if s.end() > s.origin() { s.source_starts_anew() } else { Ok(()) })
+                        .await?;
+                }
+                self.shared.set_state(TailState::Reading(self.complaint.clone()));
+                Ok(None)
+            }
+            // Not ours: the stream was cut within a frame. What was cut off is read again.
+            LogOutput::Console { .. } | LogOutput::StdIn { .. } => Ok(None),
+        }
+    }
+
+    async fn take_output(&mut self, message: Bytes) -> Result<Option<Outcome>, SpoolError> {
+        let was_over = self.opening.is_over();
+        match self.opening.take(message) {
+            Verdict::Wait => {}
+            Verdict::Bytes(bytes) => {
+                self.delivered |= !bytes.is_empty();
+                self.pending.extend_from_slice(&bytes);
+            }
+            Verdict::Shorter | Verdict::Different => return Ok(Some(Outcome::StartsAnew)),
+            Verdict::NotStarted(said) if self.reader == Reader::Guarded => {
+                tracing::debug!(container = self.shared.container, said, "sh did not start");
+                let missing = said.contains("executable file not found") || said.contains("no such file");
+                return Ok(Some(if missing {
+                    Outcome::NoShell
+                } else {
+                    Outcome::Ended { reason: said, delivered: false }
+                }));
+            }
+            Verdict::NotStarted(reason) => return Ok(Some(Outcome::Ended { reason, delivered: false })),
+        }
+        if !was_over && self.opening.is_over() {
+            self.shared.set_state(TailState::Reading(String::new()));
+        }
+        Ok(None)
+    }
+
+    /// Whether the unguarded program runs: a start failure comes as output too.
+    async fn direct_runs(&mut self, message: &[u8]) -> bool {
+        if self.exec.is_running().await == Some(true) {
+            self.shared.set_state(TailState::Reading("unguarded: there is no sh".to_owned()));
+            return true;
+        }
+        let code = self.exec.exit_code().await;
+        !(matches!(code, Some(126 | 127)) && message.starts_with(b"OCI runtime exec failed"))
+    }
+
+    async fn ended(&mut self, error: &str) -> Outcome {
+        let code = match self.exec.exit_code().await {
+            Some(code) => format!("tail ended with exit code {code}"),
+            None => "the stream ended".to_owned(),
+        };
+        let said = if error.is_empty() { self.complaint.as_str() } else { error };
+        let reason = if said.is_empty() { code } else { format!("{code}: {said}") };
+        Outcome::Ended { reason, delivered: self.delivered }
+    }
+
+    async fn push_pending_without_waiting(&mut self) -> Result<(), SpoolError> {
+        let bytes = self.pending.split().freeze();
+        let taken = self.shared.push_some(bytes.clone()).await?;
+        self.pending.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        Ok(())
+    }
+
+    async fn flush(&mut self, life: &watch::Receiver<Life>) -> Result<(), SpoolError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.shared.push_all(self.pending.split().freeze(), life).await
+    }
+}
+
+/// Fetches what was written after the last look at the file of a container that has ended.
+async fn read_rest(
+    shared: &Arc<Shared>,
+    docker: &Docker,
+    life: &watch::Receiver<Life>,
+) -> Result<(), String> {
+    let (wanted, overlap) = shared.wanted().await;
+    let Wanted { container, path, known, .. } = wanted;
+    let options = DownloadFromContainerOptionsBuilder::default().path(&path).build();
+    let mut stream = Box::pin(docker.download_from_container(&container, Some(options)));
+    let (mut file, mut from) = (FirstFile::default(), FromPosition::new(known, overlap));
+    loop {
+        let piece = tokio::select! {
+            piece = timeout(LAST_WORDS, stream.next()) => piece.map_err(|_| "the daemon does not answer")?,
+            () = told_to_stop(life) => return Err("told to stop".to_owned()),
+        };
+        let Some(piece) = piece else { return Ok(()) };
+        for part in file.take(&piece.map_err(|e| e.to_string())?) {
+            match part {
+                Part::NotAFile => return Err("it is no regular file".to_owned()),
+                Part::Size(size) if size == known => return Ok(()),
+                Part::Size(size) => {
+                    if size < known {
+                        shared.spool(|s| s.source_starts_anew()).await.map_err(|e| e.to_string())?;
+                        from = FromPosition::new(0, Bytes::new());
+                    }
+                }
+                Part::Bytes(bytes) => {
+                    let bytes =
+                        from.take(bytes).map_err(|()| "it is another file than the one that was read")?;
+                    shared.push_all(bytes, life).await.map_err(|e| e.to_string())?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Checks the executor's side of the control plane against a scheduler made for the test.
+use super::*;
+use proto::control::control_server::{Control, ControlServer};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, Streaming};
+
+type Outgoing = Pin<Box<dyn futures_util::Stream<Item = Result<wire::ToExecutor, Status>> + Send>>;
+
+type Attached = (Streaming<wire::FromExecutor>, mpsc::Sender<Result<wire::ToExecutor, Status>>);
+
+/// Gives out what the test sends, and hands the test what came.
+struct Scheduler {
+    attached: mpsc::Sender<Attached>,
+}
+
+#[tonic::async_trait]
+impl Control for Scheduler {
+    type AttachStream = Outgoing;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<wire::FromExecutor>>,
+    ) -> Result<Response<Outgoing>, Status> {
+        let (sender, receiver) = mpsc::channel(4);
+        self.attached.send((request.into_inner(), sender)).await.unwrap();
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+struct World {
+    attached: mpsc::Receiver<Attached>,
+    address: watch::Sender<String>,
+    assignments: watch::Receiver<Option<Assignment>>,
+    applied: watch::Sender<Option<Applied>>,
+    report: watch::Sender<Option<Report>>,
+    tasks: JoinSet<()>,
+}
+
+async fn listen(tasks: &mut JoinSet<()>) -> (String, mpsc::Receiver<Attached>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, attached) = mpsc::channel(4);
+    let service = ControlServer::new(Scheduler { attached: sender }).max_decoding_message_size(MESSAGE_MAX);
+    tasks.spawn(async move {
+        tonic::transport::Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener))
+            .await
+            .unwrap();
+    });
+    (address, attached)
+}
+
+async fn world() -> World {
+    let mut tasks = JoinSet::new();
+    let (address, attached) = listen(&mut tasks).await;
+    let (address, watch_address) = watch::channel(address);
+    let (assignments, watch_assignments) = watch::channel(None);
+    let (applied, watch_applied) = watch::channel(None);
+    let (report, watch_report) = watch::channel(None);
+    let ends = Ends { address: watch_address, assignments, applied: watch_applied, report: watch_report };
+    let identity = Identity {
+        framework_id: "f1".into(),
+        agent_id: "a1".into(),
+        executor_id: "e1".into(),
+        host: "node-7".into(),
+        token: Some(Secret::from("s3cret".to_owned())),
+    };
+    tasks.spawn(stay_attached(identity, ends, CancellationToken::new()));
+    World { attached, address, assignments: watch_assignments, applied, report, tasks }
+}
+
+fn assignment(revision: u64) -> Result<wire::ToExecutor, Status> {
+    let document = wire::Document {
+        kind: wire::Kind::Docker.into(),
+        name: "web/nginx".into(),
+        text: "input { }".into(),
+        revision,
+    };
+    let body = wire::to_executor::Body::Assignment(wire::Assignment { revision, documents: vec![document] });
+    Ok(wire::ToExecutor { body: Some(body) })
+}
+
+async fn next(incoming: &mut Streaming<wire::FromExecutor>) -> wire::from_executor::Body {
+    let message = timeout(Duration::from_secs(20), incoming.message()).await.unwrap();
+    message.unwrap().unwrap().body.unwrap()
+}
+
+#[tokio::test]
+async fn it_says_hello_takes_assignments_and_refuses_an_older_one() {
+    let mut world = world().await;
+    let (mut incoming, outgoing) = world.attached.recv().await.unwrap();
+    let wire::from_executor::Body::Hello(hello) = next(&mut incoming).await else { panic!() };
+    assert_eq!((hello.token.as_str(), hello.revision, hello.protocol), ("s3cret", 0, wire::PROTOCOL));
+    for revision in [5, 4, 6] {
+        outgoing.send(assignment(revision)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    while seen.last() != Some(&6) {
+        timeout(Duration::from_secs(20), world.assignments.changed()).await.unwrap().unwrap();
+        seen.push(world.assignments.borrow_and_update().as_ref().unwrap().revision.0);
+    }
+    assert!(!seen.contains(&4), "{seen:?}");
+    drop((incoming, outgoing));
+    let (mut incoming, _outgoing) = world.attached.recv().await.unwrap();
+    let wire::from_executor::Body::Hello(hello) = next(&mut incoming).await else { panic!() };
+    assert_eq!(hello.revision, 6, "after a reconnect it says what it has");
+    world.tasks.abort_all();
+}
+
+#[tokio::test]
+async fn what_was_applied_and_how_the_node_is_are_said_on_change_and_after_a_reconnect() {
+    let mut world = world().await;
+    let (mut incoming, outgoing) = world.attached.recv().await.unwrap();
+    next(&mut incoming).await;
+    let applied = Applied { revision: Revision(5), failures: Vec::new() };
+    world.applied.send_replace(Some(applied));
+    let wire::from_executor::Body::Applied(said) = next(&mut incoming).await else { panic!() };
+    assert_eq!(said.revision, 5);
+    world.report.send_replace(Some(Report { resident_bytes: 7, ..Report::default() }));
+    let wire::from_executor::Body::Report(said) = next(&mut incoming).await else { panic!() };
+    assert_eq!(said.resident_bytes, 7);
+    drop((incoming, outgoing));
+    let (mut incoming, _outgoing) = world.attached.recv().await.unwrap();
+    next(&mut incoming).await;
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        kinds.push(match next(&mut incoming).await {
+            wire::from_executor::Body::Applied(_) => "applied",
+            wire::from_executor::Body::Report(_) => "report",
+            wire::from_executor::Body::Hello(_) => "hello",
+        });
+    }
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["applied", "report"]);
+    world.tasks.abort_all();
+}
+
+#[tokio::test]
+async fn a_new_address_is_gone_to_at_once() {
+    let mut world = world().await;
+    let (mut incoming, _outgoing) = world.attached.recv().await.unwrap();
+    next(&mut incoming).await;
+    let (address, mut attached) = listen(&mut world.tasks).await;
+    world.address.send_replace(address);
+    let (mut incoming, _outgoing) = timeout(Duration::from_secs(20), attached.recv()).await.unwrap().unwrap();
+    let wire::from_executor::Body::Hello(_) = next(&mut incoming).await else { panic!() };
+    world.tasks.abort_all();
+}
+
+#[test]
+fn a_document_of_an_unknown_kind_is_left_out() {
+    let document = wire::Document { kind: 0, name: "x".into(), text: String::new(), revision: 1 };
+    let taken = assignment_from_wire(wire::Assignment { revision: 3, documents: vec![document] });
+    assert_eq!(taken, Assignment { revision: Revision(3), documents: BTreeMap::new() });
+}

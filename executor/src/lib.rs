@@ -1,1 +1,65 @@
-//! (to be written)
+//! One per node: discovers the containers, streams the files inside them, runs the pipelines that apply to them.
+//!
+//! The flow, from what is heard to what runs:
+//! - [`mesos`]: the agent: subscribes, answers LAUNCH, KILL and SHUTDOWN, survives its restarts.
+//! - [`control`]: the scheduler: takes assignments (documents at a revision), sends reports. [`assignment`] keeps the newest
+//!   on disk, so that the node works on without a scheduler. [`report`] is what it says about itself.
+//! - [`containers`]: Docker: which containers there are.
+//! - [`assign`]: decides which pipelines are wanted: documents and containers in, wanted pipelines out.
+//! - [`node`]: compares what is wanted with the units that run, and tells them.
+//! - [`unit`]: one pipeline with its tails.
+//! - [`tail`]: one file of one container, through its [`spool`] into a pipeline. [`leftovers`] finds the spools of
+//!   containers that are gone.
+//! - [`main_loop`]: everything that happens, one event at a time. [`lock`]: one executor per data directory.
+//!
+//! What does not live here: the pipeline language and its plugins, files of the host (`pipeline`); who gets an executor
+//! and what it costs (`scheduler`).
+
+mod assign;
+mod assignment;
+mod containers;
+mod control;
+mod leftovers;
+mod lock;
+mod main_loop;
+mod mesos;
+mod node;
+mod report;
+mod spool;
+mod tail;
+mod unit;
+
+use config::settings::ExecutorSettings;
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Why an executor cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be used.
+    #[error("use `{}` in the data directory", path.display())]
+    DataDir {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A duration in the environment is none.
+    #[error(
+        "`{name}` is `{text}`, which is no duration: a number and `ns`, `us`, `ms`, `secs`, `mins`, `hrs`, `days` or `weeks` are expected"
+    )]
+    Duration {
+        /// The variable.
+        name: &'static str,
+        /// What it says.
+        text: String,
+    },
+    /// A task panicked.
+    #[error("a task of the executor ended unexpectedly")]
+    Task(#[source] tokio::task::JoinError),
+}
+
+/// Runs the executor until Mesos ends it, or `stop` is cancelled; then it drains within the grace period.
+pub async fn run(settings: ExecutorSettings, stop: CancellationToken) -> Result<(), Error> {
+    main_loop::run(settings, stop).await
+}

@@ -1,0 +1,324 @@
+//! Watches the containers of this node: events first, then a list, then a list every few seconds.
+//!
+//! What is seen is published as a whole ([`Seen`]); whoever reads it compares it with what is wanted. A daemon that is
+//! absent or restarts is a state, not a failure: it is tried again, and until then nothing is known about containers, so
+//! those known before stay until a list without them has been seen.
+use bollard::errors::Error as DockerError;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, EventMessage};
+use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+const LIST_EVERY: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A container as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    /// Its name, without the leading slash.
+    pub(crate) name: String,
+    /// Its image, as it was named when the container was made.
+    pub(crate) image: String,
+    /// Whether programs can run in it.
+    pub(crate) running: bool,
+}
+
+/// What is known about Docker on this node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// The daemon, while it can be reached.
+    pub(crate) docker: Option<Docker>,
+    /// The daemon's version, or why it cannot be reached.
+    pub(crate) detail: String,
+    /// Whether `containers` was ever filled.
+    pub(crate) listed: bool,
+    /// The containers by full id: all there are, running or not.
+    pub(crate) containers: Arc<BTreeMap<String, Container>>,
+}
+
+/// Where the daemon is.
+#[derive(Clone, Debug)]
+pub(crate) struct DockerAddress {
+    /// `unix:///path` or `tcp://host:port`.
+    pub(crate) host: String,
+    /// A directory with `ca.pem`, `cert.pem`, `key.pem`: TLS.
+    pub(crate) cert_path: Option<PathBuf>,
+}
+
+impl DockerAddress {
+    /// Makes a client. Nothing is connected yet; only the address is checked.
+    pub(crate) fn client(&self) -> Result<Docker, String> {
+        const TIMEOUT_SECONDS: u64 = 60;
+        let host = self.host.as_str();
+        let made = match (&self.cert_path, host.split_once("://")) {
+            (_, Some(("unix", path))) => {
+                Docker::connect_with_socket(path, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            }
+            (Some(certs), Some(("tcp" | "https", _))) => Docker::connect_with_ssl(
+                host,
+                &certs.join("key.pem"),
+                &certs.join("cert.pem"),
+                &certs.join("ca.pem"),
+                TIMEOUT_SECONDS,
+                API_DEFAULT_VERSION,
+            ),
+            (None, Some(("tcp" | "http", _))) => {
+                Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            }
+            _ => {
+                return Err(format!(
+                    "`{host}` is no address of a Docker daemon: write `unix:///var/run/docker.sock` or `tcp://host:port`"
+                ));
+            }
+        };
+        made.map_err(|error| match error {
+            DockerError::SocketNotFoundError(path) => format!("there is no socket `{path}`"),
+            other => other.to_string(),
+        })
+    }
+}
+
+/// Watches until `stop`.
+pub(crate) async fn watch_containers(
+    address: DockerAddress,
+    seen: watch::Sender<Seen>,
+    stop: CancellationToken,
+) {
+    let mut pause = PAUSE_MIN;
+    let mut images = Images::default();
+    while !stop.is_cancelled() {
+        let began = Instant::now();
+        let reason = match address.client() {
+            Ok(docker) => tokio::select! {
+                reason = watch_once(&docker, &seen, &mut images) => reason,
+                () = stop.cancelled() => return,
+            },
+            Err(reason) => reason,
+        };
+        if began.elapsed() > PAUSE_MAX {
+            pause = PAUSE_MIN;
+        }
+        seen.send_if_modified(|seen| {
+            let news = seen.docker.is_some() || seen.detail != reason;
+            if news {
+                tracing::warn!(reason, "docker cannot be reached");
+                seen.docker = None;
+                seen.detail.clone_from(&reason);
+            }
+            news
+        });
+        tokio::select! {
+            () = sleep_until(Instant::now() + pause) => {}
+            () = stop.cancelled() => {}
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Watches until something fails, and says what.
+async fn watch_once(docker: &Docker, seen: &watch::Sender<Seen>, images: &mut Images) -> String {
+    let version = match timeout(ANSWER_WITHIN, docker.version()).await {
+        Ok(Ok(version)) => version.version.unwrap_or_default(),
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return "the daemon does not answer".to_owned(),
+    };
+    let actions = ["create", "start", "die", "destroy", "rename", "pause", "unpause"];
+    let filters = HashMap::from([("type", vec!["container"]), ("event", actions.to_vec())]);
+    // What happens before the daemon has got this request is replayed, so nothing falls between stream and list.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+    let options = EventsOptionsBuilder::default().since(&now).filters(&filters).build();
+    let mut events = Box::pin(docker.events(Some(options)));
+    let mut next_list = Instant::now();
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = sleep_until(next_list) => {
+                match timeout(ANSWER_WITHIN, list(docker, images)).await {
+                    Ok(Ok(containers)) => publish_list(seen, docker, &version, containers),
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "the daemon does not answer".to_owned(),
+                }
+                next_list = Instant::now() + LIST_EVERY;
+                continue;
+            }
+        };
+        match event {
+            Some(Ok(event)) => {
+                if !apply_event(seen, images, &event) {
+                    next_list = Instant::now();
+                }
+            }
+            Some(Err(error)) => return error.to_string(),
+            None => return "the daemon closed its event stream".to_owned(),
+        }
+    }
+}
+
+fn publish_list(
+    seen: &watch::Sender<Seen>,
+    docker: &Docker,
+    version: &str,
+    containers: BTreeMap<String, Container>,
+) {
+    seen.send_if_modified(|seen| {
+        let news = seen.docker.is_none() || !seen.listed || *seen.containers != containers;
+        if seen.docker.is_none() {
+            tracing::info!(version, containers = containers.len(), "docker is there");
+            seen.docker = Some(docker.clone());
+            seen.detail = format!("Docker {version}");
+        }
+        seen.listed = true;
+        seen.containers = Arc::new(containers);
+        news
+    });
+}
+
+async fn list(docker: &Docker, images: &mut Images) -> Result<BTreeMap<String, Container>, DockerError> {
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let mut containers = BTreeMap::new();
+    for summary in docker.list_containers(Some(options)).await? {
+        let Some(id) = summary.id.clone() else { continue };
+        let image = match images.0.get(&id) {
+            Some(image) => image.clone(),
+            None => images.find(docker, &id, &summary).await,
+        };
+        containers.insert(id, Container { name: name(&summary), image, running: is_running(&summary) });
+    }
+    images.0.retain(|id, _| containers.contains_key(id));
+    Ok(containers)
+}
+
+/// The name that people gave; links show up as further names with more slashes.
+fn name(summary: &ContainerSummary) -> String {
+    let names = summary.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    names.min_by_key(|name| name.matches('/').count()).unwrap_or_default().to_owned()
+}
+
+fn is_running(summary: &ContainerSummary) -> bool {
+    matches!(summary.state, Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED))
+}
+
+/// The images of containers by container id, as they were named when the containers were made: the list shows a mere
+/// digest once the name belongs to a newer image.
+#[derive(Debug, Default)]
+struct Images(HashMap<String, String>);
+
+impl Images {
+    async fn find(&mut self, docker: &Docker, id: &str, summary: &ContainerSummary) -> String {
+        let inspected = docker.inspect_container(id, None).await.ok();
+        let image = inspected.and_then(|c| c.config).and_then(|c| c.image).or_else(|| summary.image.clone());
+        let image = image.unwrap_or_default();
+        self.0.insert(id.to_owned(), image.clone());
+        image
+    }
+}
+
+/// Changes what is seen as an event says; `false` when a list is needed to know.
+fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMessage) -> bool {
+    let Some(actor) = &event.actor else { return true };
+    let (Some(id), Some(action)) = (&actor.id, event.action.as_deref()) else { return true };
+    let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
+    let mut set_running = |running: bool| {
+        let known = seen.borrow().containers.get(id).cloned();
+        let container = match (known, attribute("name"), attribute("image")) {
+            (Some(known), _, _) => Container { running, ..known },
+            (None, Some(name), Some(image)) => Container { name, image, running },
+            (None, _, _) => return false,
+        };
+        images.0.entry(id.clone()).or_insert_with(|| container.image.clone());
+        seen.send_if_modified(|seen| seen.listed && change(seen, id, Some(container)));
+        // Before the first list nothing may be said: it would look as if there were no other containers.
+        seen.borrow().listed
+    };
+    match action {
+        "start" => set_running(true),
+        "die" => set_running(false),
+        "destroy" => {
+            seen.send_if_modified(|seen| change(seen, id, None));
+            true
+        }
+        _ => false,
+    }
+}
+
+fn change(seen: &mut Seen, id: &str, to: Option<Container>) -> bool {
+    if seen.containers.get(id) == to.as_ref() {
+        return false;
+    }
+    let containers = Arc::make_mut(&mut seen.containers);
+    match to {
+        Some(container) => containers.insert(id.to_owned(), container),
+        None => containers.remove(id),
+    };
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::EventActor;
+
+    fn event(action: &str, id: &str) -> EventMessage {
+        let attributes = HashMap::from([("name", "web"), ("image", "nginx:1")]);
+        EventMessage {
+            action: Some(action.to_owned()),
+            actor: Some(EventActor {
+                id: Some(id.to_owned()),
+                attributes: Some(attributes.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
+            }),
+            ..EventMessage::default()
+        }
+    }
+
+    fn listed() -> watch::Sender<Seen> {
+        watch::Sender::new(Seen { listed: true, ..Seen::default() })
+    }
+
+    #[test]
+    fn a_container_that_starts_is_seen_without_asking_and_one_that_ends_is_still_known() {
+        let (seen, mut images) = (listed(), Images::default());
+        assert!(apply_event(&seen, &mut images, &event("start", "c1")));
+        let container = seen.borrow().containers.get("c1").cloned().unwrap();
+        assert_eq!(container, Container { name: "web".into(), image: "nginx:1".into(), running: true });
+        assert!(apply_event(&seen, &mut images, &event("die", "c1")));
+        assert!(!seen.borrow().containers["c1"].running);
+        assert!(apply_event(&seen, &mut images, &event("destroy", "c1")));
+        assert!(seen.borrow().containers.is_empty());
+    }
+
+    #[test]
+    fn what_an_event_does_not_say_is_asked_for() {
+        let (seen, mut images) = (listed(), Images::default());
+        assert!(!apply_event(&seen, &mut images, &event("rename", "c1")));
+        let seen = watch::Sender::new(Seen::default());
+        assert!(!apply_event(&seen, &mut images, &event("start", "c1")), "before the first list");
+        assert!(seen.borrow().containers.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_address_says_what_to_write() {
+        let address = |host: &str| DockerAddress { host: host.into(), cert_path: None };
+        let reason = address("/var/run/docker.sock").client().unwrap_err();
+        assert!(reason.contains("unix:///var/run/docker.sock"), "{reason}");
+        let reason = address("unix:///nowhere/docker.sock").client().unwrap_err();
+        assert_eq!(reason, "there is no socket `/nowhere/docker.sock`");
+    }
+
+    #[test]
+    fn links_are_not_taken_for_the_name() {
+        let summary = ContainerSummary {
+            names: Some(vec!["/web/db".into(), "/db".into()]),
+            ..ContainerSummary::default()
+        };
+        assert_eq!(name(&summary), "db");
+    }
+}

@@ -1,0 +1,68 @@
+//! Locks the data directory, so that two executors never write the same spools: the newer one waits.
+use crate::Error;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The right to use a data directory. It ends with this process, however that ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Waits until no other executor uses `dir`; `None` when told to give up.
+    pub(crate) async fn acquire(dir: PathBuf, give_up: CancellationToken) -> Result<Option<Self>, Error> {
+        let path = dir.join("lock");
+        let failed = |source| Error::DataDir { path: path.clone(), source };
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut waited = false;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+            if !waited {
+                tracing::info!(dir = %dir.display(), "another executor uses the data directory; waiting for its end");
+                waited = true;
+            }
+            tokio::select! {
+                () = sleep_until(Instant::now() + LOOK_EVERY) => {}
+                () = give_up.cancelled() => return Ok(None),
+            }
+        }
+        // For people who wonder; nobody reads it back.
+        let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        noted.map_err(failed)?;
+        Ok(Some(Self { _file: file }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_one_waits_for_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let never = CancellationToken::new();
+        let first = Lock::acquire(dir.path().to_owned(), never.clone()).await.unwrap().unwrap();
+        let given_up = CancellationToken::new();
+        given_up.cancel();
+        assert!(Lock::acquire(dir.path().to_owned(), given_up).await.unwrap().is_none());
+        let second = Lock::acquire(dir.path().to_owned(), never);
+        let mut second = Box::pin(second);
+        assert!(tokio::time::timeout(LOOK_EVERY * 2, &mut second).await.is_err());
+        drop(first);
+        assert!(second.await.unwrap().is_some());
+    }
+}

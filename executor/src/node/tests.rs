@@ -1,0 +1,79 @@
+//! Checks what a node makes of assignments and containers, without Docker.
+use super::*;
+use crate::tail::SpoolRules;
+use config::document::Document;
+use config::settings::SpoolFull;
+use tokio::sync::Notify;
+
+fn node(dir: &tempfile::TempDir) -> Node {
+    Node::new(Place {
+        spools: SpoolRules { dir: dir.path().to_owned(), cap: 100_000, full: SpoolFull::Wait },
+        pipelines: dir.path().to_owned(),
+        host: "node-7".into(),
+        stirred: Arc::new(Notify::new()),
+    })
+}
+
+fn assignment(documents: &[(Kind, &str, &str)]) -> Assignment {
+    let documents = documents.iter().map(|(kind, name, text)| {
+        let document = Document { text: (*text).to_owned(), revision: Revision(3) };
+        (Key { kind: *kind, name: (*name).to_owned() }, document)
+    });
+    Assignment { revision: Revision(3), documents: documents.collect() }
+}
+
+fn seen(images: &[(&str, &str)]) -> Seen {
+    let container = |image: &str| Container { name: "n".into(), image: image.into(), running: true };
+    let containers = images.iter().map(|(id, image)| ((*id).to_owned(), container(image)));
+    Seen {
+        docker: None,
+        detail: "there is no socket".into(),
+        listed: false,
+        containers: Arc::new(containers.collect()),
+    }
+}
+
+#[tokio::test]
+async fn without_docker_an_assignment_is_applied_and_the_reason_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    assert_eq!(node.applied(), None, "there is no assignment yet");
+    node.assign(&assignment(&[(Kind::Docker, "nginx", "input { }"), (Kind::Host, "bad", "input {")]));
+    assert_eq!(node.applied(), None, "nothing is known about Docker yet");
+    node.see(seen(&[]));
+    let applied = node.applied().unwrap();
+    assert_eq!(applied.revision, Revision(3));
+    assert_eq!(applied.failures.len(), 1);
+    assert_eq!(applied.failures[0].key.name, "bad");
+    let report = node.report();
+    assert_eq!((report.docker_reachable, report.docker_detail.as_str()), (false, "there is no socket"));
+}
+
+#[tokio::test]
+async fn a_container_without_a_config_is_reported_as_not_matched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    node.see(seen(&[("c1", "redis")]));
+    assert!(node.report().containers[0].reason.contains("waiting for the first configuration"));
+    node.assign(&assignment(&[(Kind::Docker, "nginx", "input { }")]));
+    let report = node.report();
+    assert_eq!(report.containers[0].state, ContainerState::NotMatched);
+    assert_eq!(report.containers[0].reason, "no docker config matches its image");
+}
+
+#[tokio::test]
+async fn an_idle_node_is_drained_at_once_and_applies_nothing_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    assert!(!node.is_drained());
+    node.drain(Instant::now());
+    assert!(node.is_drained());
+    node.assign(&assignment(&[(Kind::Host, "gen", "input { generator { } } output { null { } }")]));
+    assert!(node.is_drained());
+}
+
+#[test]
+fn what_was_given_in_confidence_is_not_in_the_environment_of_configurations() {
+    assert_eq!(environment("LOGHERD_CONTROL_TOKEN"), None);
+    assert_eq!(environment("MESOS_EXECUTOR_AUTHENTICATION_TOKEN"), None);
+}

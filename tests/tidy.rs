@@ -36,7 +36,6 @@ const DECISION_CORES: &[&str] = &[
     "config/src/document",
     "pipeline/src/lang",
     "pipeline/src/plan",
-    "local/src/core",
     "local/src/master/core",
     "local/src/agent/core",
 ];
@@ -51,7 +50,8 @@ const NOT_IN_A_CORE: &[(&str, &str)] = &[
     ("Timestamp::now", "take `now` as an argument"),
     ("std::fs", "return what is to be written as an effect"),
     ("std::net", "return what is to be sent as an effect"),
-    ("rand::rng", "take the random bits as an argument"),
+    ("rand::rng()", "take the random bits as an argument"),
+    ("rand::random", "take the random bits as an argument"),
 ];
 
 /// The modules that translate between Mesos' messages and our own types.

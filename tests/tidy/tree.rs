@@ -12,6 +12,8 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) text: String,
+    /// Whether another file declares it as a module of tests.
+    declared_test: bool,
 }
 
 impl File {
@@ -20,7 +22,8 @@ impl File {
     }
 
     pub(crate) fn is_test(&self) -> bool {
-        self.path.starts_with("tests/")
+        self.declared_test
+            || self.path.starts_with("tests/")
             || self.path.contains("/tests/")
             || self.path.contains("/benches/")
             || self.path.ends_with("/tests.rs")
@@ -53,6 +56,19 @@ impl File {
         (0..lines.len()).find(|&index| opens(index)).unwrap_or(lines.len())
     }
 
+    /// The files that it declares as modules of tests.
+    fn modules_of_tests(&self) -> Vec<String> {
+        let stem = self.path.strip_suffix(".rs").unwrap_or(&self.path);
+        let folder =
+            ["/lib", "/main", "/mod"].iter().find_map(|name| stem.strip_suffix(name)).unwrap_or(stem);
+        let lines: Vec<&str> = self.text.lines().collect();
+        let names = lines
+            .windows(2)
+            .filter(|pair| pair[0].trim() == "#[cfg(test)]")
+            .filter_map(|pair| pair[1].trim().strip_prefix("mod "));
+        names.filter_map(|name| name.strip_suffix(';')).map(|name| format!("{folder}/{name}.rs")).collect()
+    }
+
     pub(crate) fn under(&self, places: &[&str]) -> bool {
         places.iter().any(|place| self.path.starts_with(place))
     }
@@ -71,6 +87,11 @@ pub(crate) fn tree() -> Vec<File> {
     let mut files = Vec::new();
     collect(&root(), &root(), &mut files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
+    let declared: Vec<String> =
+        files.iter().filter(|file| file.is_rust()).flat_map(File::modules_of_tests).collect();
+    for file in &mut files {
+        file.declared_test = declared.contains(&file.path);
+    }
     assert!(files.len() > 30, "only {} files were found below {}", files.len(), root().display());
     files
 }
@@ -88,7 +109,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<File>) {
             collect(root, &entry.path(), files);
         } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
             let path = entry.path().strip_prefix(root).unwrap().to_string_lossy().into_owned();
-            files.push(File { path, text });
+            files.push(File { path, text, declared_test: false });
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Tests of checking: every text in `tests-data/diagnostics` against the problems that people are told.
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::lang::tests::print;
 
 const SECRET: &str = "s3cret-value";
 
@@ -182,5 +185,103 @@ fn very_many_problems_are_told_up_to_a_limit_and_quickly() {
         let problems = check(Scope::Run, &text, &environment);
         assert!((1..=101).contains(&problems.len()), "{piece}: {}", problems.len());
         assert!(has_errors(&problems), "{piece}");
+    }
+}
+
+/// Values that mean something to one plugin or another.
+fn telling_values() -> impl Strategy<Value = String> {
+    let telling = prop::sample::select(vec![
+        "\"%{IP:client} %{NUMBER:bytes:int}\"",
+        "\"%{\"",
+        "\"%{A:B:C:D}\"",
+        "\"(?<a>\"",
+        "\"(?<x>a|(b*)*)+$\"",
+        "\"[[:alpha:]\"",
+        "[ \"t\", \"ISO8601\", \"UNIX_MS\" ]",
+        "[ \"t\", \"yyyy-MM-dd'T\" ]",
+        "[ \"f\", \"a\", \"\\\\1\" ]",
+        "\"[a][b]\"",
+        "\"[a\"",
+        "\"\"",
+        "\"0\"",
+        "-1",
+        "99999999999999999999",
+        "0.5",
+        "1e9",
+        "\"10mb\"",
+        "\"5 weeks\"",
+        "true",
+        "\"false\"",
+        "beginning",
+        "\"/a/%{b}/c\"",
+        "\"/a/*\"",
+        "\"é\"",
+        "json",
+        "json { charset => \"UTF-16\" }",
+        "line { delimiter => \"\" }",
+        "\"UTC\"",
+        "\"Europe/Berlin\"",
+        "\"http://a:b@[::1]:99999/x?y#z\"",
+        "[ \"https://h\", \"h:1\" ]",
+        "{ \"a\" => \"integer\" }",
+        "{ \"message\" => [ \"%{WORD:w}\", \"x\" ] }",
+        "{ \"a\" => { \"b\" => [ 1, 2 ] } }",
+        "[ ]",
+        "{ }",
+    ]);
+    let secret = prop::sample::select(vec![
+        "\"${SECRET}\"",
+        "\"%{${SECRET}:x}\"",
+        "\"(${SECRET}\"",
+        "\"[${SECRET}\"",
+        "{ a => \"%{${SECRET}}(\" }",
+        "[ \"t\", \"${SECRET}\" ]",
+        "{ \"message\" => \"%{${SECRET}}\" }",
+        "{ \"a\" => \"${SECRET}\" }",
+        "{ a => \"[${SECRET}\" }",
+        "\"${SECRET}:9200\"",
+        "\"http://${SECRET}:x@h\"",
+        "[ \"f\", \"(${SECRET}\", \"x\" ]",
+        "json { charset => \"${SECRET}\" }",
+    ]);
+    let any = print::nodes().prop_map(|node| {
+        let mut out = String::new();
+        print::print_node(&node, &mut out);
+        out
+    });
+    prop_oneof![3 => telling.prop_map(str::to_owned), 2 => secret.prop_map(str::to_owned), 1 => any]
+}
+
+/// A text with one plugin and any values for any of its options.
+fn plugin_texts() -> impl Strategy<Value = String> {
+    let plugin = prop::sample::select(crate::plugins::PLUGINS.iter().map(|p| p.spec).collect::<Vec<_>>());
+    plugin.prop_flat_map(|spec| {
+        let every = crate::every::spec(spec.kind).options;
+        let names: Vec<&str> = spec.options.iter().chain(every).map(|o| o.name).collect();
+        let settings = prop::collection::vec((prop::sample::select(names), telling_values()), 0..5);
+        settings.prop_map(move |settings| {
+            let settings: String =
+                settings.iter().map(|(name, value)| format!("\"{name}\" => {value} ")).collect();
+            match spec.kind {
+                Kind::Codec => format!("input {{ stdin {{ codec => {} {{ {settings} }} }} }}", spec.name),
+                kind => format!("{} {{ {} {{ {settings} }} }}", kind.word(), spec.name),
+            }
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_values_of_any_options_are_checked_without_panic(text in plugin_texts()) {
+        for scope in [Scope::Run, Scope::Docker, Scope::Host] {
+            let problems = check(scope, &text, &environment);
+            prop_assert_eq!(compile(scope, &text, &environment).is_err(), has_errors(&problems));
+            for problem in &problems {
+                prop_assert!(text.get(problem.start..problem.end).is_some(), "{:?}", problem);
+                prop_assert!(!format!("{problem:?}").contains(SECRET), "{:?} shows what nobody should see", problem);
+                prop_assert!(problem.end > 0, "{:?} has no place in {}", problem, text);
+            }
+        }
+        check_remote(Scope::Run, &text);
     }
 }

@@ -116,7 +116,11 @@ impl Filler<'_, '_> {
             found = true;
             let value = match self.environment {
                 Environment::Known(environment) => {
-                    environment(variable.name).or_else(|| variable.default.map(str::to_owned))
+                    let value = environment(variable.name);
+                    if let Some(value) = &value {
+                        self.problems.hide(place(0, text.len()), value.clone());
+                    }
+                    value.or_else(|| variable.default.map(str::to_owned))
                 }
                 Environment::Elsewhere => {
                     unknown = true;

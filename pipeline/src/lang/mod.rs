@@ -19,7 +19,7 @@ mod quantity;
 mod recover;
 pub(crate) mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 
 use crate::plugins;

@@ -1,4 +1,6 @@
 //! Collects problems while a text is read, and turns them into diagnostics at the end.
+use std::collections::HashMap;
+
 use config::diagnostic::{Diagnostic, Severity};
 
 use super::ast::Span;
@@ -12,6 +14,9 @@ const KEPT: usize = 2000;
 /// How many characters a message may have.
 const LONGEST: usize = 1000;
 
+/// From this length on, a part of a value from the environment is taken to give it away.
+const TELLING: usize = 8;
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
@@ -19,6 +24,8 @@ pub(crate) struct Problems {
     /// The newest one of those that are not kept.
     beyond: Option<Problem>,
     lines: Vec<Line>,
+    /// What came from the environment, and where it was put.
+    hidden: HashMap<String, Vec<Span>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +69,7 @@ impl Problems {
             start + line.find(|c| !matches!(c, ' ' | '\t')).unwrap_or(line.len())
         };
         let lines = starts.map(|start| Line { start, text: indented(start) }).collect();
-        Self { list: Vec::new(), beyond: None, lines }
+        Self { lines, ..Self::default() }
     }
 
     /// The line a place begins in, from 1.
@@ -97,6 +104,13 @@ impl Problems {
         self.list.last_mut().expect("a problem was just added")
     }
 
+    /// Keeps a value of the environment, put into the setting at `span`, out of everything that is told.
+    pub(crate) fn hide(&mut self, span: Span, value: String) {
+        if !value.is_empty() {
+            self.hidden.entry(value).or_default().push(span);
+        }
+    }
+
     /// How many errors there are, as far as they are kept.
     pub(crate) fn errors(&self) -> usize {
         self.list.iter().filter(|p| p.severity == Severity::Error).count()
@@ -127,7 +141,11 @@ impl Problems {
         self.list.sort_by_key(|p| (p.span.start, p.span.end));
         let mut found: Vec<Diagnostic> = Vec::with_capacity(self.list.len().min(TOLD));
         let mut rest = self.list.into_iter();
-        for problem in rest.by_ref() {
+        for mut problem in rest.by_ref() {
+            if self.hidden.iter().any(|(value, places)| problem.shows(value, places)) {
+                problem.message = "the value from the environment cannot be used here".to_owned();
+                problem.hint = None;
+            }
             let diagnostic = problem.into_diagnostic(text);
             if !found.contains(&diagnostic) {
                 found.push(diagnostic);
@@ -145,6 +163,24 @@ impl Problems {
 }
 
 impl Problem {
+    /// Whether it gives a value of the environment away: a long one by any part of it, a short one where it was put.
+    fn shows(&self, value: &str, places: &[Span]) -> bool {
+        let told = |part: &str| {
+            self.message.contains(part) || self.hint.as_ref().is_some_and(|hint| hint.contains(part))
+        };
+        let part_from = |start: usize| {
+            let part = value.get(start..)?;
+            let end = part.char_indices().nth(TELLING - 1).map(|(at, c)| at + c.len_utf8())?;
+            part.get(..end)
+        };
+        match part_from(0) {
+            Some(_) => value.char_indices().filter_map(|(start, _)| part_from(start)).any(told),
+            None => {
+                places.iter().any(|p| p.start <= self.span.end && self.span.start <= p.end) && told(value)
+            }
+        }
+    }
+
     fn into_diagnostic(self, text: &str) -> Diagnostic {
         let Self { span, severity, message, hint, .. } = self;
         let diagnostic = match severity {

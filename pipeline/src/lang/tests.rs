@@ -1,10 +1,10 @@
 //! Tests of the parser: what it reads, that printed trees are read back, and that no text upsets it.
-mod print;
+pub(crate) mod print;
 
 use proptest::prelude::*;
 
 use self::print::{print, shape};
-use super::ast::{Item, Node, Raw, Text};
+use super::ast::{Item, Node, Raw, Span, Text};
 use super::environment::{Environment, substitute};
 use super::parse::{MAX_DEPTH, parse};
 use super::problems::Problems;
@@ -193,4 +193,21 @@ proptest! {
         prop_assert_eq!(problems, [], "{}", text);
         prop_assert_eq!(shape(&back), shape(&tree), "{}", text);
     }
+}
+
+#[test]
+fn values_of_the_environment_are_kept_out_of_messages() {
+    let text = "filter { x { y => '${A}' z => '${B}' } }";
+    let mut problems = Problems::of(text);
+    let mut tree = parse(text, &mut problems);
+    let environment = |name: &str| Some(if name == "A" { "correct horse battery" } else { "xy" }.to_owned());
+    substitute(&mut tree, Environment::Known(&environment), &mut problems);
+    let place = |part: &str| text.find(part).map(|at| Span::new(at, at + part.len())).unwrap();
+    problems.error(place("filter"), "about horse bat");
+    problems.error(place("y =>"), "about horses, xy");
+    problems.error(place("${B}"), "about xy").hint("xy");
+    problems.error(place("'${B}'"), "about something else").hint("write xy");
+    let told: Vec<_> = problems.into_diagnostics(text).into_iter().map(|p| (p.message, p.hint)).collect();
+    let hidden = ("the value from the environment cannot be used here".to_owned(), None);
+    assert_eq!(told, [hidden.clone(), ("about horses, xy".to_owned(), None), hidden.clone(), hidden]);
 }

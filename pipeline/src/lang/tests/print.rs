@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use crate::lang::ast::*;
 
 /// Pieces of texts, for mixing.
-pub(super) const TOKENS: &[&str] = &[
+pub(crate) const TOKENS: &[&str] = &[
     "{",
     "}",
     "[",
@@ -65,7 +65,7 @@ pub(super) const TOKENS: &[&str] = &[
 ];
 
 /// Prints a tree so that it can be read back.
-pub(super) fn print(text: &Text) -> String {
+pub(crate) fn print(text: &Text) -> String {
     let mut out = String::new();
     for section in &text.sections {
         out += section_word(section.kind);
@@ -121,7 +121,7 @@ fn quote(text: &str) -> String {
     if text.contains('"') { format!("'{text}'") } else { format!("\"{text}\"") }
 }
 
-fn print_node(node: &Node, out: &mut String) {
+pub(crate) fn print_node(node: &Node, out: &mut String) {
     match &node.value {
         Raw::Text(text) => *out += &quote(text),
         Raw::Word(text) | Raw::Number(text) => *out += text,
@@ -210,7 +210,7 @@ fn print_rvalue(value: &Rvalue, out: &mut String) {
 }
 
 /// A tree in one line per section, without places.
-pub(super) fn shape(text: &Text) -> String {
+pub(crate) fn shape(text: &Text) -> String {
     let sections =
         text.sections.iter().map(|s| format!("{}({})", section_word(s.kind), shape_items(&s.body)));
     sections.collect::<Vec<_>>().join("\n")
@@ -283,7 +283,7 @@ fn shape_rvalue(value: &Rvalue) -> String {
 // ---- random trees
 
 /// Any tree.
-pub(super) fn texts() -> impl Strategy<Value = Text> {
+pub(crate) fn texts() -> impl Strategy<Value = Text> {
     prop::collection::vec(sections(), 0..4).prop_map(|sections| Text { sections })
 }
 
@@ -335,7 +335,7 @@ fn numbers() -> impl Strategy<Value = String> {
     "-?[0-9]{1,6}(\\.[0-9]{0,3})?"
 }
 
-fn nodes() -> impl Strategy<Value = Node> {
+pub(crate) fn nodes() -> impl Strategy<Value = Node> {
     let leaf = prop_oneof![
         texts_in_quotes().prop_map(Raw::Text),
         "[A-Za-z_][A-Za-z0-9_]{0,5}".prop_map(Raw::Word),

@@ -120,9 +120,9 @@ pub async fn run_to_end(
         }
         () = stop.cancelled() => {}
     }
-    let tally = running.tally.clone();
-    running.stop(deadline).await?;
-    Ok(tally.read())
+    let (counters, stopped) = running.stop_counted(deadline).await;
+    stopped?;
+    Ok(counters)
 }
 
 /// Why a pipeline did not run to its end.
@@ -166,13 +166,19 @@ impl Running {
 
     /// Stops it in order: the inputs, then what is on its way is filtered and delivered, then positions are saved.
     /// What the outputs have not acknowledged at the deadline comes again; that is an error here.
-    pub async fn stop(mut self, deadline: Duration) -> Result<(), Failed> {
+    pub async fn stop(self, deadline: Duration) -> Result<(), Failed> {
+        self.stop_counted(deadline).await.1
+    }
+
+    /// Stops it as [`Running::stop`] does, and tells what went through it until its very end.
+    pub async fn stop_counted(mut self, deadline: Duration) -> (Counters, Result<(), Failed>) {
         self.stop.cancel();
         if tokio::time::timeout(deadline, self.supervisor.join_next()).await.is_err() {
             self.give_up.cancel();
             let _ended = self.supervisor.join_next().await;
         }
-        self.finished().await
+        let ended = self.finished().await;
+        (self.counters(), ended)
     }
 }
 

@@ -82,7 +82,7 @@ fn write_lines(path: &Path, lines: usize) -> usize {
         writeln!(
             text,
             r#"10.{}.{}.{} - user{} [10/Oct/2025:13:{:02}:{:02} +0000] "GET /articles/{}/index.html?page={} HTTP/1.1" {} {} "https://example.org/start/{}" "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0""#,
-            i % 250, i / 250 % 250, i % 199, i % 977, i / 60 % 60, i % 60, i % 4999, i % 13, [200, 200, 304, 404][i % 4],
+            i % 250, i / 250 % 250, i % 199, i % 977, i / 60 % 60, i % 60, i % 4999, i % 13, 200 + i % 5,
             100 + i % 50_000, i % 31
         )
         .unwrap();

@@ -17,6 +17,13 @@ pub(crate) struct Shape {
     pub(crate) routing: Option<Template>,
 }
 
+impl Shape {
+    fn has_fields(&self) -> bool {
+        let others = [&self.document_id, &self.pipeline, &self.routing];
+        self.index.has_fields() || others.into_iter().flatten().any(Template::has_fields)
+    }
+}
+
 /// The body of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
@@ -35,9 +42,18 @@ pub(crate) struct Limits {
 /// Writes the events from the `from`th on, as many as the limits allow.
 pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits) -> Body {
     let mut body = Body::default();
+    let mut action = Vec::new();
+    let mut action_of = None;
     for event in load.iter().skip(from).take(limits.events.max(1)) {
         let before = body.text.len();
-        write_action(shape, event, &mut body.text);
+        // Without fields in it, the action depends on the moment only, which events often share.
+        let at = event.timestamp();
+        if shape.has_fields() || at.is_none() || at != action_of {
+            action.clear();
+            write_action(shape, event, &mut action);
+            action_of = at;
+        }
+        body.text.extend_from_slice(&action);
         event.write_json(&mut body.text);
         body.text.push(b'\n');
         if body.text.len() > limits.bytes && body.events > 0 {

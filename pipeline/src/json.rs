@@ -198,8 +198,8 @@ pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|b| escape(*b) != 0) {
-        let (plain, tail) = rest.split_at(at);
+    loop {
+        let (plain, tail) = rest.split_at(plain_start(rest));
         out.extend_from_slice(plain);
         let Some((byte, after)) = tail.split_first() else { break };
         match escape(*byte) {
@@ -208,8 +208,28 @@ pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
         }
         rest = after;
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// How many bytes there are before the first one that needs an escape; looks at eight at once.
+fn plain_start(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let x = u64::from_le_bytes(*word);
+        let below_space = x.wrapping_sub(ONES * 0x20) & !x & HIGHS;
+        let found = below_space | zero(x ^ (ONES * 0x22)) | zero(x ^ (ONES * 0x5c));
+        if found != 0 {
+            // The lowest byte that is found is right; those above it may be found by a borrow only.
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| escape(*b) != 0).unwrap_or(rest.len())
 }
 
 /// Adds a moment in ISO 8601 with its quotes to `out`.
@@ -229,30 +249,38 @@ pub(crate) fn push_time(out: &mut String, at: Timestamp) {
 /// A moment as Logstash writes it, `2026-01-02T03:04:05.678Z`: milliseconds, and as many of the nine digits as are
 /// needed if there are finer parts.
 fn time_text(at: Timestamp) -> ([u8; 32], usize) {
-    use std::io::Write;
-    let civil = jiff::tz::TimeZone::UTC.to_datetime(at);
+    let civil = jiff::tz::Offset::UTC.to_datetime(at);
     let mut text = [0_u8; 32];
-    let mut room = text.as_mut_slice();
-    let nanos = civil.subsec_nanosecond();
-    let (digits, part) = if nanos % 1_000_000 == 0 {
-        (3, nanos / 1_000_000)
-    } else if nanos % 1_000 == 0 {
-        (6, nanos / 1_000)
-    } else {
-        (9, nanos)
+    let mut len = 0;
+    let mut put = |byte: u8| {
+        if let Some(slot) = text.get_mut(len) {
+            *slot = byte;
+            len += 1;
+        }
     };
-    let whole = room.len();
-    // The widest moment has 30 bytes, so that writing cannot fail.
-    let _fits = write!(
-        room,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{part:0digits$}Z",
-        civil.year(),
-        civil.month(),
-        civil.day(),
-        civil.hour(),
-        civil.minute(),
-        civil.second(),
-    );
-    let len = whole - room.len();
+    let nanos = civil.subsec_nanosecond().unsigned_abs();
+    let (fraction, places) = match nanos {
+        n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
+        n if n % 1_000 == 0 => (n / 1_000, 6),
+        n => (n, 9),
+    };
+    if civil.year() < 0 {
+        put(b'-');
+    }
+    let parts = [
+        (u32::from(civil.year().unsigned_abs()), 4, b'-'),
+        (u32::from(civil.month().unsigned_abs()), 2, b'-'),
+        (u32::from(civil.day().unsigned_abs()), 2, b'T'),
+        (u32::from(civil.hour().unsigned_abs()), 2, b':'),
+        (u32::from(civil.minute().unsigned_abs()), 2, b':'),
+        (u32::from(civil.second().unsigned_abs()), 2, b'.'),
+        (fraction, places, b'Z'),
+    ];
+    for (number, digits, after) in parts {
+        for place in (0..digits).rev() {
+            put(b'0' + (number / 10_u32.pow(place) % 10) as u8);
+        }
+        put(after);
+    }
     (text, len)
 }

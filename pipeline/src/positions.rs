@@ -174,6 +174,13 @@ impl Ledger {
         }
     }
 
+    /// A file is still there. That alone is not worth saving.
+    pub(crate) fn seen(&self, key: &FileKey, seen_s: u64) {
+        if let Some(position) = self.book().files.get_mut(key) {
+            position.seen_s = seen_s;
+        }
+    }
+
     /// Moves the offset of a file that is known, if it is still read in the same epoch.
     pub(crate) fn advance(&self, key: &FileKey, epoch: u64, offset: u64, seen_s: u64) {
         let mut book = self.book();

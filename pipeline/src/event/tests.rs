@@ -194,6 +194,19 @@ fn tags_are_there_once() {
 }
 
 #[test]
+fn moments_are_written_with_as_many_digits_as_they_need() {
+    for (moment, written) in [
+        ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000Z"),
+        ("2026-01-02T03:04:05.6Z", "2026-01-02T03:04:05.600Z"),
+        ("2026-12-31T23:59:59.000001Z", "2026-12-31T23:59:59.000001Z"),
+        ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456789Z"),
+        ("0099-01-02T03:04:05Z", "0099-01-02T03:04:05.000Z"),
+    ] {
+        assert_eq!(Value::Time(moment.parse().unwrap()).to_text(), written);
+    }
+}
+
+#[test]
 fn templates_are_filled_in_from_fields_and_the_moment() {
     let mut event = Event::with_message("2026-01-02T03:04:05.678Z".parse().unwrap(), Text::from("hi"));
     event.fields_mut().insert("n", Value::Int(5));

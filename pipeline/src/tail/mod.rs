@@ -145,9 +145,11 @@ impl Tail {
             if followed.path != path {
                 path.clone_into(&mut followed.path);
             }
+            self.ledger.seen(&key, now_s);
             return Ok(key);
         }
         if self.done.contains(&key) {
+            self.ledger.seen(&key, now_s);
             return Ok(key);
         }
         let file = File::open(path)?;

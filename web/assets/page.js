@@ -195,13 +195,13 @@ function startEditor() {
   }
 
   function show(found) {
-    problems = found;
+    problems = found = [...found].sort((a, b) => a.start - b.start);
     list.replaceChildren(...found.map((problem) => {
       const item = document.createElement("li"), jump = document.createElement("button");
       item.className = problem.severity;
       jump.type = "button";
       const part = (name, words) => { const e = document.createElement("span"); e.className = name; e.textContent = words; return e; };
-      jump.append(part("place", `${problem.line}:${problem.column}`), " ", part("message", problem.message));
+      jump.append(part("place", `${problem.line}:${problem.column}`), part("message", problem.message));
       if (problem.hint) jump.append(part("hint", problem.hint));
       jump.addEventListener("click", () => {
         const unit = unitsOf(text.value, [problem.start, problem.end]);

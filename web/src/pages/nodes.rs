@@ -30,6 +30,7 @@ struct NodeCard {
     failures: Vec<(String, String)>,
     docker: String,
     docker_tone: &'static str,
+    coverage_tone: &'static str,
     containers: Vec<ContainerRow>,
     pipelines: Vec<(String, String, String, String)>,
     open: bool,
@@ -92,8 +93,11 @@ pub(super) fn coverage_text(coverage: Coverage) -> &'static str {
 }
 
 fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
+    let errors = node.containers.iter().filter(|c| c.state == ContainerState::Error).count();
+    let troubled =
+        errors > 0 || !node.failures.is_empty() || node.docker.as_ref().is_some_and(|d| !d.reachable);
     let tone = match node.coverage {
-        Coverage::Running if node.attached => "good",
+        Coverage::Running if node.attached && !troubled => "good",
         Coverage::Running | Coverage::Launching => "wait",
         Coverage::BackingOff | Coverage::NotOffered | Coverage::Unreachable => "bad",
     };
@@ -112,13 +116,15 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
         since: ago(now, node.since_ms),
         facts: facts(node, view),
         brief: format!(
-            "{streaming} of {} streamed · {} events/s",
+            "{streaming} of {} streamed{} · {} events/s",
             plural(node.containers.len(), "container"),
+            if errors > 0 { format!(", {}", plural(errors, "error")) } else { String::new() },
             rate(node.events_per_second)
         ),
         failures: node.failures.iter().map(|f| (f.key.to_string(), f.reason.clone())).collect(),
         docker,
         docker_tone,
+        coverage_tone: if node.coverage == Coverage::Running { "good" } else { tone },
         containers: node.containers.iter().map(container).collect(),
         pipelines: node
             .pipelines

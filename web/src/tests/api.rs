@@ -1,3 +1,4 @@
+//! The REST API, request by request.
 use super::*;
 use futures_util::StreamExt as _;
 use proptest::prelude::*;

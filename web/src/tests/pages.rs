@@ -1,3 +1,4 @@
+//! The page, as a browser without a script sees it.
 use super::*;
 
 /// Text that breaks out of HTML wherever it is not escaped.

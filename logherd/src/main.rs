@@ -1,2 +1,54 @@
 //! Parses the command line and calls the command it names.
-fn main() {}
+mod arguments;
+mod check;
+mod client;
+mod executor;
+mod exit;
+mod framework;
+mod local;
+mod logging;
+mod run;
+mod scheduler;
+mod signals;
+mod sources;
+mod terminal;
+
+use arguments::{Arguments, Command};
+use config::settings::{Unusable, parse};
+use exit::Exit;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // The first thing of all: two TLS providers may be linked in, and rustls does not choose by itself. An error means
+    // that one is installed already.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match parse::<Arguments>(&argv) {
+        Ok(arguments) => arguments,
+        Err(Unusable::Usage(error)) => error.exit(),
+        Err(Unusable::File(error)) => return exit::report(Err(error.into()), Exit::BadConfiguration),
+    };
+    if let Err(error) = logging::start(&arguments.process) {
+        return exit::report(Err(error), Exit::Usage);
+    }
+    exit::report(call(arguments.command), Exit::Failed)
+}
+
+fn call(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Local(settings) => signals::until_stopped(async |stop| local::local(*settings, stop).await),
+        Command::Scheduler(settings) => {
+            signals::until_stopped(async |stop| scheduler::scheduler(*settings, stop).await)
+        }
+        Command::Executor(settings) => {
+            signals::until_stopped(async |stop| executor::executor(*settings, stop).await)
+        }
+        Command::Run(settings) => signals::until_stopped(async |stop| run::run(settings, stop).await),
+        Command::Check(settings) => check::check(&settings),
+        Command::Client(command) => signals::until_stopped(async |_| client::call(command).await),
+    }
+}

@@ -1,0 +1,65 @@
+//! Runs the scheduler and the page beside each other: a view goes one way, edits go the other.
+use anyhow::{Context as _, bail};
+use config::settings::SchedulerSettings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use web::view::View;
+
+/// How many edits may wait for the scheduler; more are answered with 503.
+const EDITS_WAITING_MAX: usize = 64;
+
+/// Binds an address, and says which setting changes it.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listen on {address}, where the page is to be; another one can be set with --listen")
+    })
+}
+
+/// Runs both until `stop`; if one ends before, so does the other. `onlooker` sees every view.
+pub(crate) async fn run(
+    settings: SchedulerSettings,
+    listener: TcpListener,
+    stop: CancellationToken,
+    onlooker: impl Future<Output = ()> + Send + 'static,
+    view: watch::Sender<Arc<View>>,
+) -> anyhow::Result<()> {
+    let (edits, requests) = mpsc::channel(EDITS_WAITING_MAX);
+    let both = stop.child_token();
+    let mut tasks: JoinSet<anyhow::Result<&'static str>> = JoinSet::new();
+    let mut onlookers = JoinSet::new();
+    onlookers.spawn(onlooker);
+    let seen = view.subscribe();
+    let token = both.clone();
+    tasks.spawn(async move {
+        web::serve(listener, seen, edits, token).await.context("serve the page")?;
+        Ok("page")
+    });
+    let token = both.clone();
+    tasks.spawn(async move {
+        Box::pin(::scheduler::run(settings, requests, view, token)).await.context("run the scheduler")?;
+        Ok("scheduler")
+    });
+    let mut ended = Ok(());
+    while let Some(task) = tasks.join_next().await {
+        let result = match task.context("go on after a panic").and_then(|result| result) {
+            Ok(name) if !stop.is_cancelled() => {
+                Err(anyhow::anyhow!("keep the {name} running: it ended by itself"))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        both.cancel();
+        // The first reason is the cause of the others.
+        if ended.is_ok() && !(result.is_err() && stop.is_cancelled() && ended.is_err()) {
+            ended = result;
+        }
+    }
+    if let Err(error) = ended {
+        bail!(error);
+    }
+    Ok(())
+}

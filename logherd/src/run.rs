@@ -1,0 +1,81 @@
+//! `logherd run`: just a pipeline on this machine, until its inputs end or a signal stops it.
+use crate::check;
+use crate::exit::Exit;
+use crate::sources::{self, Depth, Source};
+use crate::terminal::complain;
+use anyhow::Context as _;
+use config::settings::{RunSettings, environment};
+use pipeline::{Plan, Scope, SourceText, Surroundings};
+use tokio_util::sync::CancellationToken;
+
+/// What a text given by `-e` has when it has no input, as with Logstash.
+const DEFAULT_INPUT: &str = "input { stdin { } }";
+/// What it has when it has no output.
+const DEFAULT_OUTPUT: &str = "output { stdout { codec => rubydebug } }";
+
+/// Runs the pipeline; positions are saved, so that a second run goes on where the first stopped.
+pub(crate) async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let Some(plan) = plan(&settings) else { return Ok(Exit::BadConfiguration) };
+    let data_dir = settings.data_dir();
+    let mut around = Surroundings::new(data_dir, host_name(), "main");
+    around.workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let counters = Box::pin(pipeline::run_to_end(plan, around, stop, settings.stop_deadline))
+        .await
+        .context("run the pipeline")?;
+    tracing::info!(
+        events_in = counters.events_in,
+        events_out = counters.events_out,
+        "the pipeline has ended"
+    );
+    Ok(Exit::Fine)
+}
+
+/// Makes the plan of all texts together; says what is wrong with them if there is none.
+fn plan(settings: &RunSettings) -> Option<Plan> {
+    let (mut found, failed) = sources::read(&settings.sources, Depth::Own);
+    for error in &failed {
+        complain(&format!("error: {}", check::chain(error)));
+    }
+    if !failed.is_empty() {
+        return None;
+    }
+    let plan = compile(&found)?;
+    let missing = missing(&plan);
+    if missing.is_empty() {
+        return Some(plan);
+    }
+    if settings.sources.config_string.is_empty() {
+        complain(
+            "error: the configuration has no input or no output, so that nothing would happen; add what is missing",
+        );
+        return None;
+    }
+    found.extend(missing.into_iter().map(|text| Source { name: "default".into(), text: text.into() }));
+    compile(&found)
+}
+
+fn missing(plan: &Plan) -> Vec<&'static str> {
+    let input = (!plan.has_inputs()).then_some(DEFAULT_INPUT);
+    let output = (!plan.has_outputs()).then_some(DEFAULT_OUTPUT);
+    input.into_iter().chain(output).collect()
+}
+
+fn compile(sources: &[Source]) -> Option<Plan> {
+    let texts: Vec<SourceText<'_>> =
+        sources.iter().map(|source| SourceText { name: &source.name, text: &source.text }).collect();
+    match pipeline::compile_all(Scope::Run, &texts, &environment) {
+        Ok(plan) => Some(plan),
+        Err(failed) => {
+            for (text, problems) in failed {
+                check::show(&Source { name: text.name.into(), text: text.text.into() }, &problems);
+            }
+            complain("the configuration has errors; nothing was started");
+            None
+        }
+    }
+}
+
+/// The name of this machine, for the field `host` of events.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

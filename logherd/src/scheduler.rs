@@ -1,0 +1,19 @@
+//! `logherd scheduler`: the framework scheduler against a real Mesos, with the page.
+use crate::exit::Exit;
+use crate::framework;
+use config::settings::SchedulerSettings;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use web::view::View;
+
+/// Runs the scheduler until a signal ends it. Its executors run on.
+pub(crate) async fn scheduler(settings: SchedulerSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let listener = framework::listen(settings.listen).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(url = %format!("http://{address}"), "serving the page");
+    }
+    let view = watch::Sender::new(Arc::new(View::default()));
+    framework::run(settings, listener, stop, async {}, view).await?;
+    Ok(Exit::Fine)
+}

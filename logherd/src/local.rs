@@ -113,15 +113,14 @@ async fn announce(mut view: watch::Receiver<Arc<View>>, url: String) {
         view.status.nodes_known > 0 && view.status.nodes_covered >= view.status.nodes_known
     };
     loop {
-        match tokio::time::timeout(IMPATIENCE, view.wait_for(covered)).await {
-            Ok(Ok(view)) => {
-                let text = ready_text(&view, &url);
-                drop(view);
-                return say(&text);
-            }
-            Ok(Err(_)) => return,
-            Err(_) => say(&format!("not ready yet: {}", waiting_text(&view.borrow()))),
+        let ready = async { Some(ready_text(&*view.wait_for(covered).await.ok()?, &url)) };
+        match tokio::time::timeout(IMPATIENCE, ready).await {
+            Ok(Some(text)) => return say(&text),
+            Ok(None) => return,
+            Err(_) => {}
         }
+        let text = waiting_text(&view.borrow());
+        say(&format!("not ready yet: {text}"));
     }
 }
 

@@ -486,6 +486,9 @@ fn holds_after(steps: Vec<Step>) {
             "{agent} should have one executor, running"
         );
     }
+    for node in world.core.nodes(world.now) {
+        assert_eq!(node.coverage, Coverage::Running, "{node:?}");
+    }
     assert!(world.receipts.values().all(|open| *open == 0), "not acknowledged: {:?}", world.receipts);
     let live: Vec<&TaskId> = world.tasks.keys().collect();
     assert_eq!(world.store.keys().collect::<Vec<_>>(), live, "the store holds what runs");

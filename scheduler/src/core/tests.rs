@@ -226,6 +226,22 @@ fn an_executor_that_ends_is_replaced_after_a_pause_that_grows() {
 }
 
 #[test]
+fn a_launch_of_an_earlier_scheduler_goes_on_when_mesos_says_that_it_runs() {
+    let mut before = ready();
+    let (task, executor, token) = launch(&mut before, "a", NOW);
+    before.updated(NOW, &update(&task, "a", TaskState::Running, Some(1)));
+    let Change::Launch(record) = saves(&before.take_effects()).remove(0).1 else {
+        panic!("a launch is stored")
+    };
+    let mut core = Core::new(rules(), Some("f-0000".into()), vec![record], NOW);
+    assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Launching);
+    core.subscribed(NOW, "f-0000".into());
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Running);
+    assert_eq!(core.admit("f-0000", &executor, "a", &token), Ok("a".into()));
+}
+
+#[test]
 fn an_unknown_task_that_lives_is_acknowledged_and_killed() {
     let mut core = ready();
     core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Running, Some(3)));

@@ -52,15 +52,14 @@ impl Core {
         let Some(launch) = self.launches.get_mut(&update.task) else { return };
         let silent = matches!(phase, Phase::Launching | Phase::Starting | Phase::Killing);
         launch.ask_at = silent.then(|| now.after(LAUNCH_TIMEOUT));
+        let words = update.words();
+        self.nodes.progress(&launch.record.agent, phase, &words, now);
         if launch.record.phase == phase {
             return self.acknowledge_when_stored(&update.task, updates);
         }
         launch.record.phase = phase;
         launch.running_since = (phase == Phase::Running).then_some(now);
-        let agent = launch.record.agent.clone();
-        let executor = launch.record.executor.clone();
-        let words = update.words();
-        self.nodes.progress(&agent, phase, &words, now);
+        let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());
         self.decide(now, Some(agent), format!("executor {executor} is {words}"));
         self.save_launch(&update.task, updates);
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::field::FieldRef;
 use crate::lang::ast::{Node, Raw, Setting, Span};
-use crate::lang::kinds::{CodecCall, FromSetting, Hash, OptionKind};
+use crate::lang::kinds::{CodecCall, FromSetting, Hash, OptionKind, Placed};
 use crate::lang::problems::Problems;
 use crate::plan::{Common, CommonFilter, CommonInput};
 use crate::spec::{Kind, Options, Spec, plugin};
@@ -23,7 +23,7 @@ plugin! {
         /// The value of the field `type`, for events that do not have one.
         r#type: Option<String>,
         /// How bytes become events. The inputs say what they use when it is left out.
-        codec: Option<CodecCall>,
+        codec: Option<Placed<CodecCall>>,
     }
     unsupported {
         "charset" => "give it to the codec: `codec => plain { charset => \"…\" }`",
@@ -96,11 +96,12 @@ pub(crate) fn read(kind: Kind, call: Span, settings: &[Setting], problems: &mut 
     let (id, enable_metric, common) = match kind {
         Kind::Input => {
             let every = EveryInput::read(call, settings, problems)?;
+            every.codec.iter().for_each(|codec| must_read(codec, problems));
             let common = CommonInput {
                 add_field: every.add_field.0,
                 tags: every.tags,
                 set_type: every.r#type,
-                codec: every.codec.map(|codec| codec.0),
+                codec: every.codec.map(|codec| codec.value.0),
             };
             (every.id, every.enable_metric, Common::Input(Arc::new(common)))
         }
@@ -169,5 +170,15 @@ impl FromSetting for FieldName {
             FieldRef::from_setting(node, problems)?;
         }
         Some(Self(template))
+    }
+}
+
+/// An input needs a codec that can read.
+fn must_read(codec: &Placed<CodecCall>, problems: &mut Problems) {
+    let call = &codec.value.0;
+    if crate::plugins::build_codec(call).is_ok_and(|codec| codec.decode.is_none()) {
+        problems
+            .error(codec.span, format!("the codec `{}` can only write", call.spec.name))
+            .hint("choose one that can read: `plain`, `line`, `json` or `json_lines`");
     }
 }

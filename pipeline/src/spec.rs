@@ -26,7 +26,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::lang::ast::{Setting, Span};
+use crate::lang::ast::{Node, Setting, Span};
 use crate::lang::kinds::{FromSetting, OptionKind};
 use crate::lang::problems::Problems;
 
@@ -128,7 +128,9 @@ pub(crate) fn read_option<T: FromSetting>(
         return if setting.value.is_unknown() { None } else { T::from_setting(&setting.value, problems) };
     }
     if let Some(default) = spec.default {
-        return T::from_setting(&crate::lang::default_value(default), problems);
+        // What a default is blamed for later is shown where it was left out.
+        let default = Node { span: call, ..crate::lang::default_value(default) };
+        return T::from_setting(&default, problems);
     }
     let absent = T::absent();
     if absent.is_none() {

@@ -17,7 +17,9 @@ pub(super) fn load(kind: Kind, call: &Call, problems: &mut Problems) -> Option<P
     let options = (plugin.load)(call.name.span, &settings, problems);
     let every = every::read(kind, call.name.span, &settings, problems);
     // What could not be read may have been what is missing.
-    problems.forgive_missing(mark, |name| !call.whole || misspelled.contains(&name));
+    problems.forgive_missing(mark, |names| {
+        !call.whole || names.split('|').any(|name| misspelled.contains(&name))
+    });
     let every = every?;
     Some(PluginCall {
         spec: plugin.spec,

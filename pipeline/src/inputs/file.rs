@@ -26,7 +26,7 @@ plugin! {
     /// `path` and `host`.
     input "file" => pub(crate) struct FileOptions {
         /// Files of this machine; `*`, `?`, `[…]`, `{a,b}` and `**` are understood.
-        path: Paths = [],
+        path: Placed<Paths> = [],
         /// Files of the node, as `path`.
         host_path ("host-path"): Paths = [],
         /// Files inside of each container that the configuration applies to.
@@ -73,6 +73,13 @@ words! {
 }
 
 fn check(options: &FileOptions, problems: &mut Problems) {
+    let paths = [&options.path.value, &options.host_path, &options.docker_path];
+    if paths.iter().all(|paths| paths.0.is_empty()) {
+        problems
+            .error(options.path.span, "this input reads no file")
+            .missing("path|host-path|docker-path")
+            .hint("add `path => \"/var/log/app/*.log\"`, or `docker-path` for a file inside of a container");
+    }
     if options.delimiter.is_empty() {
         problems.error(options.delimiter.span, "the delimiter is empty");
     }
@@ -88,7 +95,7 @@ fn check(options: &FileOptions, problems: &mut Problems) {
 impl InputOptions for FileOptions {
     fn build(&self) -> Result<Box<dyn Input>, String> {
         let wanted = Wanted {
-            patterns: self.path.0.iter().chain(&self.host_path.0).cloned().collect(),
+            patterns: self.path.value.0.iter().chain(&self.host_path.0).cloned().collect(),
             exclude: self.exclude.clone(),
             // In `read`, a file is read whole.
             from_beginning: self.start_position == StartFrom::Beginning || self.mode == Mode::Read,

@@ -54,6 +54,7 @@ impl Problem {
     }
 
     /// Marks it as being about something of this name that is not there.
+    /// Several names, of which any one would do, stand side by side with `|` between them.
     pub(crate) fn missing(&mut self, name: &'static str) -> &mut Self {
         self.missing = Some(name);
         self

@@ -41,9 +41,9 @@ plugin! {
         /// The routing of the document.
         routing: Option<Template>,
         /// The name of the user.
-        user: Option<String>,
+        user: Option<Placed<String>>,
         /// The password of the user.
-        password: Option<Password>,
+        password: Option<Placed<Password>>,
         /// The API key, as `id:key` or in Base64.
         api_key: Option<Password>,
         /// Whether to speak TLS with hosts that are given without `http://` or `https://`.
@@ -118,11 +118,19 @@ fn check(options: &ElasticsearchOptions, problems: &mut Problems) {
                 .hint("write it like \"https://es-1:9200\"");
         }
     }
-    if options.api_key.is_some() && options.user.is_some() {
-        problems.error(span, "both `user` and `api_key` are given").hint("leave one of them out");
-    }
-    if options.user.is_some() != options.password.is_some() {
-        problems.error(span, "`user` and `password` belong together");
+    match (&options.user, &options.password, &options.api_key) {
+        (Some(user), _, Some(_)) => {
+            problems.error(user.span, "both `user` and `api_key` are given").hint("leave one of them out");
+        }
+        (Some(user), None, None) => {
+            problems
+                .error(user.span, "the `user` has no `password`")
+                .hint("add `password => \"${ES_PASSWORD}\"`");
+        }
+        (None, Some(password), _) => {
+            problems.error(password.span, "the `password` is nobody's").hint("add `user => …`");
+        }
+        _ => {}
     }
 }
 

@@ -227,13 +227,10 @@ async fn a_slow_output_stops_the_reading_instead_of_filling_memory() {
 }
 
 #[tokio::test]
-async fn a_plan_without_outputs_or_with_a_codec_that_cannot_read_does_not_start() {
+async fn a_plan_without_outputs_does_not_start() {
     let dir = tempfile::tempdir().unwrap();
     let nothing = start(plan("input { generator { } }"), around(dir.path()));
     assert!(matches!(nothing, Err(StartError::NoOutput)));
-    let text = "input { generator { codec => rubydebug } } output { null { } }";
-    let Err(StartError::Plugin { plugin, reason }) = start(plan(text), around(dir.path())) else { panic!() };
-    assert!(plugin.contains("generator") && reason.contains("can only write"), "{plugin} {reason}");
 }
 
 #[tokio::test]
@@ -272,4 +269,33 @@ async fn json_lines_become_fields_and_what_is_not_json_is_tagged_and_kept() {
     let expected: Vec<serde_json::Value> =
         expected.iter().map(|e| serde_json::from_str(e).unwrap()).collect();
     assert_eq!(got, expected);
+}
+
+#[test]
+fn options_that_do_not_fit_together_are_told_at_their_place() {
+    let text = "input {
+  file { }
+  file { path => '/x' delimiter => '' sincedb_path => 'x' codec => rubydebug }
+  generator { threads => 0 }
+}
+output {
+  elasticsearch { user => 'x' }
+  elasticsearch { hosts => ['ftp://me:s3cret@x'] user => 'x' api_key => 'y' }
+  file { path => '%{x}' }
+}";
+    let problems = crate::check(Scope::Run, text, &|_| None);
+    let told: Vec<String> =
+        problems.iter().map(|p| format!("{}:{} {}\n", p.line, p.column, p.message)).collect();
+    expect_test::expect![[r#"
+        2:3 this input reads no file
+        3:36 the delimiter is empty
+        3:55 positions are kept in the data directory
+        3:68 the codec `rubydebug` can only write
+        4:26 no thread would make events
+        7:27 the `user` has no `password`
+        8:28 a host is neither `host:port` nor a URL
+        8:58 both `user` and `api_key` are given
+        9:18 the path does not begin with a fixed absolute directory
+    "#]]
+    .assert_eq(&told.concat());
 }

@@ -193,6 +193,11 @@ impl Ledger {
         }
     }
 
+    /// Whether there is anything to save.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.book().changed
+    }
+
     /// Saves the positions if they have changed since they were saved last.
     pub(crate) fn save(&self, now_s: u64) -> io::Result<()> {
         let text = {

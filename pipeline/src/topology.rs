@@ -10,13 +10,14 @@
 //! Every arrow is a channel with a limit: when an output is slow, its outlet's channel fills, then the filters wait,
 //! then the inputs, and nobody reads any further. The end travels the same way: an input that is done drops its
 //! sender, and each stage ends when there is nothing more to come. At most `FRAMES_MAX` + workers + `ON_THEIR_WAY_MAX`
-//! batches of a pipeline are in memory.
+//! batches of a pipeline are in memory, and of all pipelines together no more than `runtime::budget` allows.
 use crate::codec::{Codec, Decode};
 use crate::dead_letter::DeadLetters;
 use crate::plan::{Common, Plan, PluginCall};
 use crate::plugins;
 use crate::positions::{Ledger, file_name};
 use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
+use crate::runtime::budget::Budget;
 use crate::runtime::chain::{Chain, Routes};
 use crate::runtime::decorate::Decorate;
 use crate::runtime::outlet::{Outlet, WAITING_MAX};
@@ -86,7 +87,9 @@ pub(crate) fn assemble(
     };
 
     // inputs
-    let inputs = Inputs { around: &around, stop, ledger: &ledger, health: &health, frames: frames_in };
+    let budget = Budget::of_process();
+    let inputs =
+        Inputs { around: &around, stop, ledger: &ledger, health: &health, frames: frames_in, budget };
     let inputs = inputs.build(&plan.inputs)?;
     let mut feeds = around.feeds;
 
@@ -99,10 +102,8 @@ pub(crate) fn assemble(
     stages
         .spawn(async move { work.run().await.map_err(|error| format!("filters: {}", panic_reason(error))) });
     for outlet in outlets {
-        stages.spawn(async move {
-            outlet.run().await;
-            Ok(())
-        });
+        let id = outlet.id.clone();
+        stages.spawn(async move { outlet.run().await.map_err(|reason| format!("{id}: {reason}")) });
     }
     stages.spawn(tell(tickets_out, tally.clone()));
     Ok(Supervisor { id: around.id, stages, ledger, tally, health })
@@ -136,6 +137,7 @@ struct Inputs<'a> {
     ledger: &'a Arc<Ledger>,
     health: &'a Arc<Health>,
     frames: mpsc::Sender<Frame>,
+    budget: Arc<Budget>,
 }
 
 impl Inputs<'_> {
@@ -170,6 +172,7 @@ impl Inputs<'_> {
             ledger: self.ledger.clone(),
             health: self.health.clone(),
             frames: self.frames.clone(),
+            budget: self.budget.clone(),
             fields: fields.clone(),
             decode,
             decorate,

@@ -302,7 +302,7 @@ impl Elasticsearch {
                 }
                 Answer::Later(why) => {
                     let left = load.keep(|nth| nth >= from || again.binary_search(&nth).is_ok());
-                    return Err(Failure { reason: why, left: Some(left) });
+                    return Err(Failure::partly(why, left));
                 }
             };
             let mut refused = Vec::new();
@@ -325,9 +325,7 @@ impl Elasticsearch {
         }
         match reason {
             None => Ok(()),
-            Some(reason) => {
-                Err(Failure { reason, left: Some(load.keep(|nth| again.binary_search(&nth).is_ok())) })
-            }
+            Some(reason) => Err(Failure::partly(reason, load.keep(|nth| again.binary_search(&nth).is_ok()))),
         }
     }
 

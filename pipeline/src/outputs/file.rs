@@ -171,7 +171,7 @@ impl Writer {
         self.close_unused();
         let Some((reason, mut left)) = failed else { return Ok(()) };
         left.sort_unstable();
-        Err(Failure { reason, left: Some(load.keep(|nth| left.binary_search(&nth).is_ok())) })
+        Err(Failure::partly(reason, load.keep(|nth| left.binary_search(&nth).is_ok())))
     }
 
     fn append(&mut self, page: &Page) -> io::Result<()> {

@@ -7,7 +7,7 @@ use crate::runtime::supervise::panic_reason;
 use crate::spec::plugin;
 use crate::topology::OutputSite;
 use futures_util::future::BoxFuture;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
@@ -42,7 +42,12 @@ impl Output for Stdout {
                 stdout.flush()
             };
             match spawn_blocking(print).await {
-                Ok(printed) => printed.map_err(|error| Failure::whole(format!("print: {error}"))),
+                Ok(Ok(())) => Ok(()),
+                // Nobody reads it any more, as after `| head`.
+                Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                    Err(Failure::hopeless("the standard output is closed"))
+                }
+                Ok(Err(error)) => Err(Failure::whole(format!("print: {error}"))),
                 Err(error) => Err(Failure::whole(panic_reason(error))),
             }
         })

@@ -1,4 +1,5 @@
 //! Tells sources, in order, how far everything of them has been acknowledged by every output.
+use super::budget::Permit;
 use super::source::Source;
 use super::tally::{Tally, count};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub(crate) struct Ticket {
     pub(crate) source: Arc<Source>,
     pub(crate) end: u64,
     pub(crate) events: usize,
+    /// Given back with the acknowledgement.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// Works through the tickets in order; ends early when an output gave up.
@@ -26,5 +29,6 @@ pub(crate) async fn acknowledge(mut tickets: mpsc::Receiver<Ticket>, tally: Arc<
         }
         count(&tally.events_out, ticket.events);
         (ticket.source.acked)(ticket.end);
+        drop(ticket.permit);
     }
 }

@@ -72,12 +72,24 @@ pub(crate) struct Failure {
     pub(crate) reason: String,
     /// What is left to deliver, if that is less than all.
     pub(crate) left: Option<Load>,
+    /// It will never work: the pipeline ends.
+    pub(crate) hopeless: bool,
 }
 
 impl Failure {
     /// Nothing was delivered, for this reason.
     pub(crate) fn whole(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), left: None }
+        Self { reason: reason.into(), left: None, hopeless: false }
+    }
+
+    /// Some was delivered; this is left.
+    pub(crate) fn partly(reason: impl Into<String>, left: Load) -> Self {
+        Self { reason: reason.into(), left: Some(left), hopeless: false }
+    }
+
+    /// It will never work.
+    pub(crate) fn hopeless(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), left: None, hopeless: true }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) mod acks;
+pub(crate) mod budget;
 pub(crate) mod chain;
 pub(crate) mod decorate;
 pub(crate) mod lines;

@@ -32,8 +32,8 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// Delivers until there will be no more parcels. Parcels that wait are delivered together.
-    pub(crate) async fn run(mut self) {
+    /// Delivers until there will be no more parcels, or until it is hopeless. Parcels that wait are delivered together.
+    pub(crate) async fn run(mut self) -> Result<(), String> {
         let mut parcels = Vec::with_capacity(WAITING_MAX);
         while self.parcels.recv_many(&mut parcels, WAITING_MAX).await > 0 {
             let mut load = Load::default();
@@ -42,18 +42,22 @@ impl Outlet {
                 load.add(parcel.events, parcel.chosen);
                 dones.push(parcel.done);
             }
-            self.deliver(load).await;
+            self.deliver(load).await?;
             for done in dones {
                 // Nobody listens any more only when the pipeline is being torn down.
                 let _gone = done.send(());
             }
         }
+        Ok(())
     }
 
-    async fn deliver(&mut self, mut load: Load) {
+    async fn deliver(&mut self, mut load: Load) -> Result<(), String> {
         let mut attempts = 0_u32;
         while !load.is_empty() {
             let Err(failure) = self.output.deliver(&load).await else { break };
+            if failure.hopeless {
+                return Err(failure.reason);
+            }
             attempts += 1;
             count(&self.tally.retries, 1);
             if attempts.is_power_of_two() {
@@ -69,6 +73,7 @@ impl Outlet {
             info!(output = %self.id, attempts, "delivery works again");
             self.health.works(&self.id);
         }
+        Ok(())
     }
 }
 

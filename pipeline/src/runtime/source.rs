@@ -1,4 +1,5 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
+use super::budget::{Budget, Permit};
 use super::decorate::Decorate;
 use super::lines::Cut;
 use super::tally::{Health, Tally, count};
@@ -53,6 +54,8 @@ pub(crate) struct Frame {
     pub(crate) source: Arc<Source>,
     pub(crate) cut: Cut,
     numbering: Option<Numbering>,
+    /// Kept until it is acknowledged.
+    pub(crate) permit: Option<Permit>,
 }
 
 /// The field `sequence` for lines that are made rather than read.
@@ -70,7 +73,7 @@ impl Frame {
     pub(crate) fn plain(cut: Cut) -> Self {
         let decode = crate::codec::Codec::lines().decode.unwrap();
         let source = Source { fields: Map::new(), decode, decorate: None, acked: Arc::new(|_| {}) };
-        Self { source: Arc::new(source), cut, numbering: None }
+        Self { source: Arc::new(source), cut, numbering: None, permit: None }
     }
 
     /// Makes the events of its lines.
@@ -128,6 +131,7 @@ pub(crate) struct Intake {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) health: Arc<Health>,
     pub(crate) frames: mpsc::Sender<Frame>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) fields: Map,
     pub(crate) decode: Arc<dyn Decode>,
     pub(crate) decorate: Option<Arc<Decorate>>,
@@ -146,7 +150,7 @@ impl Intake {
     /// Sends lines on; waits while the pipeline is full.
     pub(crate) async fn send(&self, source: &Arc<Source>, cuts: Vec<Cut>) -> Result<(), Closed> {
         for cut in cuts {
-            self.send_frame(Frame { source: source.clone(), cut, numbering: None }).await?;
+            self.send_frame(source, cut, None).await?;
         }
         Ok(())
     }
@@ -154,7 +158,8 @@ impl Intake {
     /// Sends the last lines of a source that cannot be read again, even after the intake was told to stop.
     pub(crate) async fn send_last(&self, source: &Arc<Source>, cuts: Vec<Cut>) {
         for cut in cuts {
-            let frame = Frame { source: source.clone(), cut, numbering: None };
+            let permit = Some(self.budget.permit(cut.lines.len(), cut.size).await);
+            let frame = Frame { source: source.clone(), cut, numbering: None, permit };
             if self.frames.send(frame).await.is_err() {
                 return;
             }
@@ -168,13 +173,25 @@ impl Intake {
         cut: Cut,
         numbering: Numbering,
     ) -> Result<(), Closed> {
-        self.send_frame(Frame { source: source.clone(), cut, numbering: Some(numbering) }).await
+        self.send_frame(source, cut, Some(numbering)).await
     }
 
-    async fn send_frame(&self, frame: Frame) -> Result<(), Closed> {
+    async fn send_frame(
+        &self,
+        source: &Arc<Source>,
+        cut: Cut,
+        numbering: Option<Numbering>,
+    ) -> Result<(), Closed> {
+        let send = async {
+            let permit = Some(self.budget.permit(cut.lines.len(), cut.size).await);
+            let frame = Frame { source: source.clone(), cut, numbering, permit };
+            self.frames.send(frame).await.map_err(|_| Closed)
+        };
         tokio::select! {
-            sent = self.frames.send(frame) => sent.map_err(|_| Closed),
+            sent = send => sent,
             () = self.stop.cancelled() => Err(Closed),
+            // Whoever waits for the budget does not notice otherwise.
+            () = self.frames.closed() => Err(Closed),
         }
     }
 

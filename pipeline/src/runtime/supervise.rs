@@ -61,6 +61,9 @@ impl Supervisor {
     }
 
     async fn save(&self) {
+        if !self.ledger.is_changed() {
+            return;
+        }
         let ledger = self.ledger.clone();
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         match spawn_blocking(move || ledger.save(now_s)).await {

@@ -1,5 +1,6 @@
 //! Decodes and filters frames on several threads at once, and hands the batches on in the order in which they came.
 use super::acks::Ticket;
+use super::budget::Permit;
 use super::chain::{Chain, Chosen, Routes};
 use super::outlet::Parcel;
 use super::source::{Frame, Source};
@@ -28,6 +29,7 @@ struct Filtered {
     chain: Chain,
     source: Arc<Source>,
     end: u64,
+    permit: Option<Permit>,
     events: Vec<Event>,
     chosen: Vec<Chosen>,
 }
@@ -61,7 +63,7 @@ impl Work {
 
     /// Gives the events to the outputs; waits while one of them has enough. Returns whether they still take any.
     async fn hand_on(&mut self, filtered: Filtered) -> bool {
-        let Filtered { chain, source, end, events, chosen } = filtered;
+        let Filtered { chain, source, end, permit, events, chosen } = filtered;
         self.chains.push(chain);
         let count = events.len();
         let events = Arc::new(events);
@@ -76,19 +78,19 @@ impl Work {
             }
             waits.push(wait);
         }
-        self.tickets.send(Ticket { waits, source, end, events: count }).await.is_ok()
+        self.tickets.send(Ticket { waits, source, end, events: count, permit }).await.is_ok()
     }
 }
 
-fn filter(frame: Frame, mut chain: Chain, routes: &Routes, tally: &Tally) -> Filtered {
-    let (source, end) = (frame.source.clone(), frame.cut.end);
+fn filter(mut frame: Frame, mut chain: Chain, routes: &Routes, tally: &Tally) -> Filtered {
+    let (source, end, permit) = (frame.source.clone(), frame.cut.end, frame.permit.take());
     let mut batch = frame.decode(Timestamp::now(), tally);
     let before = batch.len();
     chain.run(&mut batch);
     count(&tally.dropped_events, before.saturating_sub(batch.len()));
     let events = batch.into_events();
     let chosen = routes.choose(&events);
-    Filtered { chain, source, end, events, chosen }
+    Filtered { chain, source, end, permit, events, chosen }
 }
 
 #[cfg(test)]

@@ -40,43 +40,4 @@ pub(crate) enum Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_sound_and_every_flag_is_documented() {
-        let mut command = Arguments::command();
-        command.build();
-        command.clone().debug_assert();
-        let mut open = vec![&command];
-        while let Some(command) = open.pop() {
-            assert!(command.get_about().is_some() || command.get_name() == "help", "{}", command.get_name());
-            for arg in command.get_arguments() {
-                assert!(arg.get_help().is_some() || arg.get_long_help().is_some(), "{}", arg.get_id());
-            }
-            open.extend(command.get_subcommands().filter(|c| c.get_name() != "help"));
-        }
-    }
-
-    #[test]
-    fn commands_read_as_documented() {
-        for argv in [
-            "logherd local --nodes 5 --log-format json",
-            "logherd local --mesos-only",
-            "logherd scheduler --master zk://a:2181/mesos --state zk://a:2181/logherd",
-            "logherd run -f a.conf -f b.conf",
-            "logherd run -e filter{}",
-            "logherd check docker host --scope guess",
-            "logherd configs list --api http://h:1",
-            "logherd configs put web/nginx nginx.conf",
-            "logherd configs delete --host out",
-            "logherd nodes --json",
-            "logherd status",
-            "logherd why node-1",
-        ] {
-            Arguments::try_parse_from(argv.split(' ')).unwrap_or_else(|e| panic!("{argv}: {e}"));
-        }
-        Arguments::try_parse_from(["logherd"]).unwrap_err();
-    }
-}
+mod tests;

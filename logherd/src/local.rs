@@ -127,6 +127,10 @@ async fn announce(mut view: watch::Receiver<Arc<View>>, url: String) {
 fn ready_text(view: &View, url: &str) -> String {
     let nodes = view.status.nodes_known;
     let s = if nodes == 1 { "" } else { "s" };
+    let shared = match nodes {
+        0 | 1 => "",
+        _ => "\nnote:  these nodes share one Docker daemon: each of them streams every container",
+    };
     let next = match view.documents.len() {
         0 => format!(
             "next:  open {url}/config and write a config, or\n       \
@@ -136,7 +140,7 @@ fn ready_text(view: &View, url: &str) -> String {
         n => format!("next:  open {url}; {n} configs are in force"),
     };
     format!(
-        "ready: {url} · {nodes} node{s} covered\n{next}\nCtrl-C stops everything; a second start goes on where this one stopped."
+        "ready: {url} · {nodes} node{s} covered{shared}\n{next}\nCtrl-C stops everything; a second start goes on where this one stopped."
     )
 }
 

@@ -155,7 +155,7 @@ async fn put(app: &App, uri: &Uri, write: Write<'_>) -> Result<Result<Response, 
 
 /// The address of a document, below the same prefix as the request.
 fn location(uri: &Uri, key: &Key) -> String {
-    let prefix = if uri.path().starts_with("/api/") { "/api" } else { "" };
+    let (prefix, _) = split_prefix(uri.path());
     format!("{prefix}{}/{}", base(key.kind), names::encode(&key.name))
 }
 
@@ -184,9 +184,14 @@ fn current(app: &App, key: &Key) -> Option<Revision> {
     app.now().documents.get(key).map(|document: &Document| document.revision)
 }
 
+/// Takes what the same documents are also below off a path.
+fn split_prefix(path: &str) -> (&'static str, &str) {
+    let below = |prefix: &'static str| Some((prefix, path.strip_prefix(prefix)?));
+    below("/api/v1").or_else(|| below("/api")).unwrap_or(("", path))
+}
+
 fn name_of(kind: Kind, uri: &Uri) -> Result<Option<String>, Problem> {
-    let path = uri.path();
-    let path = path.strip_prefix("/api").filter(|rest| rest.starts_with(base(kind))).unwrap_or(path);
+    let (_, path) = split_prefix(uri.path());
     let bad = |error: names::BadName| Problem::bad_request(error.to_string());
     if let Some(name) = names::in_path(path, base(kind)).map_err(bad)? {
         return Ok(Some(name));

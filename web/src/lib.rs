@@ -2,7 +2,7 @@
 //!
 //! - [`view`]: what is to be seen: one immutable snapshot, replaced as a whole by whoever keeps the fleet.
 //! - [`edit`]: what people ask for, typed, and the answers.
-//! - `serve`: the server: routes, the order of the layers around them, and how it stops.
+//! - `serve`, `connections`: the server: routes, the order of the layers around them, how it stops; how many at once.
 //! - `guard`, `problem`, `conditional`, `body`, `names`: what holds for every request: who may ask, how errors look,
 //!   `ETag`s, limits, names in addresses.
 //! - `documents`, `check`, `prior`: the resources that can be edited, validation as one types, addresses of the prior
@@ -20,6 +20,7 @@ mod assets;
 mod body;
 mod check;
 mod conditional;
+mod connections;
 mod documents;
 pub mod edit;
 mod events;

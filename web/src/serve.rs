@@ -1,5 +1,6 @@
 //! Puts routes and layers together, and serves them until told to stop.
 use crate::app::App;
+use crate::connections::Limited;
 use crate::edit::EditRequest;
 use crate::guard::{self, Reach};
 use crate::view::View;
@@ -41,7 +42,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let router = router(App::new(view, edits, stop.clone()), Reach::of(address));
     let stopping = stop.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    let server = axum::serve(Limited::new(listener), router).with_graceful_shutdown(stop.cancelled_owned());
     let deadline = async {
         stopping.cancelled().await;
         tokio::time::sleep(STOP_DEADLINE).await;
@@ -60,7 +61,8 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
     let documents = documents::routes(Kind::Docker).merge(documents::routes(Kind::Host));
     Router::new()
         .merge(documents.clone())
-        .nest("/api", documents)
+        .nest("/api", documents.clone())
+        .nest("/api/v1", documents)
         .merge(prior::routes())
         .merge(status::routes())
         .route("/api/v1/check", post(check::check))

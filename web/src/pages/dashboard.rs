@@ -80,13 +80,18 @@ fn page(view: &View, now: u64) -> Dashboard {
             .decisions
             .iter()
             .take(LINES_MAX)
-            .map(|d| Line { when: ago(now, d.at_ms), place: d.node.clone(), text: d.text.clone() })
+            .map(|d| Line { when: ago(now, d.at_ms), place: host(view, &d.node), text: d.text.clone() })
             .collect(),
         tasks: status.tasks.iter().map(|t| (t.name.clone(), t.what.clone(), t.last.clone())).collect(),
         framework_id: status.framework_id.clone().unwrap_or_default(),
         master: status.master.clone().unwrap_or_default(),
         revision: status.revision.0,
     }
+}
+
+/// The host name of a node that a decision names by its agent id.
+fn host(view: &View, node: &str) -> String {
+    view.nodes.iter().find(|n| n.agent_id == node).map_or(node, |n| &n.host).to_owned()
 }
 
 fn tiles(view: &View) -> Vec<Tile> {
@@ -98,7 +103,7 @@ fn tiles(view: &View) -> Vec<Tile> {
             label: "Nodes covered",
             value: count(status.nodes_covered as u64),
             of: format!("of {}", count(status.nodes_known as u64)),
-            note: if covered { "every known node has an executor".into() } else { String::new() },
+            note: if covered { "an executor on every one".into() } else { String::new() },
             tone: if covered { "good" } else { "wait" },
             part: Some((status.nodes_covered, status.nodes_known.max(1))),
             course: false,

@@ -103,7 +103,7 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
     };
     let (docker, docker_tone) = match &node.docker {
         None => ("Docker: not reported yet".to_owned(), "off"),
-        Some(d) if d.reachable => (format!("Docker: {}", d.detail), "good"),
+        Some(d) if d.reachable => (d.detail.clone(), "good"),
         Some(d) => (format!("Docker is not reachable: {}", d.detail), "bad"),
     };
     let streaming = node.containers.iter().filter(|c| c.state == ContainerState::Streaming).count();

@@ -23,6 +23,7 @@ async fn a_config_is_created_read_changed_and_deleted() {
         "/configs?name=web/nginx:1.27",
         "/api/configs/web%2Fnginx:1.27",
         "/api/configs?name=web/nginx:1.27",
+        "/api/v1/configs/web/nginx:1.27",
     ] {
         let read = world.get(path).await;
         assert_eq!((read.status.as_u16(), read.json()["input"].as_str()), (200, Some("a")), "{path}");

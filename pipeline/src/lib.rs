@@ -5,7 +5,7 @@
 //! - [`check`](check()), [`compile`]: a text → its problems, or its [`Plan`] (`lang`, `check`, `plan`, `spec`, `every`).
 //! - `plugins`: the table of all inputs, codecs, filters and outputs; one file each in the directories of these names.
 //! - [`start`]: a plan and its [`Surroundings`] → a [`Running`] pipeline. `topology` shows the whole path of a record;
-//!   `runtime` has its stages; `tail`, `positions`, `dead_letter` and `bulk` are what inputs and outputs stand on.
+//!   `runtime` has its stages; `tail`, `positions`, `dead_letter`, `client` and `bulk` are what inputs and outputs stand on.
 //! - [`event`], [`value`], [`field`], [`batch`], [`template`], `json`, `joda`, `condition`: what flows, and what can be
 //!   asked of it. Fields are slices of the line that they came from.
 //!
@@ -15,6 +15,7 @@
 pub mod batch;
 mod bulk;
 mod check;
+mod client;
 mod codec;
 mod codecs;
 mod condition;

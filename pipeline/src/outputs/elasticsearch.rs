@@ -1,5 +1,6 @@
 //! Sends events to Elasticsearch, or to what speaks its `_bulk` API.
 use crate::bulk::{self, Answer, Body, Limits, Shape, Verdict};
+use crate::client::{Setup, Verify, chain, client};
 use crate::dead_letter::DeadLetters;
 use crate::lang::kinds::{ByteSize, Hash, Password, Placed};
 use crate::lang::problems::Problems;
@@ -14,8 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use futures_util::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, Url};
-use std::error::Error;
+use reqwest::{Client, Url};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -208,33 +209,15 @@ impl ElasticsearchOptions {
         Ok(headers)
     }
 
-    fn client(&self) -> Result<Client, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("logherd/", env!("CARGO_PKG_VERSION")))
-            .default_headers(self.headers()?)
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(self.timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let mut authorities: Vec<Certificate> = Vec::new();
-        for path in self.cacert.iter().chain(&self.ssl_certificate_authorities) {
-            let pem = std::fs::read(path).map_err(|error| format!("read `{path}`: {error}"))?;
-            let bundle =
-                Certificate::from_pem_bundle(&pem).map_err(|error| format!("read `{path}`: {error}"))?;
-            if bundle.is_empty() {
-                return Err(format!("`{path}` holds no certificate in PEM form"));
-            }
-            authorities.extend(bundle);
-        }
-        if !authorities.is_empty() {
-            builder = builder.tls_certs_only(authorities);
-        }
-        builder = match self.ssl_verification_mode {
-            Verification::Full => builder,
-            Verification::Certificate => builder.tls_danger_accept_invalid_hostnames(true),
-            Verification::None => builder.tls_danger_accept_invalid_certs(true),
+    fn client(&self) -> Result<Arc<Client>, String> {
+        let verify = match self.ssl_verification_mode {
+            Verification::Full => Verify::AuthorityAndName,
+            Verification::Certificate => Verify::Authority,
+            Verification::None => Verify::Nothing,
         };
-        builder.build().map_err(|error| format!("prepare requests: {}", chain(&error)))
+        let authorities = self.cacert.iter().chain(&self.ssl_certificate_authorities);
+        let authorities = authorities.map(PathBuf::from).collect();
+        client(&Setup { headers: self.headers()?, timeout: self.timeout, verify, authorities })
     }
 }
 
@@ -267,7 +250,7 @@ impl OutputOptions for ElasticsearchOptions {
 
 struct Elasticsearch {
     id: String,
-    client: Client,
+    client: Arc<Client>,
     hosts: Vec<Host>,
     /// Which host is asked next.
     turn: usize,
@@ -388,18 +371,6 @@ impl Elasticsearch {
             Err(error) => Err(panic_reason(error)),
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

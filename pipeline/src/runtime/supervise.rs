@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// How often positions are saved. What is lost with them after a crash is read twice, never not at all.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,11 @@ impl Supervisor {
         match ended {
             Ok(()) => self.health.end(State::Finished),
             Err(reason) => {
-                error!(pipeline = %self.id, reason, "pipeline failed");
+                if give_up.is_cancelled() {
+                    info!(pipeline = %self.id, "pipeline stopped at its deadline; what is left comes again");
+                } else {
+                    error!(pipeline = %self.id, reason, "pipeline failed");
+                }
                 self.health.end(State::Failed(reason));
             }
         }

@@ -314,3 +314,6 @@ fn counters(said: Option<wire::Counters>) -> view::Counters {
         retries: said.retries,
     }
 }
+
+#[cfg(test)]
+mod tests;

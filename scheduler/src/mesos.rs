@@ -7,6 +7,8 @@ mod http;
 mod launch;
 mod masters;
 mod operator;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use crate::core::cluster::{Offer, Update};

@@ -56,7 +56,7 @@ async fn ask(master: &str, credentials: Option<Credentials>) -> Result<Vec<Agent
     Ok(agents(response.get_agents.unwrap_or_default()))
 }
 
-fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
+pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
     let registered = listed.agents.into_iter().filter_map(|agent| {
         let withheld = withheld(&agent);
         Some(Agent { id: AgentId(agent.agent_info.id?.value), host: agent.agent_info.hostname, withheld })

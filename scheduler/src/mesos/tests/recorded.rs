@@ -1,0 +1,159 @@
+//! Reads what a real master said, and writes calls as a real master wants them.
+use super::*;
+use crate::core::cluster::TaskState;
+use crate::core::effects::{LaunchRecord, Phase};
+use crate::core::resources::{Needs, take};
+use crate::ids::Moment;
+use config::settings::SchedulerSettings;
+use prost::Message;
+use proto::mesos::v1;
+use proto::mesos::v1::scheduler as sched;
+
+/// Everything in a recorded stream of a subscription.
+fn heard(recording: &str) -> Vec<Heard> {
+    let path = format!("{}/../proto/fixtures/mesos-1.12/{recording}.stream.bin", env!("CARGO_MANIFEST_DIR"));
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.push(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")));
+    let mut heard = Vec::new();
+    while let Some(record) = decoder.next().unwrap() {
+        heard.push(wire::read(&record).unwrap());
+    }
+    heard
+}
+
+fn offers(heard: Vec<Heard>) -> Vec<Offer> {
+    let of = |heard| if let Heard::Event(MesosEvent::Offers(offers)) = heard { offers } else { vec![] };
+    heard.into_iter().flat_map(of).collect()
+}
+
+fn updates(heard: &[Heard]) -> Vec<(TaskState, &str, bool)> {
+    let of = |heard| match heard {
+        &Heard::Event(MesosEvent::Updated(ref u)) => Some((u.state, u.reason.as_str(), u.uuid.is_some())),
+        _ => None,
+    };
+    heard.iter().filter_map(of).collect()
+}
+
+fn template() -> Template {
+    let settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
+    Template::new(std::path::Path::new("/opt/logherd"), "root", &settings.executor, &settings.collecting)
+}
+
+#[test]
+fn a_recorded_subscription_begins_with_who_we_are_and_brings_offers() {
+    let heard = heard("01-subscribe/01-subscribe");
+    let Heard::Subscribed { framework, master, heartbeat } = &heard[0] else { panic!("{:?}", heard[0]) };
+    assert!(framework.0.ends_with("-0000") && master.is_some());
+    assert_eq!(*heartbeat, Some(Duration::from_secs(15)));
+    assert!(heard.contains(&Heard::Heartbeat));
+    let offers = offers(heard);
+    assert_eq!((offers[0].host.as_str(), offers[0].role.as_str()), ("agent1.example", "logherd"));
+    let pieces: Vec<_> = offers[0].pieces.iter().map(|p| (p.name.as_str(), p.amount.0, p.reserved)).collect();
+    assert_eq!(pieces, [("cpus", 4_000, false), ("mem", 4_096_000, false), ("disk", 10_000_000, false)]);
+}
+
+#[test]
+fn recorded_updates_are_acknowledged_iff_they_have_a_uuid() {
+    let heard = heard("04-reconcile/01-subscribe");
+    let updates = updates(&heard);
+    assert!(updates.contains(&(TaskState::Running, "", true)));
+    assert!(updates.contains(&(TaskState::Running, "RECONCILIATION", false)));
+    assert!(updates.contains(&(TaskState::Gone, "RECONCILIATION", false)));
+    assert!(updates.contains(&(TaskState::Unknown, "RECONCILIATION", false)));
+    for (_, reason, uuid) in updates {
+        assert!(!uuid || reason != "RECONCILIATION");
+    }
+}
+
+#[test]
+fn a_recorded_agent_that_vanishes_and_returns_is_told_as_such() {
+    let heard = heard("09-agent-unreachable/01-subscribe");
+    assert!(heard.iter().any(|h| matches!(h, Heard::Event(MesosEvent::Rescinded(_)))));
+    assert!(heard.iter().any(|h| matches!(h, Heard::Event(MesosEvent::AgentLost(_)))));
+    let updates = updates(&heard);
+    assert!(updates.contains(&(TaskState::Unreachable, "AGENT_REMOVED", false)));
+    assert!(updates.contains(&(TaskState::Running, "AGENT_REREGISTERED", false)));
+}
+
+#[test]
+fn a_recorded_takeover_and_a_removal_are_told_apart() {
+    let dir = format!("{}/../proto/fixtures/mesos-1.12/07-resubscribe-takeover", env!("CARGO_MANIFEST_DIR"));
+    let mut errors = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let Some(name) = name.strip_suffix(".stream.bin") else { continue };
+        let recording = format!("07-resubscribe-takeover/{name}");
+        errors.extend(
+            heard(&recording)
+                .into_iter()
+                .filter_map(|h| if let Heard::Error(text) = h { Some(text) } else { None }),
+        );
+    }
+    assert!(errors.iter().any(|text| matches!(end_of(text.clone()), Ended::Superseded)), "{errors:?}");
+    assert!(errors.iter().any(|text| matches!(end_of(text.clone()), Ended::Removed)), "{errors:?}");
+}
+
+#[test]
+fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
+    let offer = offers(heard("10-reserve-unreserve/01-subscribe"))
+        .into_iter()
+        .find(|o| o.pieces.iter().any(|p| p.reserved));
+    let offer = offer.expect("a recorded offer with a reservation");
+    let taken = take(&offer.pieces, &Needs::new(0.2, 32.0, 0.0)).unwrap_or_else(|e| panic!("{e:?}"));
+    let launch = LaunchRecord {
+        task: "logherd.S0.1.aa".into(),
+        executor: "logherd-S0-1-aa".into(),
+        agent: offer.agent.clone(),
+        host: offer.host.clone(),
+        token_hash: String::new(),
+        control: "10.0.0.1:9094".into(),
+        phase: Phase::Launching,
+        launched_at: Moment(0),
+    };
+    let call = Call::Accept {
+        offers: vec![offer.id.clone()],
+        launch,
+        taken,
+        token: "s3cret".into(),
+        refuse: Duration::from_secs(3600),
+    };
+    let call = sched::Call::decode(&wire::write(&"f-1".into(), &template(), call)[..]).unwrap();
+    let accept = call.accept.unwrap();
+    assert_eq!(accept.filters.unwrap().refuse_seconds, Some(3600.0));
+    let task = &accept.operations[0].launch.as_ref().unwrap().task_infos[0];
+    let executor = task.executor.as_ref().unwrap();
+    let reserved = executor.resources.iter().find(|r| r.name == "cpus").unwrap();
+    assert!(!reserved.reservations.is_empty() && reserved.role.is_none());
+    let cpus =
+        executor.resources.iter().filter(|r| r.name == "cpus").map(|r| r.scalar.as_ref().unwrap().value);
+    assert!((cpus.sum::<f64>() - 0.2).abs() < 1e-9);
+    assert_eq!(task.resources[0].scalar.as_ref().unwrap().value, 0.01);
+    let command = executor.command.as_ref().unwrap();
+    assert_eq!((command.shell, command.value.as_deref()), (Some(false), Some("/opt/logherd")));
+    assert_eq!(command.arguments[..4], ["logherd", "executor", "--control", "10.0.0.1:9094"]);
+    assert!(!command.arguments.iter().any(|argument| argument.contains("s3cret")));
+    let variable = &command.environment.as_ref().unwrap().variables[0];
+    assert_eq!(
+        (variable.name.as_str(), variable.value.as_deref()),
+        ("LOGHERD_CONTROL_TOKEN", Some("s3cret"))
+    );
+    assert!(task.command.is_none());
+}
+
+#[test]
+fn an_implicit_reconciliation_is_an_empty_list_that_is_there() {
+    let call =
+        sched::Call::decode(&wire::write(&"f-1".into(), &template(), Call::Reconcile(vec![]))[..]).unwrap();
+    assert_eq!(call.reconcile, Some(sched::call::Reconcile { tasks: vec![] }));
+}
+
+#[test]
+fn the_recorded_agents_of_a_master_are_read() {
+    let read = |name: &str| {
+        let path = format!("{}/../proto/fixtures/mesos-1.12/{name}.response.bin", env!("CARGO_MANIFEST_DIR"));
+        let response = v1::master::Response::decode(&std::fs::read(path).unwrap()[..]).unwrap();
+        operator::agents(response.get_agents.unwrap())
+    };
+    let agents = read("12-operator/04-operator-get-agents");
+    assert_eq!((agents[0].host.as_str(), agents[0].withheld.as_deref()), ("agent1.example", None));
+}

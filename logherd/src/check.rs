@@ -3,7 +3,9 @@ use crate::exit::Exit;
 use crate::sources::{self, Depth, Source, SourceError};
 use crate::terminal::{complain, say};
 use config::diagnostic::{Diagnostic, Severity};
+use config::document::{Key, Kind};
 use config::settings::{CheckScope, CheckSettings, environment};
+use percent_encoding::percent_decode_str;
 use pipeline::Scope;
 use std::path::Path;
 
@@ -20,6 +22,10 @@ pub(crate) fn check(settings: &CheckSettings) -> anyhow::Result<Exit> {
     }
     let (mut errors, mut warnings) = (failed.len(), 0);
     for source in &found {
+        if let Some(error) = name_problem(&source.name) {
+            complain(&format!("error: {}: {error}", source.name));
+            errors += 1;
+        }
         let problems = pipeline::check(scope(settings.scope, &source.name), &source.text, &environment);
         show(source, &problems);
         errors += problems.iter().filter(|p| p.severity == Severity::Error).count();
@@ -76,23 +82,40 @@ fn scope(told: CheckScope, name: &str) -> Scope {
         CheckScope::Run => Scope::Run,
         CheckScope::Docker => Scope::Docker,
         CheckScope::Host => Scope::Host,
-        CheckScope::Guess => {
-            let directories = Path::new(name).parent().into_iter().flat_map(Path::ancestors);
-            let known =
-                directories.filter_map(Path::file_name).find_map(|directory| match directory.to_str() {
-                    Some("docker") => Some(Scope::Docker),
-                    Some("host") => Some(Scope::Host),
-                    _ => None,
-                });
-            known.unwrap_or(Scope::Run)
-        }
+        CheckScope::Guess => match kind(name) {
+            Some((Kind::Docker, _)) => Scope::Docker,
+            Some((Kind::Host, _)) => Scope::Host,
+            None => Scope::Run,
+        },
+    }
+}
+
+/// The kind of a file in a directory for `--config-dir`, and its path below the directory of that kind.
+fn kind(name: &str) -> Option<(Kind, &Path)> {
+    let path = Path::new(name);
+    path.ancestors().skip(1).find_map(|directory| {
+        let kind = match directory.file_name()?.to_str()? {
+            "docker" => Kind::Docker,
+            "host" => Kind::Host,
+            _ => return None,
+        };
+        Some((kind, path.strip_prefix(directory).ok()?))
+    })
+}
+
+/// What is wrong with the name of the config that a file would be: its path without `.conf`, percent-decoded.
+fn name_problem(name: &str) -> Option<String> {
+    let (kind, below) = kind(name)?;
+    let encoded = below.to_str()?.strip_suffix(".conf")?;
+    match percent_decode_str(encoded).decode_utf8() {
+        Ok(name) => Key::new(kind, name).err().map(|error| error.to_string()),
+        Err(_) => Some("the name is not UTF-8 after percent-decoding".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::document::Kind;
     use config::examples::EXAMPLES;
 
     #[test]
@@ -106,6 +129,18 @@ mod tests {
         ] {
             assert_eq!(scope(CheckScope::Guess, name), expected, "{name}");
             assert_eq!(scope(CheckScope::Run, name), Scope::Run);
+        }
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_name_is_found_out() {
+        for name in
+            ["docker/web/nginx.conf", "x/docker/web%2Fnginx%3A1.27.conf", "host/out.conf", "a b.conf", "-e"]
+        {
+            assert_eq!(name_problem(name), None, "{name}");
+        }
+        for name in ["docker/Nginx.conf", "docker/a b.conf", "docker/%ff.conf", "host/.conf"] {
+            assert!(name_problem(name).is_some(), "{name}");
         }
     }
 

@@ -46,11 +46,14 @@ async function refresh() {
   live.reading = true;
   live.again = false;
   await new Promise((go) => setTimeout(go, Math.max(0, live.last + live.pause - Date.now())));
-  live.last = Date.now();
+  const began = Date.now();
   try {
     const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (answer.ok) adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch { /* the stream says when the server is gone */ }
+  live.last = Date.now();
+  // A page that takes long to read, because the fleet is large or the way far, is read less often.
+  live.pause = Math.min(30000, Math.max(1000, 5 * (live.last - began)));
   live.reading = false;
   if (live.again) refresh();
 }
@@ -215,6 +218,7 @@ function startEditor() {
     }));
     const errors = found.filter((p) => p.severity === "error").length, warnings = found.length - errors;
     const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+    text.setAttribute("aria-invalid", String(errors > 0));
     if (errors) say("bad", many(errors, "error") + (warnings ? `, ${many(warnings, "warning")}` : ""));
     else if (warnings) say("wait", many(warnings, "warning"));
     else if (text.value.trim() === "") say("", "");

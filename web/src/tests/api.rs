@@ -3,6 +3,8 @@ use super::*;
 use futures_util::StreamExt as _;
 use proptest::prelude::*;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test]
 async fn a_config_is_created_read_changed_and_deleted() {
@@ -272,6 +274,27 @@ async fn changes_are_streamed_and_the_stream_ends_with_the_server() {
     assert!(comment.starts_with(": still here"), "{comment:?}");
     world.stop.cancel();
     assert_eq!(next().await, None);
+}
+
+#[tokio::test]
+async fn a_stop_ends_open_streams_and_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let view = watch::Sender::new(Arc::new(View::default()));
+    let (edits, _requests) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let mut server = JoinSet::new();
+    server.spawn(crate::serve(listener, view.subscribe(), edits, stop.clone()));
+    let mut reader = TcpStream::connect(address).await.unwrap();
+    reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("event: view") {
+        assert_ne!(reader.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(4), server.join_next()).await;
+    ended.expect("the stream does not hold the server").unwrap().unwrap().unwrap();
+    reader.read_to_end(&mut seen).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,7 +113,10 @@ impl Container {
 
     /// The processes that follow the given file.
     pub(crate) async fn tails_of(&self, path: &str) -> Vec<String> {
-        let follows = |line: &String| line.contains("tail ") && line.split(' ').any(|word| word == path);
+        let follows = |line: &String| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words.get(1) == Some(&"tail") && words.contains(&path)
+        };
         self.processes().await.into_iter().filter(follows).collect()
     }
 

@@ -70,7 +70,7 @@ impl Window {
     async fn write(&self, selector: &str, text: &str) {
         let field = self.find(selector).await;
         field.click().await.unwrap();
-        let (head, last) = text.split_at(text.len() - 1);
+        let (head, last) = text.trim_end().split_at(text.trim_end().len() - 1);
         let head = serde_json::to_string(head).unwrap();
         let put = format!(
             "function() {{ this.value = {head}; this.setSelectionRange(this.value.length, this.value.length) }}"

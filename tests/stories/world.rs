@@ -233,7 +233,10 @@ fn processes_of(dir: &Path) -> Vec<Process> {
 fn show_logs(dir: &Path) {
     let listed = Command::new("find")
         .arg(dir)
-        .args(["-type", "f", "(", "-name", "*.log", "-o", "-name", "stderr", ")"])
+        .args([
+            "-name", "chromium", "-prune", "-o", "-type", "f", "(", "-name", "*.log", "-o", "-name",
+            "stderr", ")", "-print",
+        ])
         .output();
     for path in String::from_utf8_lossy(&listed.map(|output| output.stdout).unwrap_or_default()).lines() {
         let text = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();

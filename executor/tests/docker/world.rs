@@ -276,7 +276,9 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.heard(|heard| eprintln!("the last report: {:#?}\napplied: {:?}", heard.report, heard.applied));
+            self.heard(|heard| {
+                eprintln!("the last report: {:#?}\napplied: {:?}", heard.report, heard.applied)
+            });
         }
     }
 }

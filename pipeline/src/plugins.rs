@@ -133,9 +133,7 @@ pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
 /// The files inside of a container that an input wants to be fed from, and where to begin in them.
 pub(crate) fn feeds(input: &PluginCall) -> (Vec<String>, StartFrom) {
     match typed::<inputs::file::FileOptions>(&input.options) {
-        Ok(options) => {
-            (options.docker_path.0.clone(), options.start_position.unwrap_or(StartFrom::Beginning))
-        }
+        Ok(options) => (options.docker_path.0.clone(), options.start_position),
         Err(_) => (Vec::new(), StartFrom::Beginning),
     }
 }

@@ -1,18 +1,21 @@
 //! Runs regular expressions of Ruby's syntax, which Logstash's configurations are written in, and never for too long.
+mod machine;
 mod number;
+mod program;
 mod replace;
+mod set;
+pub(crate) mod syntax;
 
 pub(crate) use number::{to_f, to_i};
 pub(crate) use replace::Replacement;
 
 use std::time::{Duration, Instant};
 
-use onig::{MatchParam, RegexOptions, SearchOptions, Syntax};
-
-/// Where a search found its groups; reused from search to search.
-pub(crate) use onig::Region;
+use onig::{MatchParam, RegexOptions, Region, SearchOptions, Syntax};
 
 use crate::mistake::Mistake;
+use machine::Memory;
+use program::Program;
 
 /// The steps that all starts of a match in a text may take together before it is looked at the clock.
 const QUICK: usize = 20_000_000;
@@ -24,8 +27,38 @@ const STEPS_PER_MS: u128 = 20_000;
 const STACK: u32 = 4_000_000;
 
 /// A compiled regular expression.
+///
+/// Oniguruma knows all of the syntax and all texts. Most expressions are compiled to a [`Program`], too, which is several
+/// times faster on texts that are ASCII and one line.
 pub(crate) struct Ruby {
     regex: onig::Regex,
+    program: Option<Program>,
+}
+
+/// Where a search found its groups, and what it remembered on the way; reused from search to search.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    region: Region,
+    memory: Memory,
+    /// Which of the two holds the groups.
+    by_program: bool,
+}
+
+impl Groups {
+    pub(crate) fn new() -> Self {
+        Self { region: Region::new(), memory: Memory::default(), by_program: false }
+    }
+
+    /// The start and end of group `number`, if it took part in the match; 0 is the whole.
+    pub(crate) fn place(&self, number: usize) -> Option<(usize, usize)> {
+        if self.by_program { self.memory.place(number) } else { self.region.pos(number) }
+    }
+
+    /// The text of group `number` in `text`, if it took part in the match.
+    pub(crate) fn text<'t>(&self, text: &'t str, number: usize) -> Option<&'t str> {
+        let (start, end) = self.place(number)?;
+        text.get(start..end)
+    }
 }
 
 /// Whether `.` is also the end of a line.
@@ -49,11 +82,13 @@ impl Ruby {
             Dot::AnyCharacter => RegexOptions::REGEX_OPTION_MULTILINE,
             Dot::NotNewline => RegexOptions::REGEX_OPTION_NONE,
         };
-        let compiled = onig::Regex::with_options(pattern, options, Syntax::ruby());
-        compiled.map(|regex| Self { regex }).map_err(|error| {
+        let regex = onig::Regex::with_options(pattern, options, Syntax::ruby()).map_err(|error| {
             let message = format!("the regular expression cannot be used: {}", error.description());
             Mistake::new(0, pattern.len(), message)
-        })
+        })?;
+        let program = syntax::read(pattern).and_then(|tree| Program::compile(&tree));
+        let program = program.filter(|program| program.groups() == regex.captures_len() + 1);
+        Ok(Self { regex, program })
     }
 
     /// The groups that have names, each with the numbers of its groups.
@@ -67,10 +102,28 @@ impl Ruby {
         groups
     }
 
-    /// Looks for the first match that starts at or after `from`; its groups are in `region` then.
+    /// Looks for the first match that starts at or after `from`; its groups are in `groups` then.
     ///
     /// Expressions that try very many ways are given up after about `patience`.
     pub(crate) fn search(
+        &self,
+        text: &str,
+        from: usize,
+        patience: Duration,
+        groups: &mut Groups,
+    ) -> Result<bool, OutOfTime> {
+        if let Some(program) = &self.program
+            && is_plain(text)
+            && let Ok(found) = program.search(text, from, &mut groups.memory)
+        {
+            groups.by_program = true;
+            return Ok(found);
+        }
+        groups.by_program = false;
+        self.search_with_oniguruma(text, from, patience, &mut groups.region)
+    }
+
+    fn search_with_oniguruma(
         &self,
         text: &str,
         from: usize,
@@ -131,14 +184,13 @@ fn limits(steps: u32) -> MatchParam {
 
 impl std::fmt::Debug for Ruby {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ruby").field("groups", &self.regex.captures_len()).finish_non_exhaustive()
+        f.debug_struct("Ruby").field("program", &self.program).finish_non_exhaustive()
     }
 }
 
-/// The text of group `number` in `region`, if it took part in the match.
-pub(crate) fn group<'t>(text: &'t str, region: &Region, number: usize) -> Option<&'t str> {
-    let (start, end) = region.pos(number)?;
-    text.get(start..end)
+/// Whether a text is what programs are for.
+fn is_plain(text: &str) -> bool {
+    text.is_ascii() && memchr::memchr(b'\n', text.as_bytes()).is_none() && u32::try_from(text.len()).is_ok()
 }
 
 #[cfg(test)]

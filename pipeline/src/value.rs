@@ -290,10 +290,7 @@ impl Map {
     fn position(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(name).copied(),
-            None => {
-                let name = name.as_bytes();
-                self.entries.iter().position(|(n, _)| n.as_bytes() == name)
-            }
+            None => self.entries.iter().position(|(n, _)| n == name),
         }
     }
 
@@ -314,15 +311,6 @@ impl Map {
             return Some(std::mem::replace(old, value));
         }
         self.push_new(name.into(), value);
-        None
-    }
-
-    /// Sets `name` if it is absent; gives the value back otherwise.
-    pub fn insert_new(&mut self, name: &Name, value: Value) -> Option<Value> {
-        if self.position(name).is_some() {
-            return Some(value);
-        }
-        self.push_new(name.clone(), value);
         None
     }
 

@@ -14,7 +14,7 @@ use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
-use crate::ruby::{OutOfTime, Region};
+use crate::ruby::{Groups, OutOfTime};
 use crate::spec::plugin;
 use crate::success::OnSuccess;
 use crate::value::{Text, Value};
@@ -215,9 +215,9 @@ struct Rule {
 
 impl Filter for Grok {
     fn run(&mut self, batch: &mut Batch) {
-        let mut region = Region::new();
+        let mut groups = Groups::new();
         batch.each(|event| {
-            match self.work(event, &mut region) {
+            match self.work(event, &mut groups) {
                 Ok(true) => self.on_success.apply(event),
                 Ok(false) => tag(event, &self.options.tag_on_failure),
                 Err(OutOfTime) => tag(event, &self.options.tag_on_timeout),
@@ -228,20 +228,20 @@ impl Filter for Grok {
 }
 
 impl Grok {
-    fn work(&self, event: &mut Event, region: &mut Region) -> Result<bool, OutOfTime> {
+    fn work(&self, event: &mut Event, groups: &mut Groups) -> Result<bool, OutOfTime> {
         let mut matched = false;
         for rule in &self.rules {
             match event.get(&rule.field) {
                 Some(Value::List(items)) => {
                     let texts: Vec<Text> = items.iter().map(Value::to_text).collect();
                     for text in &texts {
-                        matched |= self.try_all(rule, text, event, region)?;
+                        matched |= self.try_all(rule, text, event, groups)?;
                     }
                 }
                 // An absent field is an empty text, which some patterns fit.
                 value => {
                     let text = value.map(Value::to_text).unwrap_or_default();
-                    matched |= self.try_all(rule, &text, event, region)?;
+                    matched |= self.try_all(rule, &text, event, groups)?;
                 }
             }
             if matched && self.options.break_on_match {
@@ -256,15 +256,15 @@ impl Grok {
         rule: &Rule,
         text: &Text,
         event: &mut Event,
-        region: &mut Region,
+        groups: &mut Groups,
     ) -> Result<bool, OutOfTime> {
         let patience = Duration::from_millis(self.options.timeout_millis);
         let mut matched = false;
         for matcher in &rule.matchers {
-            if !matcher.matches(text, patience, region)? {
+            if !matcher.matches(text, patience, groups)? {
                 continue;
             }
-            matched |= self.keep_all(matcher, text, event, region);
+            matched |= self.keep_all(matcher, text, event, groups);
             if matched && self.options.break_on_match {
                 break;
             }
@@ -273,9 +273,9 @@ impl Grok {
     }
 
     /// Puts what was found into the event; `false` when a field could not be set.
-    fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, region: &Region) -> bool {
+    fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, groups: &Groups) -> bool {
         let mut all = true;
-        for (field, value) in matcher.found(text, region) {
+        for (field, value) in matcher.found(text, groups) {
             let empty = match &value {
                 None => true,
                 Some(Value::Str(text)) => text.is_empty(),
@@ -292,14 +292,13 @@ impl Grok {
         if self.options.overwrite.contains(field) {
             return event.set(field, value).is_ok();
         }
-        // Nearly always there is nothing yet.
-        let Some(value) = event.set_new(field, value) else { return true };
         match event.get_mut(field) {
             Some(old @ Value::Null) => {
                 *old = value;
                 true
             }
-            _ => event.append(field, value).is_ok(),
+            Some(_) => event.append(field, value).is_ok(),
+            None => event.set(field, value).is_ok(),
         }
     }
 }

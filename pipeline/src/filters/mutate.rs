@@ -13,7 +13,7 @@ use crate::lang::problems::Problems;
 use crate::place::Place;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
-use crate::ruby::{Dot, Region, Ruby};
+use crate::ruby::{Dot, Groups, Ruby};
 use crate::spec::plugin;
 use crate::success::OnSuccess;
 use crate::template::Template;
@@ -153,9 +153,9 @@ struct Mutate {
 
 impl Filter for Mutate {
     fn run(&mut self, batch: &mut Batch) {
-        let mut region = Region::new();
+        let mut groups = Groups::new();
         batch.each(|event| {
-            let made = self.changes.iter_mut().try_for_each(|change| change.make(event, &mut region));
+            let made = self.changes.iter_mut().try_for_each(|change| change.make(event, &mut groups));
             match made {
                 Ok(()) => self.on_success.apply(event),
                 Err(_) => tag(event, &self.tag_on_failure),

@@ -61,7 +61,7 @@ impl Library {
 
     /// The names of all stock patterns.
     #[cfg(test)]
-    pub(super) fn stock_names() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn stock_names() -> impl Iterator<Item = &'static str> {
         STOCK_BY_NAME.keys().copied()
     }
 }

@@ -6,7 +6,7 @@ use super::library::Library;
 use super::needles::Needles;
 use crate::field::FieldRef;
 use crate::mistake::Mistake;
-use crate::ruby::{Dot, OutOfTime, Region, Ruby, group, to_f, to_i};
+use crate::ruby::{Dot, Groups, OutOfTime, Ruby, to_f, to_i};
 use crate::value::{Text, Value};
 
 /// A compiled grok pattern.
@@ -50,17 +50,17 @@ impl Matcher {
         Ok(Self { ruby, needles: Needles::of(&expanded.regex), slots: slots.into() })
     }
 
-    /// Whether the pattern matches somewhere in `text`; what it found is then in `region`.
+    /// Whether the pattern matches somewhere in `text`; what it found is then in `groups`.
     pub(crate) fn matches(
         &self,
         text: &str,
         patience: Duration,
-        region: &mut Region,
+        groups: &mut Groups,
     ) -> Result<bool, OutOfTime> {
         if !self.needles.may_match(text) {
             return Ok(false);
         }
-        self.ruby.search(text, 0, patience, region)
+        self.ruby.search(text, 0, patience, groups)
     }
 
     /// What the groups to keep found in `text`, in the order in which they stand in the pattern: `None` for a group
@@ -68,10 +68,10 @@ impl Matcher {
     pub(crate) fn found<'a>(
         &'a self,
         text: &'a Text,
-        region: &'a Region,
+        groups: &'a Groups,
     ) -> impl Iterator<Item = (&'a FieldRef, Option<Value>)> {
         self.slots.iter().map(|slot| {
-            let value = group(text, region, slot.number).map(|part| match slot.coerce {
+            let value = groups.text(text, slot.number).map(|part| match slot.coerce {
                 Coerce::No => Value::Str(text.part(part)),
                 Coerce::Int => to_i(part),
                 Coerce::Float => Value::Float(to_f(part)),

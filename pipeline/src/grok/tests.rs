@@ -7,7 +7,7 @@ use super::library::Library;
 use super::matcher::Matcher;
 use super::needles::Needles;
 use crate::mistake::Mistake;
-use crate::ruby::{Dot, Region, Ruby};
+use crate::ruby::{Dot, Groups, Ruby};
 use crate::value::{Text, Value};
 
 const STYLE: Style<'static> = Style { keep_unnamed: false, target: None };
@@ -102,8 +102,8 @@ fn literals_without_which_nothing_matches_are_found() {
         ("abx*cd", &["ab", "cd"]),
         ("ab(?:cd)?ef", &["ab", "ef"]),
         ("ab(?:cd|xy)ef", &["ab", "ef"]),
-        ("ab(?:cd)ef", &["ab", "cd", "ef"]),
-        ("ab(?<n>c.d)ef", &["ab", "ef"]),
+        ("ab(?:cd)ef", &["abcdef"]),
+        ("ab(?<n>c.d)ef", &["abc", "def"]),
         ("ab(?=cd)ef", &["ab", "ef"]),
         ("ab(?<!cd)ef", &["ab", "ef"]),
         (r"ab\] \[cd", &["ab] [cd"]),
@@ -111,12 +111,13 @@ fn literals_without_which_nothing_matches_are_found() {
         ("ab[c-d]ef", &["ab", "ef"]),
         ("abx{0,3}cd", &["ab", "cd"]),
         ("abx{2}cd", &["abx", "cd"]),
-        ("ab(?:xy){2}?cd", &["ab", "cd"]),
-        ("ab(?:xy)+?cd", &["ab", "cd"]),
+        ("ab(?:xy){0}cd", &["ab", "cd"]),
+        ("ab(?:xy)+?cd", &["abxy", "cd"]),
+        ("ab(?>xy){2,}cd", &["abxy", "cd"]),
         ("(?i)abc", &[]),
-        ("ab(?i:c)", &[]),
+        ("ab(?i:c)", &["ab"]),
         (r"abc\k<x>", &[]),
-        (r"abc\x41", &[]),
+        (r"abc\x41", &["abcA"]),
         ("a|", &[]),
         ("", &[]),
     ] {
@@ -141,7 +142,7 @@ fn networks_and_dates_are_recognised() {
     let whole = |name: &str, text: &str| {
         let pattern = format!("\\A%{{{name}:x}}\\z");
         let matcher = Matcher::compile(&pattern, &library, STYLE, &mut |_| {}).unwrap();
-        matcher.matches(text, Duration::from_secs(5), &mut Region::new()).unwrap()
+        matcher.matches(text, Duration::from_secs(5), &mut Groups::new()).unwrap()
     };
     for (name, fits, does_not) in [
         (
@@ -179,9 +180,9 @@ fn a_long_access_log_line_is_found_in_slices() {
     let line = Text::from(format!(
         "1.2.3.4 - - [20/Nov/2026:10:01:15 +0000] \"GET {request} HTTP/1.1\" 200 5 \"-\" \"-\""
     ));
-    let mut region = Region::new();
-    assert_eq!(matcher.matches(&line, Duration::from_secs(5), &mut region), Ok(true));
-    let found = matcher.found(&line, &region).find(|(field, _)| field.to_string() == "request");
+    let mut groups = Groups::new();
+    assert_eq!(matcher.matches(&line, Duration::from_secs(5), &mut groups), Ok(true));
+    let found = matcher.found(&line, &groups).find(|(field, _)| field.to_string() == "request");
     assert_eq!(found.and_then(|(_, value)| value), Some(Value::from(request)));
 }
 
@@ -200,7 +201,7 @@ proptest! {
     #[test]
     fn what_matches_has_the_literals(pattern in "[ab()|*+?.{}2,\\[\\]\\\\^$<=!:]{0,14}", text in "[ab{}\\[\\]()2,:=<!]{0,12}") {
         if let Ok(ruby) = Ruby::compile(&pattern, Dot::AnyCharacter) {
-            let found = ruby.search(&text, 0, Duration::from_millis(100), &mut Region::new());
+            let found = ruby.search(&text, 0, Duration::from_millis(100), &mut Groups::new());
             if found == Ok(true) {
                 prop_assert!(Needles::of(&pattern).may_match(&text), "{:?}", Needles::of(&pattern).literals());
             }

@@ -1,7 +1,7 @@
 //! Replaces what a regular expression matches, as Ruby's `gsub` does.
 use std::time::{Duration, Instant};
 
-use super::{OutOfTime, Region, Ruby, group};
+use super::{Groups, OutOfTime, Ruby};
 
 /// What to put in the place of a match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,14 +64,14 @@ impl Replacement {
         Self { parts }
     }
 
-    fn push(&self, ruby: &Ruby, text: &str, region: &Region, out: &mut String) {
+    fn push(&self, ruby: &Ruby, text: &str, groups: &Groups, out: &mut String) {
         for part in &self.parts {
             out.push_str(match part {
                 Part::Literal(literal) => literal,
-                Part::Group(number) => group(text, region, *number).unwrap_or_default(),
-                Part::Named(name) => named_group(ruby, text, region, name),
-                Part::Before => region.pos(0).and_then(|(start, _)| text.get(..start)).unwrap_or_default(),
-                Part::After => region.pos(0).and_then(|(_, end)| text.get(end..)).unwrap_or_default(),
+                Part::Group(number) => groups.text(text, *number).unwrap_or_default(),
+                Part::Named(name) => named_group(ruby, text, groups, name),
+                Part::Before => groups.place(0).and_then(|(start, _)| text.get(..start)).unwrap_or_default(),
+                Part::After => groups.place(0).and_then(|(_, end)| text.get(end..)).unwrap_or_default(),
             });
         }
     }
@@ -83,10 +83,10 @@ fn named(text: &str) -> Option<&str> {
 }
 
 /// The last group of this name that took part in the match.
-fn named_group<'t>(ruby: &Ruby, text: &'t str, region: &Region, name: &str) -> &'t str {
-    let groups = ruby.named_groups();
-    let numbers = groups.iter().filter(|(n, _)| n == name).flat_map(|(_, numbers)| numbers);
-    numbers.rev().find_map(|number| group(text, region, *number)).unwrap_or_default()
+fn named_group<'t>(ruby: &Ruby, text: &'t str, groups: &Groups, name: &str) -> &'t str {
+    let named = ruby.named_groups();
+    let numbers = named.iter().filter(|(n, _)| n == name).flat_map(|(_, numbers)| numbers);
+    numbers.rev().find_map(|number| groups.text(text, *number)).unwrap_or_default()
 }
 
 impl Ruby {
@@ -96,20 +96,20 @@ impl Ruby {
         text: &str,
         with: &Replacement,
         patience: Duration,
-        region: &mut Region,
+        groups: &mut Groups,
     ) -> Result<Option<String>, OutOfTime> {
         let deadline = Instant::now() + patience;
         let mut out: Option<String> = None;
         let (mut copied, mut from) = (0, 0);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if !self.search(text, from, left, region)? {
+            if !self.search(text, from, left, groups)? {
                 break;
             }
-            let Some((start, end)) = region.pos(0) else { break };
+            let Some((start, end)) = groups.place(0) else { break };
             let result = out.get_or_insert_with(|| String::with_capacity(text.len()));
             result.push_str(text.get(copied..start).unwrap_or_default());
-            with.push(self, text, region, result);
+            with.push(self, text, groups, result);
             copied = end;
             if start == end && end == text.len() {
                 break;

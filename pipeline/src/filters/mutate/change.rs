@@ -6,7 +6,7 @@ use super::text::{Style, split};
 use crate::event::Event;
 use crate::field::{FieldError, FieldRef};
 use crate::place::Place;
-use crate::ruby::{Dot, OutOfTime, Region, Replacement, Ruby};
+use crate::ruby::{Dot, Groups, OutOfTime, Replacement, Ruby};
 use crate::template::Template;
 use crate::value::{Text, Value};
 
@@ -44,7 +44,7 @@ pub(crate) enum Failure {
 
 impl Change {
     /// Makes the change; a field that is absent, or has no type for it, stays as it is.
-    pub(crate) fn make(&mut self, event: &mut Event, region: &mut Region) -> Result<(), Failure> {
+    pub(crate) fn make(&mut self, event: &mut Event, groups: &mut Groups) -> Result<(), Failure> {
         match self {
             Self::Coerce(place, value) => {
                 let field = place.of(event);
@@ -72,7 +72,7 @@ impl Change {
                     event.set(&field, value?)?;
                 }
             }
-            Self::Gsub(gsub) => gsub.make(event, region)?,
+            Self::Gsub(gsub) => gsub.make(event, groups)?,
             Self::Restyle(field, style) => {
                 each_text(event, field, |text| Ok(Some(style.apply(text))))?;
             }
@@ -220,7 +220,7 @@ impl Gsub {
         })
     }
 
-    fn make(&mut self, event: &mut Event, region: &mut Region) -> Result<(), Failure> {
+    fn make(&mut self, event: &mut Event, groups: &mut Groups) -> Result<(), Failure> {
         if !event.has(&self.field) {
             return Ok(());
         }
@@ -247,7 +247,7 @@ impl Gsub {
             }
         };
         each_text(event, &self.field, |text| {
-            Ok(ruby.replace_all(text, with, PATIENCE, region)?.map(Text::from))
+            Ok(ruby.replace_all(text, with, PATIENCE, groups)?.map(Text::from))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Measures whole pipelines in lines per second: `cargo bench -p pipeline [-- LINES]`.
+//! Measures whole pipelines in lines per second: `cargo bench -p pipeline --bench pipeline [-- LINES [NAME]]`.
 #![allow(clippy::print_stdout, reason = "a benchmark tells its figures to who started it")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 use axum::Router;
@@ -16,13 +16,15 @@ const GROK: &str = r#"grok { match => { "message" => "%{COMBINEDAPACHELOG}" } }"
 const DATE: &str = r#"date { match => [ "timestamp", "dd/MMM/yyyy:HH:mm:ss Z" ] }"#;
 
 fn main() {
-    let lines = std::env::args().filter_map(|a| a.parse().ok()).next().unwrap_or(1_000_000_usize);
+    let given: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let lines = given.first().and_then(|a| a.parse().ok()).unwrap_or(1_000_000);
+    let name = given.get(1).cloned().unwrap_or_default();
     let _only = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(measure(lines));
+    runtime.block_on(measure(lines, &name));
 }
 
-async fn measure(lines: usize) {
+async fn measure(lines: usize, wanted: &str) {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("access.log");
     let bytes = write_lines(&input, lines);
@@ -39,6 +41,9 @@ async fn measure(lines: usize) {
         ("file -> elasticsearch", String::new(), elasticsearch.clone()),
         ("file -> grok -> elasticsearch", GROK.to_owned(), elasticsearch),
     ] {
+        if !name.contains(wanted) {
+            continue;
+        }
         let config = format!(
             "input {{ file {{ path => '{}' mode => read sincedb_path => '/dev/null' }} }}
              filter {{ {filters} }} output {{ {output} }}",

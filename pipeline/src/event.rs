@@ -140,6 +140,17 @@ impl Event {
         }
     }
 
+    /// Sets what `field` names if it is absent; gives the value back if there is something, or if it cannot be set.
+    pub fn set_new(&mut self, field: &FieldRef, value: Value) -> Option<Value> {
+        if let (Root::Field, [only]) = (field.root, field.path.as_ref()) {
+            return self.fields.insert_new(&only.name, value);
+        }
+        if self.has(field) || self.set(field, value.clone()).is_err() {
+            return Some(value);
+        }
+        None
+    }
+
     fn set_timestamp(&mut self, value: Value) -> Result<(), FieldError> {
         self.timestamp = match value {
             Value::Time(_) => value,

@@ -133,7 +133,9 @@ pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
 /// The files inside of a container that an input wants to be fed from, and where to begin in them.
 pub(crate) fn feeds(input: &PluginCall) -> (Vec<String>, StartFrom) {
     match typed::<inputs::file::FileOptions>(&input.options) {
-        Ok(options) => (options.docker_path.0.clone(), options.start_position),
+        Ok(options) => {
+            (options.docker_path.0.clone(), options.start_position.unwrap_or(StartFrom::Beginning))
+        }
         Err(_) => (Vec::new(), StartFrom::Beginning),
     }
 }

@@ -290,7 +290,10 @@ impl Map {
     fn position(&self, name: &str) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(name).copied(),
-            None => self.entries.iter().position(|(n, _)| n == name),
+            None => {
+                let name = name.as_bytes();
+                self.entries.iter().position(|(n, _)| n.as_bytes() == name)
+            }
         }
     }
 
@@ -311,6 +314,15 @@ impl Map {
             return Some(std::mem::replace(old, value));
         }
         self.push_new(name.into(), value);
+        None
+    }
+
+    /// Sets `name` if it is absent; gives the value back otherwise.
+    pub fn insert_new(&mut self, name: &Name, value: Value) -> Option<Value> {
+        if self.position(name).is_some() {
+            return Some(value);
+        }
+        self.push_new(name.clone(), value);
         None
     }
 

@@ -69,8 +69,13 @@ impl File {
         names.filter_map(|name| name.strip_suffix(';')).map(|name| format!("{folder}/{name}.rs")).collect()
     }
 
+    /// Whether it lives in one of these folders (`a/`), or is one of these modules or in it (`a/b`).
     pub(crate) fn under(&self, places: &[&str]) -> bool {
-        places.iter().any(|place| self.path.starts_with(place))
+        let is_under = |rest: &str| rest == ".rs" || rest.is_empty() || rest.starts_with('/');
+        places.iter().any(|place| match self.path.strip_prefix(place) {
+            Some(rest) => place.ends_with('/') || is_under(rest),
+            None => false,
+        })
     }
 }
 

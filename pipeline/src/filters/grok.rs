@@ -292,13 +292,14 @@ impl Grok {
         if self.options.overwrite.contains(field) {
             return event.set(field, value).is_ok();
         }
+        // Nearly always there is nothing yet.
+        let Some(value) = event.set_new(field, value) else { return true };
         match event.get_mut(field) {
             Some(old @ Value::Null) => {
                 *old = value;
                 true
             }
-            Some(_) => event.append(field, value).is_ok(),
-            None => event.set(field, value).is_ok(),
+            _ => event.append(field, value).is_ok(),
         }
     }
 }

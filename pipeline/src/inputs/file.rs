@@ -34,8 +34,8 @@ plugin! {
         /// Names of files that are left out; `*`, `?` and `[…]` are understood.
         exclude: Vec<String> = [],
         /// Where to begin in files that are there at first and were never read. Files that come later are read from
-        /// their beginning.
-        start_position: StartFrom = "end",
+        /// their beginning. When it is not given: `end` for files of this machine, `beginning` for `docker-path`.
+        start_position: Option<StartFrom>,
         /// `tail` goes on for ever, `read` ends when the end of every file is reached.
         mode: Mode = "tail",
         /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
@@ -98,7 +98,7 @@ impl InputOptions for FileOptions {
             patterns: self.path.value.0.iter().chain(&self.host_path.0).cloned().collect(),
             exclude: self.exclude.clone(),
             // In `read`, a file is read whole.
-            from_beginning: self.start_position == StartFrom::Beginning || self.mode == Mode::Read,
+            from_beginning: self.start_position == Some(StartFrom::Beginning) || self.mode == Mode::Read,
             remember: self.sincedb_path.is_none(),
             delimiter: Vec::new(),
             to_the_end: self.mode == Mode::Read,

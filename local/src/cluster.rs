@@ -71,6 +71,14 @@ impl Cluster {
         self.agents.len()
     }
 
+    /// Ends agents and master as `kill -9` of this process does: executors live on.
+    pub async fn kill(self) {
+        for agent in &self.agents {
+            agent.kill().await;
+        }
+        self.master.kill().await;
+    }
+
     /// Ends every executor, each within its grace period, then agents and master. Nothing is left running.
     pub async fn stop(self) {
         let mut stopping = tokio::task::JoinSet::new();

@@ -18,6 +18,7 @@
 //! `master::core` → the scheduler's stream; the acknowledgement takes the same way back.
 
 mod agent;
+mod chance;
 mod clock;
 mod cluster;
 mod directory;
@@ -29,6 +30,9 @@ mod master;
 mod resources;
 mod settings;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use cluster::{AgentHandle, Cluster, MasterHandle};
 pub use error::Error;

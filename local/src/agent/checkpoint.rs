@@ -319,6 +319,3 @@ fn remove(path: &Path) {
         Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove"),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,9 +18,6 @@ mod subscribe;
 mod timers;
 mod updates;
 
-#[cfg(test)]
-mod tests;
-
 use super::process::Process;
 use crate::clock::Moment;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};

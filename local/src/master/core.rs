@@ -25,9 +25,6 @@ mod timers;
 mod updates;
 mod validate;
 
-#[cfg(test)]
-mod tests;
-
 use crate::clock::Moment;
 use crate::ids::AgentId;
 use crate::link::{LinkId, ToAgent, ToMaster};

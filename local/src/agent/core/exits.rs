@@ -62,13 +62,17 @@ impl Core {
             let Ending { state, reason, message } = ending.clone();
             self.agent_update(&id, Some(&executor_id), &task, AgentStatus { state, reason, message });
         }
-        if self.registered && !terminating {
+        if !terminating {
             let exited = ToMaster::ExecutorExited {
                 framework_id: id.clone(),
                 executor_id: executor_id.clone(),
                 status,
             };
-            self.tell(exited);
+            if self.registered {
+                self.tell(exited);
+            } else {
+                self.untold_exits.push(exited);
+            }
         }
         self.complete_if_over(&id, &executor_id);
     }

@@ -107,7 +107,7 @@ impl Core {
         info: mesos::ExecutorInfo,
     ) {
         let Some(agent_id) = self.id() else { return };
-        let container = ContainerId(self.new_uuid().to_string());
+        let container = ContainerId(self.chance.uuid().to_string());
         let mut executor = Executor::new(info.clone(), container);
         executor.deadline = Some(self.now + self.timings.executor_registration);
         if let Some(framework) = self.frameworks.get_mut(framework_id) {

@@ -73,6 +73,9 @@ impl Core {
             self.described.info.id = Some(agent_id.wire());
             self.keep(Keep::Agent(Box::new(self.described.info.clone())));
         }
+        for exited in std::mem::take(&mut self.untold_exits) {
+            self.tell(exited);
+        }
         let all: Vec<(FrameworkId, TaskId)> = self.streams.keys().cloned().collect();
         self.resend(&all);
     }

@@ -3,16 +3,15 @@
 use super::streams::Stream;
 use super::{Birth, ConnectionId, ContainerId, Effect, RunKey};
 use crate::agent::process::Process;
+use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
-use crate::link::Described;
+use crate::link::{Described, ToMaster};
 use crate::master::core::is_terminal;
 use crate::settings::Timings;
 use mesos::framework_info::capability::Type as Capability;
 use mesos::task_status::Reason;
 use proto::mesos::v1 as mesos;
-use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use std::time::Duration;
 pub(crate) struct Core {
     pub(super) described: Described,
     pub(super) timings: Timings,
-    pub(super) rng: StdRng,
+    pub(super) chance: Chance,
     pub(super) phase: Phase,
     /// The master can be told something.
     pub(super) linked: bool,
@@ -30,6 +29,8 @@ pub(crate) struct Core {
     pub(super) streams: BTreeMap<(FrameworkId, TaskId), Stream>,
     pub(super) drain: Option<Drain>,
     pub(super) connections: u64,
+    /// Ends of executors that the master has not heard of yet.
+    pub(super) untold_exits: Vec<ToMaster>,
     /// The time of this step.
     pub(super) now: Moment,
     /// What this step has decided so far.
@@ -137,7 +138,7 @@ impl Core {
         let mut core = Self {
             described: birth.described,
             timings: birth.timings,
-            rng: StdRng::seed_from_u64(birth.seed),
+            chance: Chance::new(birth.seed),
             phase: Phase::Recovering(now),
             linked: false,
             registered: false,
@@ -145,6 +146,7 @@ impl Core {
             streams: BTreeMap::new(),
             drain: None,
             connections: 0,
+            untold_exits: Vec::new(),
             now,
             out: Vec::new(),
         };
@@ -154,12 +156,6 @@ impl Core {
 
     pub(super) fn id(&self) -> Option<AgentId> {
         self.described.info.id.as_ref().map(AgentId::from)
-    }
-
-    pub(super) fn new_uuid(&mut self) -> uuid::Uuid {
-        let mut bytes = [0; 16];
-        self.rng.fill_bytes(&mut bytes);
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     pub(super) fn executor(&self, framework: &FrameworkId, executor: &ExecutorId) -> Option<&Executor> {

@@ -64,7 +64,7 @@ impl Core {
             executor_id: executor_id.map(ExecutorId::wire),
             source: Some(Source::Agent.into()),
             reason: Some(what.reason.into()),
-            uuid: Some(self.new_uuid().into_bytes().to_vec()),
+            uuid: Some(self.chance.uuid().into_bytes().to_vec()),
             ..Default::default()
         };
         let known = executor_id.filter(|e| self.executor(id, e).is_some_and(|e| e.tasks.contains_key(task)));

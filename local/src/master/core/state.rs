@@ -1,6 +1,7 @@
 //! Holds what a master knows: frameworks, agents, offers, tasks.
 
 use super::{Birth, ConnectionId, Effect};
+use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
 use crate::link::{Described, LinkId};
@@ -9,8 +10,6 @@ use crate::resources::Resources;
 use crate::settings::Timings;
 use mesos::framework_info::capability::Type as Capability;
 use proto::mesos::v1::{self as mesos, scheduler};
-use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// So many removed frameworks are remembered.
@@ -24,7 +23,7 @@ pub(crate) struct Core {
     pub(super) timings: Timings,
     pub(super) roles: Vec<String>,
     pub(super) started: Moment,
-    pub(super) rng: StdRng,
+    pub(super) chance: Chance,
     pub(super) counters: Counters,
 
     pub(super) frameworks: BTreeMap<FrameworkId, Framework>,
@@ -142,7 +141,7 @@ impl Core {
             timings: birth.timings,
             roles: birth.roles,
             started: now,
-            rng: StdRng::seed_from_u64(birth.seed),
+            chance: Chance::new(birth.seed),
             counters: Counters::default(),
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),
@@ -174,12 +173,6 @@ impl Core {
     pub(super) fn new_connection(&mut self) -> ConnectionId {
         self.counters.connection += 1;
         ConnectionId(self.counters.connection)
-    }
-
-    pub(super) fn new_uuid(&mut self) -> uuid::Uuid {
-        let mut bytes = [0; 16];
-        self.rng.fill_bytes(&mut bytes);
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
     /// Gives an offer's resources back, without a word to the framework.

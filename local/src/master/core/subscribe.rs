@@ -12,7 +12,7 @@ impl Core {
     /// Answers SUBSCRIBE: always with a stream, which holds just an ERROR when the framework is refused.
     pub(super) fn on_subscribe(&mut self, subscribe: scheduler::call::Subscribe) {
         let connection = self.new_connection();
-        let stream_id = self.new_uuid().to_string();
+        let stream_id = self.chance.uuid().to_string();
         self.answer(Answer::Stream { connection, stream_id: Some(stream_id.clone()) });
         if let Some(problem) = self.subscribe_error(&subscribe) {
             self.out.push(Effect::Send(connection, Box::new(statuses::error(problem))));

@@ -1,8 +1,10 @@
 //! Runs the scheduler and the page beside each other: a view goes one way, edits go the other.
 use anyhow::{Context as _, bail};
 use config::settings::SchedulerSettings;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -12,11 +14,28 @@ use web::view::View;
 /// How many edits may wait for the scheduler; more are answered with 503.
 const EDITS_WAITING_MAX: usize = 64;
 
+/// How long an address that is in use is tried: a process that was just killed may still hold it.
+const BIND_DEADLINE: Duration = Duration::from_secs(2);
+/// How often it is tried.
+const BIND_EVERY: Duration = Duration::from_millis(100);
+
 /// Binds an address, and says which setting changes it.
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("listen on {address}, where the page is to be; another one can be set with --listen")
-    })
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && start.elapsed() < BIND_DEADLINE => {
+                tokio::time::sleep(BIND_EVERY).await;
+            }
+            bound => {
+                return bound.with_context(|| {
+                    format!(
+                        "listen on {address}, where the page is to be; another one can be set with --listen"
+                    )
+                });
+            }
+        }
+    }
 }
 
 /// Runs both until `stop`; if one ends before, so does the other. `onlooker` sees every view.

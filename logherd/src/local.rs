@@ -1,4 +1,6 @@
 //! `logherd local`: everything on this machine, talking over loopback exactly as with a real cluster.
+mod retire;
+
 use crate::exit::Exit;
 use crate::framework;
 use crate::terminal::say;
@@ -27,9 +29,14 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
         true => None,
         false => Some(framework::listen(settings.listen).await?),
     };
-    let cluster = ::local::Cluster::start(cluster_settings(&settings, &data_dir))
+    let before = retire::remembered(&data_dir);
+    let cluster = ::local::Cluster::start(cluster_settings(&settings, &data_dir, before))
         .await
         .context("start the embedded Mesos")?;
+    if before > settings.nodes {
+        retire::retire(&cluster, settings.nodes).await?;
+    }
+    retire::remember(&data_dir, settings.nodes)?;
     let master = cluster.master();
     let ended = match listener {
         None => {
@@ -49,8 +56,8 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
     ended.map(|()| Exit::Fine)
 }
 
-fn cluster_settings(settings: &LocalSettings, data_dir: &Path) -> ::local::Settings {
-    let mut wanted = ::local::Settings::new(data_dir, settings.nodes);
+fn cluster_settings(settings: &LocalSettings, data_dir: &Path, before: usize) -> ::local::Settings {
+    let mut wanted = ::local::Settings::new(data_dir, settings.nodes.max(before));
     wanted.master_listen = settings.mesos_listen;
     for (node, number) in wanted.nodes.iter_mut().zip(1..) {
         let own = data_dir.join("nodes").join(format!("{number}"));

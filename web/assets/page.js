@@ -203,7 +203,19 @@ function startEditor() {
       const item = document.createElement("li"), jump = document.createElement("button");
       item.className = problem.severity;
       jump.type = "button";
-      const part = (name, words) => { const e = document.createElement("span"); e.className = name; e.textContent = words; return e; };
+      const part = (name, words) => {
+        const e = document.createElement("span");
+        e.className = name;
+        // What stands in backticks is code.
+        const pieces = words.split(/`([^`]*)`/);
+        pieces.forEach((piece, at) => {
+          if (at % 2 === 0) { e.append(piece); return; }
+          const code = document.createElement("code");
+          code.textContent = piece;
+          e.append(code);
+        });
+        return e;
+      };
       jump.append(part("place", `${problem.line}:${problem.column}`), part("message", problem.message));
       if (problem.hint) jump.append(part("hint", problem.hint));
       jump.addEventListener("click", () => {

@@ -1,4 +1,6 @@
-//! Words numbers, sizes and times for people.
+//! Words numbers, sizes and times for people, and shows what stands in backticks as code.
+use askama::filters::HtmlSafe;
+use std::fmt;
 
 /// A number with its thousands apart: `1,234,567`.
 pub(crate) fn count(number: u64) -> String {
@@ -54,6 +56,52 @@ pub(crate) fn plural(number: usize, word: &str) -> String {
     format!("{} {word}{s}", count(number as u64))
 }
 
+/// Shows a text of ours, which may hold texts of others, with what stands in backticks as code.
+pub(crate) fn rich(text: &str) -> Rich<'_> {
+    Rich(text)
+}
+
+/// A text that is escaped for HTML when it is shown.
+pub(crate) struct Rich<'a>(&'a str);
+
+impl HtmlSafe for Rich<'_> {}
+
+impl fmt::Display for Rich<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = self.0.split('`').peekable();
+        let mut code = false;
+        while let Some(part) = parts.next() {
+            // The last backtick of an odd number of them is an ordinary character.
+            let lone = code && parts.peek().is_none();
+            match (code, lone) {
+                (_, true) => write!(f, "`{}", Escaped(part))?,
+                (true, false) => write!(f, "<code>{}</code>", Escaped(part))?,
+                (false, false) => write!(f, "{}", Escaped(part))?,
+            }
+            code = !code;
+        }
+        Ok(())
+    }
+}
+
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '&' => f.write_str("&amp;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +115,19 @@ mod tests {
             ["0 B", "999 B", "1.0 kB", "4.9 MB", "18447 PB"]
         );
         assert_eq!([plural(1, "node"), plural(0, "node")], ["1 node", "0 nodes"]);
+    }
+
+    #[test]
+    fn what_stands_in_backticks_is_code_and_nothing_is_markup() {
+        for (text, html) in [
+            ("there is no `grokk`", "there is no <code>grokk</code>"),
+            ("`a` and `<b>`", "<code>a</code> and <code>&lt;b&gt;</code>"),
+            ("a ` b", "a ` b"),
+            ("`a` ` \"'&", "<code>a</code> ` &quot;&#39;&amp;"),
+            ("", ""),
+        ] {
+            assert_eq!(rich(text).to_string(), html);
+        }
     }
 
     #[test]

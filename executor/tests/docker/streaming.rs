@@ -162,8 +162,8 @@ async fn a_killed_task_is_drained_and_the_executor_ends() {
         assert_eq!(last, [TaskState::TaskKilling, TaskState::TaskKilled]);
     });
     assert_eq!(container.processes(), ["sleep 1000"]);
+    world.forget_states();
     let executor = Executor::start(&world);
-    world.applied().await;
     container.exec("echo two >> /var/log/a.log");
     eventually("only the new line", || (messages(&out) == ["one", "two"]).then_some(())).await;
     world.shut_down().await;

@@ -1,6 +1,7 @@
 //! What goes wrong around the executor costs no line and is told.
 use crate::world::{Executor, Image, World, docker, docker_is_there, eventually, messages};
 use proto::control as wire;
+use proto::mesos::v1::TaskState;
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -189,4 +190,32 @@ async fn a_file_that_was_replaced_while_nobody_looked_is_read_from_its_start() {
     let executor = Executor::start(&world);
     eventually("the short file's line", || (messages(&out).last()? == "short").then_some(())).await;
     executor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_restarts_is_subscribed_to_again_while_lines_go_on() {
+    if !docker_is_there() {
+        return;
+    }
+    let (world, image) = (World::new().await, Image::busybox());
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let container = image.run("mkdir -p /var/log; echo one > /var/log/a.log; exec sleep 1000");
+    let executor = Executor::start(&world);
+    eventually("the task runs", || {
+        world.heard(|heard| (heard.states.last() == Some(&TaskState::TaskRunning)).then_some(()))
+    })
+    .await;
+    eventually("the line", || (messages(&out) == ["one"]).then_some(())).await;
+    let tails = container.processes();
+    world.restart_agent(&[503, 503, 404]);
+    container.exec("echo two >> /var/log/a.log");
+    eventually("it is subscribed again", || {
+        world.heard(|heard| (heard.subscriptions.len() == 2).then_some(()))
+    })
+    .await;
+    eventually("the new line", || (messages(&out) == ["one", "two"]).then_some(())).await;
+    assert_eq!(container.processes(), tails, "its tail was left alone");
+    world.restart_agent(&[400]);
+    executor.ended().await;
+    assert_eq!(container.processes(), ["sleep 1000"], "an orphan cleans up and ends");
 }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use prost::Message;
 use proto::control as wire;
 use proto::control::control_server::{Control, ControlServer};
-use proto::mesos::v1::executor::call::Type as CallType;
+use proto::mesos::v1::executor::call::{Subscribe, Type as CallType};
 use proto::mesos::v1::executor::event::{Acknowledged, Kill, Launch, Subscribed, Type as EventType};
 use proto::mesos::v1::executor::{Call, Event};
 use proto::mesos::v1::framework_info::{Capability, capability};
@@ -119,7 +119,7 @@ impl Container {
     pub(crate) fn processes(&self) -> Vec<String> {
         let table = docker(&["top", &self.0, "-eo", "pid,args"]);
         let lines = table.lines().skip(1).map(|line| line.trim().split_once(' ').unwrap_or_default().1);
-        lines.map(str::to_owned).collect()
+        lines.map(|line| line.trim().to_owned()).collect()
     }
 
     pub(crate) fn tails_of(&self, path: &str) -> usize {
@@ -155,6 +155,7 @@ pub(crate) async fn eventually<T>(what: &str, mut state: impl FnMut() -> Option<
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) states: Vec<TaskState>,
+    pub(crate) subscriptions: Vec<Subscribe>,
     pub(crate) report: wire::Report,
     pub(crate) applied: Vec<wire::Applied>,
 }
@@ -164,6 +165,8 @@ type Told = mpsc::Sender<Result<Frame<Bytes>, Infallible>>;
 struct Inner {
     heard: Mutex<Heard>,
     subscription: Mutex<Option<Told>>,
+    /// What SUBSCRIBE is answered with next: an agent that restarts.
+    refusals: Mutex<Vec<u16>>,
     assignment: watch::Sender<wire::Assignment>,
 }
 
@@ -185,6 +188,7 @@ impl World {
         let inner = Arc::new(Inner {
             heard: Mutex::default(),
             subscription: Mutex::default(),
+            refusals: Mutex::default(),
             assignment: watch::Sender::new(wire::Assignment::default()),
         });
         let mut tasks = JoinSet::new();
@@ -261,6 +265,17 @@ impl World {
     async fn tell(&self, event: Event) {
         let to = self.inner.subscription.lock().unwrap().clone().unwrap();
         to.send(Ok(frame(&event))).await.unwrap();
+    }
+
+    /// The agent goes, and answers so when it is back: the last one first, then as it should.
+    pub(crate) fn restart_agent(&self, refusals: &[u16]) {
+        *self.inner.refusals.lock().unwrap() = refusals.to_vec();
+        *self.inner.subscription.lock().unwrap() = None;
+    }
+
+    /// A new executor comes with a new task.
+    pub(crate) fn forget_states(&self) {
+        self.inner.heard.lock().unwrap().states.clear();
     }
 
     pub(crate) async fn kill(&self) {
@@ -363,10 +378,16 @@ async fn answer(
 ) -> Result<hyper::Response<Body>, hyper::Error> {
     let call = Call::decode(request.into_body().collect().await?.to_bytes()).unwrap();
     if call.r#type() == CallType::Subscribe {
+        if let Some(status) = inner.refusals.lock().unwrap().pop() {
+            let mut refused = hyper::Response::new(Either::Left(Full::default()));
+            *refused.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
+            return Ok(refused);
+        }
+        inner.heard.lock().unwrap().subscriptions.push(call.subscribe.clone().unwrap());
         let (told, stream) = mpsc::channel(16);
         let subscribe = call.subscribe.unwrap();
         told.send(Ok(frame(&subscribed()))).await.unwrap();
-        if subscribe.unacknowledged_tasks.is_empty() {
+        if subscribe.unacknowledged_tasks.is_empty() && inner.heard.lock().unwrap().states.is_empty() {
             told.send(Ok(frame(&launch()))).await.unwrap();
         }
         *inner.subscription.lock().unwrap() = Some(told);

@@ -1,7 +1,14 @@
-//! Shows that every store keeps its promises, by one suite, and what only one of them can show.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what is wrong by panicking")]
+//! Shows that every store keeps its promises, by one suite, and what only a real ZooKeeper can show.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by panicking"
+)]
 
+mod client;
 mod directory;
+mod election;
 mod server;
 mod suite;
 mod zookeeper;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{interval, timeout};
 
 /// Where Debian's package puts the server; its manifest names what else it needs.
@@ -12,11 +13,19 @@ const JAR: &str = "/usr/share/java/zookeeper.jar";
 /// How long a server may take to answer on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long one look at a server may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// Ports for servers: below those that the system gives to others. One is tried after the other.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
+/// More servers at once than this only slow each other down.
+static ROOM: Semaphore = Semaphore::const_new(3);
+
 /// A server of its own, with its own data, which survives a kill.
 pub(crate) struct Server {
     dir: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
+    _room: SemaphorePermit<'static>,
 }
 
 impl Server {
@@ -31,11 +40,14 @@ impl Server {
             );
             return None;
         }
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let mut server = Self { dir: tempfile::tempdir().unwrap(), port, child: None };
-        server.restart().await;
+        let room = ROOM.acquire().await.unwrap();
+        let mut server = Self { dir: tempfile::tempdir().unwrap(), port: 0, child: None, _room: room };
+        while server.child.is_none() {
+            server.port = rand::random_range(PORTS);
+            if TcpListener::bind(("127.0.0.1", server.port)).await.is_ok() {
+                server.try_start().await;
+            }
+        }
         Some(server)
     }
 
@@ -51,6 +63,12 @@ impl Server {
 
     /// Starts the server again, on the same port with the same data, and waits until it serves.
     pub(crate) async fn restart(&mut self) {
+        self.try_start().await;
+        assert!(self.child.is_some(), "ZooKeeper should start again on its port");
+    }
+
+    /// Starts the server and waits until it serves; there is no child if it ends instead, as when its port is taken.
+    async fn try_start(&mut self) {
         let data = self.dir.path().join("data");
         std::fs::create_dir_all(&data).unwrap();
         let text = format!(
@@ -69,14 +87,25 @@ impl Server {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn();
-        self.child = Some(child.unwrap());
+        let mut child = child.unwrap();
         let serves = timeout(START_WITHIN, async {
             let mut look = interval(Duration::from_millis(50));
-            while self.ask("ruok").await.is_none_or(|answer| answer != "imok") {
+            loop {
                 look.tick().await;
+                if child.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                if timeout(LOOK_WITHIN, self.ask("ruok"))
+                    .await
+                    .is_ok_and(|answer| answer.as_deref() == Some("imok"))
+                {
+                    return true;
+                }
             }
         });
-        serves.await.expect("ZooKeeper should answer within a minute");
+        if serves.await.expect("ZooKeeper should answer within a minute") {
+            self.child = Some(child);
+        }
     }
 
     /// `kill -9`.

@@ -230,8 +230,9 @@ impl Unit {
 
     async fn end_pipeline(&mut self, within: Duration) {
         if let Some(running) = self.running.take() {
-            self.past += running.counters().into();
-            if let Err(reason) = running.stop(within).await {
+            let (counters, ended) = running.stop_counted(within).await;
+            self.past += counters.into();
+            if let Err(reason) = ended {
                 tracing::info!(unit = %self.name(), %reason, "a pipeline did not drain in time; the rest comes again");
             }
         }

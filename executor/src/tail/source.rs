@@ -213,7 +213,9 @@ impl Output<'_> {
             LogOutput::StdErr { message } => {
                 self.complaint = one_line(&message);
                 if says_source_starts_anew(&self.complaint) {
-                    self.push_pending_without_waiting().await?;
+                    // The two streams have no order. `tail` complains before it goes on, so what came just now and is not
+                    // pushed yet most likely belongs to the other file. If not, the next start finds other bytes than
+                    // it expects, and reads the file from its start: lines come twice, none is lost.
                     self.shared
                         .spool(|s| if s.end() > s.origin() { s.source_starts_anew() } else { Ok(()) })
                         .await?;
@@ -270,13 +272,6 @@ impl Output<'_> {
         let said = if error.is_empty() { self.complaint.as_str() } else { error };
         let reason = if said.is_empty() { code } else { format!("{code}: {said}") };
         Outcome::Ended { reason, delivered: self.delivered }
-    }
-
-    async fn push_pending_without_waiting(&mut self) -> Result<(), SpoolError> {
-        let bytes = self.pending.split().freeze();
-        let taken = self.shared.push_some(bytes.clone()).await?;
-        self.pending.extend_from_slice(bytes.get(taken..).unwrap_or_default());
-        Ok(())
     }
 
     async fn flush(&mut self, life: &watch::Receiver<Life>) -> Result<(), SpoolError> {

@@ -219,3 +219,37 @@ async fn an_agent_that_restarts_is_subscribed_to_again_while_lines_go_on() {
     executor.ended().await;
     assert_eq!(container.processes(), ["sleep 1000"], "an orphan cleans up and ends");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_rotated_or_cut_off_while_it_is_read_is_followed_with_other_tools_than_busybox_too() {
+    if !docker_is_there() {
+        return;
+    }
+    let (world, image) = (World::new().await, Image::of_this_machine());
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let container = image.run("exec sleep 1000");
+    let executor = Executor::start(&world);
+    world.container(&container, |c| c.tails.iter().any(|tail| tail.state.starts_with("reading"))).await;
+    let mut expected = Vec::new();
+    for (script, line) in [
+        ("echo one > /var/log/a.log", "one"),
+        ("mv /var/log/a.log /var/log/a.1; echo two > /var/log/a.log", "two"),
+        ("echo 3 > /var/log/a.log", "3"),
+    ] {
+        container.exec(script);
+        expected.push(line);
+        eventually(line, || (messages(&out).last()? == line).then_some(())).await;
+    }
+    assert_eq!(messages(&out), expected);
+    executor.stop().await;
+    assert_eq!(container.processes(), ["sleep 1000"]);
+    container.exec("echo four >> /var/log/a.log");
+    world.forget_states();
+    let executor = Executor::start(&world);
+    eventually("four", || (messages(&out).last()? == "four").then_some(())).await;
+    executor.stop().await;
+    let mut came = messages(&out);
+    // Which bytes came before `tail` said that it reads another file is not always known: those may come twice.
+    came.dedup();
+    assert_eq!(came, ["one", "two", "3", "four"]);
+}

@@ -79,6 +79,30 @@ impl Image {
         image
     }
 
+    /// An image with the shell and the tools of this machine: those of GNU, where they are not of busybox.
+    pub(crate) fn of_this_machine() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let script = r#"
+            mkdir -p "$1/bin" "$1/var/log"
+            for tool in sh tail head wc sleep cat mv rm; do
+                path=$(readlink -f "$(command -v $tool)")
+                cp "$path" "$1/bin/$tool"
+                ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+                    mkdir -p "$1$(dirname "$library")"
+                    cp -L "$library" "$1$library"
+                done
+            done
+            tar -cf "$1.tar" -C "$1" .
+        "#;
+        let root = dir.path().join("root");
+        let made = Command::new("sh").args(["-c", script, "sh"]).arg(&root).status().unwrap();
+        assert!(made.success());
+        let image = Self(fresh_name());
+        let tar = root.with_extension("tar");
+        docker(&["import", "--change", "ENV PATH=/bin", tar.to_str().unwrap(), &image.tagged()]);
+        image
+    }
+
     pub(crate) fn tagged(&self) -> String {
         format!("{}:1.27", self.0)
     }

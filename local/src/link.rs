@@ -37,6 +37,8 @@ pub(crate) enum ToAgent {
     Acknowledge { framework_id: FrameworkId, task_id: TaskId, uuid: Vec<u8> },
     /// A framework (re)subscribed or changed: its updates are to be sent again.
     UpdateFramework { framework: Box<mesos::FrameworkInfo> },
+    /// What the agent has, after reservations were made or ended; to be kept.
+    Resources { total: Vec<mesos::Resource> },
     /// Are you there?
     Ping,
     /// Stop every task, as a drain does.

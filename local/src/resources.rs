@@ -137,7 +137,7 @@ impl Resources {
         })
     }
 
-    /// Pushes or pops a reservation: the resources as they are after a RESERVE (`push`) or UNRESERVE.
+    /// The resources as they are after an UNRESERVE, or were before a RESERVE.
     pub(crate) fn without_last_reservation(&self) -> Result<Self, String> {
         let mut out = Self::default();
         for piece in &self.pieces {
@@ -148,6 +148,17 @@ impl Resources {
             }
         }
         Ok(out)
+    }
+
+    /// The same amounts with nothing reserved.
+    pub(crate) fn unreserved(&self) -> Self {
+        let mut out = Self::default();
+        for piece in &self.pieces {
+            let mut piece = piece.clone();
+            piece.kind.reservations.clear();
+            out.put(piece);
+        }
+        out
     }
 
     /// The innermost reservations of all pieces.

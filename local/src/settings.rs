@@ -17,6 +17,8 @@ pub struct Settings {
     pub timings: Timings,
     /// The roles that frameworks may use; empty means all.
     pub roles: Vec<String>,
+    /// Principals and secrets that schedulers and operators must show; none means that nobody is asked.
+    pub credentials: Vec<(String, String)>,
     /// How many bytes of a stream travel together.
     pub chunking: Chunking,
 }
@@ -30,6 +32,7 @@ impl Settings {
             master_listen: None,
             timings: Timings::default(),
             roles: Vec::new(),
+            credentials: Vec::new(),
             chunking: Chunking::Records,
         }
     }

@@ -68,8 +68,12 @@ impl Checkpoint {
         let info: Option<mesos::AgentInfo> = read_message(&layout.agent_info())?;
         let mut left = Left { info, frameworks: Vec::new() };
         for framework in directories(&layout.meta_frameworks()) {
-            let path = layout.meta_framework(&FrameworkId(framework)).join("framework.info");
-            let Some(info) = read_or_warn::<mesos::FrameworkInfo>(&path) else { continue };
+            let directory = layout.meta_framework(&FrameworkId(framework));
+            let path = directory.join("framework.info");
+            let Some(info) = read_or_warn::<mesos::FrameworkInfo>(&path) else {
+                end_orphans(&directory, same_boot);
+                continue;
+            };
             let Some(id) = info.id.as_ref().map(FrameworkId::from) else { continue };
             let executors = checkpoint.read_executors(&layout, &id, same_boot);
             left.frameworks.push(RecoveredFramework { info, executors });
@@ -201,13 +205,7 @@ impl Checkpoint {
 
 fn read_run(layout: &Layout, run: &RunKey, info: &mesos::ExecutorInfo, same_boot: bool) -> RecoveredExecutor {
     let directory = layout.meta_run(run);
-    let number =
-        |name: &str| fs::read_to_string(directory.join("pids").join(name)).ok()?.trim().parse::<u64>().ok();
-    let process = number("forked.pid")
-        .and_then(|pid| u32::try_from(pid).ok())
-        .zip(number("started"))
-        .map(|(pid, started)| Process { pid, started })
-        .filter(|_| same_boot);
+    let process = read_process(&directory).filter(|_| same_boot);
     let tasks = directories(&directory.join("tasks"))
         .into_iter()
         .filter_map(|task| {
@@ -218,6 +216,25 @@ fn read_run(layout: &Layout, run: &RunKey, info: &mesos::ExecutorInfo, same_boot
         })
         .collect();
     RecoveredExecutor { info: info.clone(), container: run.container.clone(), process, tasks }
+}
+
+fn read_process(run: &Path) -> Option<Process> {
+    let number =
+        |name: &str| fs::read_to_string(run.join("pids").join(name)).ok()?.trim().parse::<u64>().ok();
+    let pid = u32::try_from(number("forked.pid")?).ok()?;
+    Some(Process { pid, started: number("started")? })
+}
+
+/// Executors of a framework that does not want to be remembered do not outlive their agent.
+fn end_orphans(framework: &Path, same_boot: bool) {
+    let executors = framework.join("executors");
+    let runs = directories(&executors).into_iter().map(|executor| executors.join(executor).join("runs"));
+    for run in runs.flat_map(|runs| directories(&runs).into_iter().map(move |run| runs.join(run))) {
+        if let Some(process) = read_process(&run).filter(|process| same_boot && process.is_alive()) {
+            process.kill_group();
+        }
+    }
+    remove(framework);
 }
 
 fn read_updates(path: &Path) -> (Vec<mesos::TaskStatus>, Vec<Vec<u8>>) {

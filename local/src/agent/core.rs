@@ -181,7 +181,21 @@ impl Core {
         self.answer(Answer::Refused(status, text.into()));
     }
 
+    /// Writes something down, unless its framework does not want to be remembered.
     fn keep(&mut self, keep: Keep) {
-        self.out.push(Effect::Keep(keep));
+        let checkpoints = |run: &RunKey| {
+            self.frameworks.get(&run.framework).is_some_and(|framework| framework.info.checkpoint())
+        };
+        let wanted = match &keep {
+            Keep::Framework(info) => info.checkpoint(),
+            Keep::Executor(run, _)
+            | Keep::Task(run, _)
+            | Keep::Update(run, ..)
+            | Keep::Acknowledged(run, ..) => checkpoints(run),
+            Keep::Agent(_) | Keep::Process(..) | Keep::Completed(_) | Keep::ForgetFramework(_) => true,
+        };
+        if wanted {
+            self.out.push(Effect::Keep(keep));
+        }
     }
 }

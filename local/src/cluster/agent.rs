@@ -10,6 +10,7 @@ use crate::directory::agent_name;
 use crate::error::Error;
 use crate::link::Described;
 use crate::master::run::AgentLink;
+use crate::resources::Resources;
 use crate::settings::Node;
 use crate::wire::server::{self, Mode};
 use mesos::agent_info::capability::Type;
@@ -213,6 +214,13 @@ async fn run(agent: Agent, name: String, stop: CancellationToken) {
     stop.cancel();
 }
 
+/// What the settings say, with the reservations that were made, as long as both are the same amounts.
+fn with_reservations(wanted: Vec<mesos::Resource>, known: &[mesos::Resource]) -> Vec<mesos::Resource> {
+    let (Ok(new), Ok(old)) = (Resources::read(&wanted), Resources::read(known)) else { return wanted };
+    let old = old.unreserved();
+    if new.contains(&old) && old.contains(&new) { known.to_vec() } else { wanted }
+}
+
 /// How an agent describes itself; the id that it had is kept.
 fn describe(node: &Node, address: SocketAddr, known: Option<mesos::AgentInfo>) -> Described {
     let scalar = |name: &str, value: f64| mesos::Resource {
@@ -246,6 +254,9 @@ fn describe(node: &Node, address: SocketAddr, known: Option<mesos::AgentInfo>) -
             zone: mesos::domain_info::fault_domain::ZoneInfo { name: zone.clone() },
         }),
     });
+    if let Some(known) = &known {
+        resources = with_reservations(resources, &known.resources);
+    }
     Described {
         info: mesos::AgentInfo {
             hostname: node.hostname.clone(),

@@ -62,7 +62,8 @@ impl MasterHandle {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(master.run(stop.clone()));
-        let http = MasterHttp { inbox: inbox.clone(), info };
+        let credentials = settings.credentials.clone().into();
+        let http = MasterHttp { inbox: inbox.clone(), info, credentials };
         tasks.spawn(server::serve(listener, http, self.mode.subscribe(), stop.clone()));
         self.leader.send_replace(Some(inbox.clone()));
         *self.lock() = Some(Running { inbox, tasks, stop, resume: None });
@@ -109,6 +110,11 @@ impl MasterHandle {
     /// Breaks the streams of all schedulers.
     pub async fn drop_schedulers(&self) -> Result<(), Error> {
         self.tell(Message::DropSchedulers).await
+    }
+
+    /// Puts a record of any content into the streams of all schedulers, such as an event that nobody knows.
+    pub async fn inject(&self, record: impl Into<bytes::Bytes>) -> Result<(), Error> {
+        self.tell(Message::Inject(record.into())).await
     }
 
     /// Stops the master's work with all connections open, until `resume`.

@@ -25,6 +25,8 @@ mod timers;
 mod updates;
 mod validate;
 
+use calls::claim;
+
 use crate::clock::Moment;
 use crate::ids::AgentId;
 use crate::link::{LinkId, ToAgent, ToMaster};
@@ -58,7 +60,7 @@ pub(crate) struct Birth {
 #[derive(Debug)]
 pub(crate) enum Input {
     /// A scheduler's call, already well-formed.
-    Call { call: Box<scheduler::Call>, stream_id: Option<String> },
+    Call { call: Box<scheduler::Call>, stream_id: Option<String>, principal: Option<String> },
     /// An operator's call.
     Operator(Box<operator_api::Call>),
     /// The reader of a stream has gone.
@@ -118,7 +120,10 @@ impl Core {
     pub(crate) fn step(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         self.now = self.now.max(now);
         match input {
-            Input::Call { call, stream_id } => self.on_call(*call, stream_id),
+            Input::Call { mut call, stream_id, principal } => match claim(&mut call, principal) {
+                Ok(()) => self.on_call(*call, stream_id),
+                Err(problem) => self.refuse(400, problem),
+            },
             Input::Operator(call) => self.on_operator(&call),
             Input::Disconnected(connection) => self.on_disconnected(connection),
             Input::Linked(link) => {

@@ -3,6 +3,7 @@
 use super::core::validate_call;
 use super::run::{Inbox, Message, Reply};
 use super::state_json;
+use crate::wire::basic;
 use crate::wire::body::{self, Answer};
 use crate::wire::content::{self, Encoding};
 use crate::wire::reflect;
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use operator_api::call::Type;
 use operator_api::response::GetState;
 use proto::mesos::v1::{self as mesos, master as operator_api, scheduler};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const STREAM_ID: &str = "mesos-stream-id";
@@ -22,6 +24,8 @@ const STREAM_ID: &str = "mesos-stream-id";
 pub(crate) struct MasterHttp {
     pub(crate) inbox: Inbox,
     pub(crate) info: mesos::MasterInfo,
+    /// Principals and secrets; none means that nobody is asked.
+    pub(crate) credentials: Arc<[(String, String)]>,
 }
 
 impl Handler for MasterHttp {
@@ -52,6 +56,10 @@ impl MasterHttp {
             return Ok(body::wrong_method("POST", request.method()));
         }
         let headers = request.headers().clone();
+        let principal = match basic::principal(&self.credentials, "mesos-master-scheduler", &headers) {
+            Ok(principal) => principal,
+            Err(unauthorized) => return Ok(*unauthorized),
+        };
         let encoding = content::of_body(&headers)?;
         let bytes = body::read(request.into_body()).await?;
         let call: scheduler::Call = reflect::decode("mesos.v1.scheduler.Call", encoding, &bytes)
@@ -62,7 +70,7 @@ impl MasterHttp {
             if kind == scheduler::call::Type::Subscribe { content::of_answer(&headers)? } else { encoding };
         let stream_id = headers.get(STREAM_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
         let (reply, answer) = oneshot::channel();
-        self.tell(Message::Call { call: Box::new(call), encoding, stream_id, reply }).await?;
+        self.tell(Message::Call { call: Box::new(call), encoding, stream_id, principal, reply }).await?;
         finish(answer, encoding).await
     }
 
@@ -71,6 +79,9 @@ impl MasterHttp {
             return Ok(body::wrong_method("POST", request.method()));
         }
         let headers = request.headers().clone();
+        if let Err(unauthorized) = basic::principal(&self.credentials, "mesos-master-readwrite", &headers) {
+            return Ok(*unauthorized);
+        }
         let encoding = content::of_body(&headers)?;
         let bytes = body::read(request.into_body()).await?;
         let call: operator_api::Call = reflect::decode("mesos.v1.master.Call", encoding, &bytes)

@@ -8,6 +8,7 @@ use crate::settings::Chunking;
 use crate::wire::body::Body;
 use crate::wire::content::Encoding;
 use crate::wire::stream::{self, Feed};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -28,6 +29,7 @@ pub(crate) enum Message {
         call: Box<scheduler::Call>,
         encoding: Encoding,
         stream_id: Option<String>,
+        principal: Option<String>,
         reply: oneshot::Sender<Reply>,
     },
     Operator {
@@ -41,6 +43,8 @@ pub(crate) enum Message {
     Agent(LinkId, ToMaster),
     HoldHeartbeats(bool),
     DropSchedulers,
+    /// Put these bytes as a record into the streams of all schedulers.
+    Inject(Bytes),
     /// Do nothing until then.
     Stall(oneshot::Receiver<()>),
 }
@@ -180,9 +184,9 @@ impl Master {
 
     fn on_message(&mut self, message: Message) {
         match message {
-            Message::Call { call, encoding, stream_id, reply } => {
+            Message::Call { call, encoding, stream_id, principal, reply } => {
                 let caller = Caller { reply, encoding, events: "mesos.v1.scheduler.Event" };
-                self.step(Input::Call { call, stream_id }, Some(caller));
+                self.step(Input::Call { call, stream_id, principal }, Some(caller));
             }
             Message::Operator { call, encoding, reply } => {
                 let caller = Caller { reply, encoding, events: "mesos.v1.master.Event" };
@@ -198,6 +202,11 @@ impl Master {
             Message::Agent(link, message) => self.step(Input::Agent(link, message), None),
             Message::HoldHeartbeats(hold) => self.step(Input::HoldHeartbeats(hold), None),
             Message::DropSchedulers => self.step(Input::DropSchedulers, None),
+            Message::Inject(record) => {
+                for feed in self.out.feeds.values() {
+                    feed.send_raw(&record);
+                }
+            }
             // Obeyed by the loop itself.
             Message::Stall(_) => {}
         }

@@ -46,14 +46,18 @@ pub(super) async fn text(answer: Response<Incoming>) -> (StatusCode, String) {
 
 /// The events of one stream.
 pub(super) struct Events<E> {
-    body: Incoming,
+    body: Option<Incoming>,
     decoder: Decoder,
     kind: std::marker::PhantomData<E>,
 }
 
 impl<E: Message + Default> Events<E> {
     fn new(body: Incoming) -> Self {
-        Self { body, decoder: Decoder::new(Limits::default()), kind: std::marker::PhantomData }
+        Self { body: Some(body), decoder: Decoder::new(Limits::default()), kind: std::marker::PhantomData }
+    }
+
+    fn ended() -> Self {
+        Self { body: None, decoder: Decoder::new(Limits::default()), kind: std::marker::PhantomData }
     }
 
     /// The next event, or `None` when the stream has ended or broken.
@@ -62,7 +66,9 @@ impl<E: Message + Default> Events<E> {
             if let Some(record) = self.decoder.next().unwrap() {
                 return Some(E::decode(record).unwrap());
             }
-            let frame = tokio::time::timeout(LONGEST, self.body.frame()).await.expect("an event in time")?;
+            let frame = tokio::time::timeout(LONGEST, self.body.as_mut()?.frame())
+                .await
+                .expect("an event in time")?;
             self.decoder.push(frame.ok()?.data_ref()?);
         }
     }
@@ -138,6 +144,11 @@ impl Scheduler {
             [("content-type", PROTOBUF), ("accept", PROTOBUF), ("mesos-stream-id", self.stream_id.as_str())];
         let at = (Method::POST, self.master, "/api/v1/scheduler");
         request(&self.http, at, &headers, call.encode_to_vec()).await.status()
+    }
+
+    /// Closes the stream and nothing else.
+    pub(super) fn hang_up(&mut self) {
+        self.events = Events::ended();
     }
 
     pub(super) async fn offer(&mut self) -> mesos::Offer {
@@ -266,6 +277,18 @@ impl Executor {
         let at = (Method::POST, self.agent, "/api/v1/executor");
         request(&self.http, at, &headers, call.encode_to_vec()).await.status()
     }
+}
+
+/// An operator's stream.
+pub(super) async fn watch(master: SocketAddr) -> Events<operator_api::Event> {
+    let call =
+        operator_api::Call { r#type: Some(operator_api::call::Type::Subscribe.into()), ..Default::default() };
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let answer = request(&http(), (Method::POST, master, "/api/v1"), &headers, call.encode_to_vec()).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut events = Events::new(answer.into_body());
+    events.find(|event: operator_api::Event| event.subscribed).await;
+    events
 }
 
 /// An operator's question.

@@ -149,3 +149,73 @@ async fn pages_for_people_are_json() {
     assert_eq!(status, StatusCode::OK);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn credentials_are_asked_for_as_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = vec![("logherd".into(), "secret-1".into()), ("other".into(), "secret-2".into())];
+    let cluster = Cluster::start(Settings { credentials, ..Settings::new(dir.path(), 1) }).await.unwrap();
+    let scenario = fixture("08-authentication");
+    let cases = [
+        ("01-subscribe-without-credentials", None, 401),
+        ("02-subscribe-wrong-secret", Some("Basic bG9naGVyZDp3cm9uZw=="), 401),
+        ("03-subscribe-other-principal", Some("Basic b3RoZXI6c2VjcmV0LTI="), 400),
+        ("04-subscribe", Some("Basic bG9naGVyZDpzZWNyZXQtMQ=="), 200),
+        ("07-unset-subscribe", Some("Basic b3RoZXI6c2VjcmV0LTI="), 200),
+    ];
+    let mut streams = Vec::new();
+    for (name, authorization, status) in cases {
+        let body = std::fs::read(scenario.join(format!("{name}.request.bin"))).unwrap();
+        let mut headers = headers(name);
+        headers.extend(authorization.map(|value| ("authorization", value)));
+        let answer =
+            request(&http(), (Method::POST, cluster.master(), "/api/v1/scheduler"), &headers, body).await;
+        assert_eq!(answer.status().as_u16(), status, "{name}");
+        if status == 401 {
+            assert_eq!(answer.headers()["www-authenticate"], "Basic realm=\"mesos-master-scheduler\"");
+        }
+        streams.push(answer);
+    }
+    let (_, page) =
+        text(request(&http(), (Method::GET, cluster.master(), "/frameworks"), &[], vec![]).await).await;
+    let page: Value = serde_json::from_str(&page).unwrap();
+    let principals: Vec<&str> =
+        page["frameworks"].as_array().unwrap().iter().map(|one| one["principal"].as_str().unwrap()).collect();
+    assert_eq!(principals, ["logherd", "other"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_scheduler_that_goes_away_is_noticed_and_refused_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Settings::new(dir.path(), 1)).await.unwrap();
+    let mut watcher = super::client::watch(cluster.master()).await;
+    let mut scheduler = super::client::Scheduler::subscribe(cluster.master(), framework_info()).await;
+    scheduler.offer().await;
+    scheduler.hang_up();
+    let disconnected = watcher.find(|event| {
+        event.framework_updated.map(|updated| updated.framework).filter(|framework| !framework.connected)
+    });
+    assert_eq!(disconnected.await.framework_info.id.as_ref(), Some(&scheduler.framework_id));
+    let status = scheduler.call(scheduler::call::Type::Revive, scheduler::Call::default()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_events_can_be_put_into_streams_and_answers_can_be_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Settings::new(dir.path(), 1)).await.unwrap();
+    let mut scheduler = super::client::Scheduler::subscribe(cluster.master(), framework_info()).await;
+    let unknown = [0x08, 0x63];
+    cluster.master_handle().inject(unknown.to_vec()).await.unwrap();
+    scheduler.events.find(|event: scheduler::Event| (event.r#type == Some(99)).then_some(())).await;
+    cluster.master_handle().set_mode(Mode::Slow(std::time::Duration::from_millis(20)));
+    let begun = std::time::Instant::now();
+    assert_eq!(
+        scheduler.call(scheduler::call::Type::Revive, scheduler::Call::default()).await,
+        StatusCode::ACCEPTED
+    );
+    assert!(begun.elapsed() >= std::time::Duration::from_millis(20));
+    cluster.stop().await;
+}

@@ -273,3 +273,43 @@ async fn a_second_start_goes_on_with_what_the_first_left() {
     cluster.stop().await;
     until("nothing is left running", || !process.is_alive()).await;
 }
+
+#[tokio::test]
+async fn a_reservation_outlives_a_restart_of_its_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(settings(dir.path())).await.unwrap();
+    let mut scheduler = Scheduler::subscribe(cluster.master(), framework_info()).await;
+    let offer = scheduler.offer().await;
+    let reservation = mesos::resource::ReservationInfo {
+        r#type: Some(mesos::resource::reservation_info::Type::Dynamic.into()),
+        role: Some("logherd".into()),
+        ..Default::default()
+    };
+    let cpus = mesos::Resource {
+        name: "cpus".into(),
+        r#type: mesos::value::Type::Scalar.into(),
+        scalar: Some(mesos::value::Scalar { value: 0.5 }),
+        reservations: vec![reservation.clone()],
+        ..Default::default()
+    };
+    let operation = mesos::offer::Operation {
+        r#type: Some(mesos::offer::operation::Type::Reserve.into()),
+        reserve: Some(mesos::offer::operation::Reserve { resources: vec![cpus], source: vec![] }),
+        ..Default::default()
+    };
+    let accept = scheduler::call::Accept {
+        offer_ids: vec![offer.id],
+        operations: vec![operation],
+        filters: Some(mesos::Filters { refuse_seconds: Some(0.0) }),
+    };
+    let call = scheduler::Call { accept: Some(accept), ..Default::default() };
+    scheduler.call(scheduler::call::Type::Accept, call).await;
+    let reserved = |offer: &mesos::Offer| -> f64 {
+        let own = offer.resources.iter().filter(|resource| resource.reservations == [reservation.clone()]);
+        own.map(|resource| resource.scalar.unwrap().value).sum()
+    };
+    assert_eq!(reserved(&scheduler.offer().await), 0.5);
+    cluster.agent(0).unwrap().restart().await.unwrap();
+    assert_eq!(reserved(&scheduler.offer().await), 0.5);
+    cluster.stop().await;
+}

@@ -172,6 +172,25 @@ impl World {
         self.agent(index, agent::Input::Tick);
     }
 
+    /// Starts an agent whose work directory was emptied.
+    pub(super) fn start_empty_agent(&mut self, index: usize) {
+        self.agents[index].kept.clear();
+        self.start_agent(index);
+    }
+
+    /// The agent on which an executor was started; the first when there is none.
+    pub(super) fn agent_of(&self, executor: &str) -> usize {
+        let here = |agent: &Agent| {
+            let of_containers = agent.containers.values().any(|(_, id)| id.0 == executor);
+            let of_records = agent.kept.iter().any(|keep| match keep {
+                Keep::Executor(run, _) => run.executor.0 == executor,
+                _ => false,
+            });
+            of_containers || of_records
+        };
+        self.agents.iter().position(here).unwrap_or(0)
+    }
+
     /// As `kill -9` of an agent: its link and streams break.
     pub(super) fn kill_agent(&mut self, index: usize) {
         let agent = &mut self.agents[index];
@@ -199,7 +218,7 @@ impl World {
             return master::Answer::Refused(400, problem);
         }
         let stream_id = stream_id.map(str::to_owned);
-        self.master_step(master::Input::Call { call: Box::new(call), stream_id })
+        self.master_step(master::Input::Call { call: Box::new(call), stream_id, principal: None })
             .expect("every call is answered")
     }
 

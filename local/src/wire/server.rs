@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ pub enum Mode {
     NotLeader(String),
     /// A master that knows no leader: 503.
     NoLeader,
+    /// It answers as it should, but so much later.
+    Slow(Duration),
     /// It takes connections and requests and never answers.
     Silent,
 }
@@ -82,6 +85,10 @@ async fn connection<H: Handler>(stream: TcpStream, handler: H, mode: watch::Rece
 async fn answer<H: Handler>(handler: H, mode: Mode, request: Request<Incoming>) -> Answer {
     match mode {
         Mode::Up => handler.answer(request).await,
+        Mode::Slow(late) => {
+            tokio::time::sleep(late).await;
+            handler.answer(request).await
+        }
         Mode::Starting => body::text(404, "404 Not Found."),
         Mode::Recovering => body::text(503, format!("{} has not finished recovery", H::NAME)),
         Mode::NotLeader(leader) => {

@@ -64,6 +64,11 @@ impl Feed {
         }
     }
 
+    /// Queues one record of any content.
+    pub(crate) fn send_raw(&self, record: &[u8]) {
+        self.queue(Piece::Record(recordio::encode(record)));
+    }
+
     /// Ends the stream after what is queued.
     pub(crate) fn end(self) {
         self.queue(Piece::End);

@@ -63,18 +63,20 @@ impl Core {
             self.agent_update(&id, Some(&executor_id), &task, AgentStatus { state, reason, message });
         }
         if !terminating {
-            let exited = ToMaster::ExecutorExited {
-                framework_id: id.clone(),
-                executor_id: executor_id.clone(),
-                status,
-            };
-            if self.registered {
-                self.tell(exited);
-            } else {
-                self.untold_exits.push(exited);
-            }
+            self.tell_exit(&id, &executor_id, status);
         }
         self.complete_if_over(&id, &executor_id);
+    }
+
+    /// Tells the master that an executor is over, or keeps that for when the master is there.
+    pub(super) fn tell_exit(&mut self, id: &FrameworkId, executor_id: &ExecutorId, status: i32) {
+        let exited =
+            ToMaster::ExecutorExited { framework_id: id.clone(), executor_id: executor_id.clone(), status };
+        if self.registered {
+            self.tell(exited);
+        } else {
+            self.untold_exits.push(exited);
+        }
     }
 
     /// Forgets an executor that has ended and of which everything is acknowledged.

@@ -10,6 +10,9 @@ use mesos::task_status::Reason;
 use proto::mesos::v1 as mesos;
 use std::collections::BTreeMap;
 
+/// How the end of an executor is reported that was never started.
+const NEVER_STARTED: i32 = -1;
+
 impl Core {
     /// Launches one task, or several as a group.
     pub(super) fn on_launch(
@@ -27,6 +30,10 @@ impl Core {
             for task in &tasks {
                 let status = AgentStatus { message: refusal.message.clone(), ..refusal };
                 self.agent_update(&framework_id, Some(&executor_id), &TaskId::from(&task.task_id), status);
+            }
+            if self.executor(&framework_id, &executor_id).is_none() {
+                // The master holds resources for an executor that never was.
+                self.tell_exit(&framework_id, &executor_id, NEVER_STARTED);
             }
             return;
         }

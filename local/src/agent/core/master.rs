@@ -59,6 +59,10 @@ impl Core {
             ToAgent::UpdateFramework { framework } => self.on_update_framework(*framework),
             ToAgent::Reconcile { framework_id, tasks } => self.on_reconcile(&framework_id, tasks),
             ToAgent::Drain { max_grace, mark_gone } => self.on_drain(Drain { max_grace, mark_gone }),
+            ToAgent::Resources { total } => {
+                self.described.info.resources = total;
+                self.keep(Keep::Agent(Box::new(self.described.info.clone())));
+            }
             ToAgent::EndDrain => self.drain = None,
             ToAgent::Shutdown { message } => {
                 tracing::warn!(message, "the master tells this agent to end");

@@ -24,7 +24,7 @@ impl Core {
     /// Does everything that is due now.
     pub(super) fn on_time(&mut self) {
         if let Phase::Recovering(until) = self.phase
-            && until <= self.now
+            && (until <= self.now || !self.any_alive())
         {
             self.end_recovery();
         }
@@ -42,12 +42,17 @@ impl Core {
                 self.forward(&framework, &task);
             }
         }
-        let alive =
-            self.frameworks.values().flat_map(|f| f.executors.values()).any(|e| e.stage != Stage::Terminated);
+        let alive = self.any_alive();
         if self.phase == Phase::Stopping && !alive {
             self.phase = Phase::Stopped;
             self.out.push(Effect::Stopped);
         }
+    }
+
+    /// Whether any executor has not ended yet.
+    fn any_alive(&self) -> bool {
+        let executors = self.frameworks.values().flat_map(|framework| framework.executors.values());
+        executors.into_iter().any(|executor| executor.stage != Stage::Terminated)
     }
 
     /// Executors of the last run that did not come back are destroyed; now the agent looks for its master.

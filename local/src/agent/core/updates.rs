@@ -174,7 +174,7 @@ impl Core {
     /// A task killed by a drain says so.
     fn rewrite_when_draining(&self, id: &FrameworkId, status: &mut TaskStatus) {
         let Some(drain) = self.drain else { return };
-        if status.state() != TaskState::TaskKilled {
+        if !matches!(status.state(), TaskState::TaskKilling | TaskState::TaskKilled) {
             return;
         }
         status.reason = Some(Reason::AgentDraining.into());
@@ -182,7 +182,7 @@ impl Core {
             super::state::or_lost(&framework.info, TaskState::TaskGoneByOperator)
                 == TaskState::TaskGoneByOperator
         });
-        if drain.mark_gone && aware {
+        if drain.mark_gone && aware && status.state() == TaskState::TaskKilled {
             status.state = TaskState::TaskGoneByOperator.into();
         }
     }

@@ -104,7 +104,6 @@ impl Core {
                 }
                 _ => self.operation_error(
                     id,
-                    None,
                     &operation,
                     &format!("Operation attempted with invalid offers: {problem}"),
                 ),
@@ -139,26 +138,19 @@ impl Core {
             | Type::ShrinkVolume
             | Type::CreateDisk
             | Type::DestroyDisk => {
-                let (framework, agent) = (accepting.framework.clone(), accepting.agent.clone());
-                self.operation_error(&framework, Some(&agent), &operation, "this cluster has no volumes");
+                let framework = accepting.framework.clone();
+                self.operation_error(&framework, &operation, "this cluster has no volumes");
             }
         }
     }
 
     /// Feedback for an operation that has an id; without one it is silently dropped.
-    pub(super) fn operation_error(
-        &mut self,
-        id: &FrameworkId,
-        agent: Option<&AgentId>,
-        operation: &Operation,
-        message: &str,
-    ) {
+    pub(super) fn operation_error(&mut self, id: &FrameworkId, operation: &Operation, message: &str) {
         let Some(operation_id) = operation.id.clone() else { return };
         let status = mesos::OperationStatus {
             operation_id: Some(operation_id),
             state: mesos::OperationState::OperationError.into(),
             message: Some(message.to_owned()),
-            agent_id: agent.map(AgentId::wire),
             ..Default::default()
         };
         self.send(id, statuses::operation_status(status));

@@ -18,6 +18,8 @@ pub(super) enum Leaving {
     Unreachable(&'static str),
     /// It said good-bye.
     Unregistered,
+    /// A new agent is where it was.
+    Replaced,
     /// An operator marked it gone: it never returns.
     Gone,
 }
@@ -52,6 +54,10 @@ impl Core {
 
     /// A new agent.
     fn register(&mut self, link: LinkId, mut described: Described) {
+        let same_address = |(_, agent): &(&AgentId, &Agent)| agent.described.pid == described.pid;
+        if let Some(old) = self.agents.iter().find(same_address).map(|(id, _)| id.clone()) {
+            self.remove_agent(&old, Leaving::Replaced);
+        }
         let id = AgentId(format!("{}-S{}", self.info.id, self.counters.agent));
         self.counters.agent += 1;
         described.info.id = Some(id.wire());
@@ -104,6 +110,7 @@ impl Core {
         let Some(agent) = self.agents.get_mut(&id).filter(|agent| agent.link == Some(link)) else { return };
         agent.link = None;
         agent.reregister_by = Some(now + self.timings.agent_reregister);
+        let hostname = agent.described.info.hostname.clone();
         self.rescind(|offer| offer.agent == id);
         let frameworks: Vec<FrameworkId> = self
             .frameworks
@@ -112,8 +119,8 @@ impl Core {
             .map(|(framework, _)| framework.clone())
             .collect();
         for framework in frameworks {
-            let message = "Agent disconnected";
-            self.lose_tasks(&framework, &id, (TaskState::TaskLost, Reason::AgentDisconnected), message);
+            let message = format!("Agent {hostname} disconnected");
+            self.lose_tasks(&framework, &id, (TaskState::TaskLost, Reason::AgentDisconnected), &message);
             self.drop_executors(&framework, &id);
         }
     }
@@ -131,7 +138,7 @@ impl Core {
             Leaving::Unreachable(_) => {
                 self.unreachable.insert(id.clone(), self.now);
             }
-            Leaving::Unregistered => {}
+            Leaving::Unregistered | Leaving::Replaced => {}
             Leaving::Gone => {
                 self.gone.insert(id.clone());
             }
@@ -154,9 +161,13 @@ impl Core {
         let id = agent.id();
         match why {
             Leaving::Unreachable(message) => self.make_unreachable(framework, &id, message),
-            Leaving::Unregistered => {
-                let message =
-                    format!("Agent {} removed: the agent unregistered", agent.described.info.hostname);
+            Leaving::Unregistered | Leaving::Replaced => {
+                let cause = if why == Leaving::Replaced {
+                    "a new agent registered at the same address"
+                } else {
+                    "the agent unregistered"
+                };
+                let message = format!("Agent {} removed: {cause}", agent.described.info.hostname);
                 self.lose_tasks(framework, &id, (TaskState::TaskLost, Reason::AgentRemoved), &message);
             }
             Leaving::Gone => {

@@ -56,6 +56,26 @@ pub(crate) fn validate_call(call: &Call) -> Result<Type, String> {
     }
 }
 
+/// A framework is whom it authenticated as; one that does not say who it is becomes that.
+pub(super) fn claim(call: &mut Call, principal: Option<String>) -> Result<(), String> {
+    let Some(principal) = principal else { return Ok(()) };
+    let info = match (&mut call.subscribe, &mut call.update_framework) {
+        (Some(subscribe), _) => &mut subscribe.framework_info,
+        (None, Some(update)) => &mut update.framework_info,
+        (None, None) => return Ok(()),
+    };
+    match &info.principal {
+        Some(named) if *named != principal => Err(format!(
+            "Failed to validate scheduler::Call: Authenticated principal '{principal}' does not match principal \
+             '{named}' set in `FrameworkInfo`"
+        )),
+        _ => {
+            info.principal = Some(principal);
+            Ok(())
+        }
+    }
+}
+
 fn missing(name: &str) -> String {
     format!("Expecting '{name}' to be present")
 }

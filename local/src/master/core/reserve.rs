@@ -3,6 +3,7 @@
 use super::accept::Accepting;
 use super::state::Core;
 use super::statuses;
+use crate::link::ToAgent;
 use crate::resources::Resources;
 use mesos::offer::Operation;
 use proto::mesos::v1 as mesos;
@@ -67,7 +68,7 @@ impl Core {
         });
         let (out, into) = match checked {
             Ok(conversion) => conversion,
-            Err(problem) => return self.operation_error(&framework, Some(&agent_id), operation, &problem),
+            Err(problem) => return self.operation_error(&framework, operation, &problem),
         };
         accepting.remaining.subtract(&out);
         accepting.remaining.add(&into);
@@ -77,6 +78,8 @@ impl Core {
             agent.total.subtract(&out);
             agent.total.add(&into);
             agent.described.info.resources = agent.total.write(crate::resources::Style::PLAIN);
+            let total = agent.described.info.resources.clone();
+            self.tell_agent(&agent_id, ToAgent::Resources { total });
             self.remember();
         }
         if operation.id.is_some() {

@@ -1,11 +1,12 @@
 //! Does what is due, and says when something will be.
 
 use super::agents::Leaving;
-use super::state::Core;
+use super::state::{Agent, Core};
 use super::{Effect, describe, statuses};
 use crate::clock::Moment;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::link::ToAgent;
+use proto::mesos::v1 as mesos;
 
 impl Core {
     /// The moment of the next timer.
@@ -35,6 +36,7 @@ impl Core {
         self.ping_agents();
         self.give_up_agents();
         self.expire_offers();
+        self.finish_drains();
         if self.next_allocation <= self.now {
             self.next_allocation = self.now + self.timings.allocation;
             self.allocate();
@@ -114,6 +116,32 @@ impl Core {
             self.remember();
             self.broadcast_failure(&id);
         }
+    }
+
+    /// An agent is drained when the last of its tasks is over and acknowledged.
+    fn finish_drains(&mut self) {
+        let draining =
+            |agent: &Agent| agent.drain.is_some_and(|drain| drain.state() == mesos::DrainState::Draining);
+        let drained: Vec<AgentId> = self
+            .agents
+            .iter()
+            .filter(|(id, agent)| draining(agent) && !self.has_tasks(id))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in drained {
+            let Some(drain) = self.agents.get_mut(&id).and_then(|agent| agent.drain.as_mut()) else {
+                continue;
+            };
+            drain.state = mesos::DrainState::Drained.into();
+            if drain.config.mark_gone() {
+                self.remove_agent(&id, Leaving::Gone);
+            }
+        }
+    }
+
+    fn has_tasks(&self, agent: &AgentId) -> bool {
+        let tasks = self.frameworks.values().flat_map(|framework| framework.tasks.values());
+        tasks.into_iter().any(|task| task.agent_id.value == agent.0)
     }
 
     fn expire_offers(&mut self) {

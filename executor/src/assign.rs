@@ -67,11 +67,14 @@ pub(crate) struct Documents {
     /// Documents whose newest text cannot be used, with why.
     broken: BTreeMap<Key, String>,
     hosts: Arc<Vec<Plan>>,
+    /// Stands for the texts of all host configs.
+    hosts_digest: [u8; 32],
 }
 
 #[derive(Debug)]
 struct Good {
     text: String,
+    digest: [u8; 32],
     plan: Arc<Plan>,
 }
 
@@ -92,7 +95,8 @@ impl Documents {
             };
             match pipeline::compile(scope, &document.text, env) {
                 Ok(plan) => {
-                    let good = Good { text: document.text.clone(), plan: Arc::new(plan) };
+                    let digest = digest(&[&key.name, &document.text]);
+                    let good = Good { text: document.text.clone(), digest, plan: Arc::new(plan) };
                     self.good.insert(key.clone(), good);
                 }
                 Err(problems) => {
@@ -105,7 +109,12 @@ impl Documents {
                 }
             }
         }
-        self.hosts = Arc::new(self.host_configs().map(|(_, good)| (*good.plan).clone()).collect());
+        let hosts: Vec<&Good> =
+            self.good.iter().filter(|(key, _)| key.kind == Kind::Host).map(|(_, good)| good).collect();
+        let mut hasher = Sha256::new();
+        hosts.iter().for_each(|good| hasher.update(good.digest));
+        self.hosts_digest = hasher.finalize().into();
+        self.hosts = Arc::new(hosts.into_iter().map(|good| (*good.plan).clone()).collect());
     }
 
     /// The revision of the last assignment taken.
@@ -117,10 +126,6 @@ impl Documents {
     pub(crate) fn failures(&self) -> Vec<Failure> {
         let failure = |(key, reason): (&Key, &String)| Failure { key: key.clone(), reason: reason.clone() };
         self.broken.iter().map(failure).collect()
-    }
-
-    fn host_configs(&self) -> impl Iterator<Item = (&Key, &Good)> {
-        self.good.iter().filter(|(key, _)| key.kind == Kind::Host)
     }
 
     /// The docker config that applies to an image, and those that it shadows.
@@ -164,24 +169,25 @@ impl Documents {
 
     fn hash(&self, docker: Option<&Key>) -> Hash {
         let mut hasher = Sha256::new();
-        let mut add = |text: &str| {
-            hasher.update((text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        };
         if let Some(key) = docker {
-            add(&key.name);
-            match self.good.get(key) {
-                Some(good) => add(&good.text),
+            hasher.update(match self.good.get(key) {
+                Some(good) => good.digest,
                 // It changes with the complaint, so that the complaint shown is the newest.
-                None => add(self.broken.get(key).map_or("", |reason| reason.as_str())),
-            }
+                None => digest(&[&key.name, self.broken.get(key).map_or("", |reason| reason.as_str())]),
+            });
         }
-        for (key, good) in self.host_configs() {
-            add(&key.name);
-            add(&good.text);
-        }
+        hasher.update(self.hosts_digest);
         Hash(hasher.finalize().into())
     }
+}
+
+fn digest(texts: &[&str]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    }
+    hasher.finalize().into()
 }
 
 const NO_OUTPUT: &str = "no output: a host config with an output is needed";

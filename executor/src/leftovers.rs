@@ -15,7 +15,7 @@ pub(crate) struct Leftover {
 impl Leftover {
     /// Removes the spool, with the position in it.
     pub(crate) fn remove(&self) {
-        for file in [self.file.clone(), self.file.with_extension("exec")] {
+        for file in [self.file.clone(), self.file.with_extension("exec"), self.file.with_extension("new")] {
             match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(file = %file.display(), %error, "a spool could not be removed");

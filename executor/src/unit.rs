@@ -79,6 +79,8 @@ pub(crate) struct Unit {
     settled: Option<Hash>,
     /// Why no pipeline runs, when none does.
     trouble: Option<String>,
+    /// All inputs of the pipeline came to their end.
+    finished: bool,
     retry_at: Option<Instant>,
     retry_pause: Duration,
 }
@@ -102,6 +104,7 @@ impl Unit {
             past: Counters::default(),
             settled: None,
             trouble: None,
+            finished: false,
             retry_at: None,
             retry_pause: RETRY_MIN,
         }
@@ -139,7 +142,7 @@ impl Unit {
     /// Makes what runs what is wished.
     async fn pursue(&mut self, wish: &Wish) {
         if self.settled != Some(wish.wanted.hash) {
-            self.retry_at = None;
+            (self.retry_at, self.finished) = (None, false);
             self.end_pipeline(REPLACED_WITHIN).await;
             self.trouble = match self.replace(&wish.wanted).await {
                 Ok(()) => None,
@@ -244,7 +247,7 @@ impl Unit {
         }
         match ended {
             // Whether its tails are drained is seen at the next look.
-            Ok(()) => self.trouble = Some("all its inputs have ended".to_owned()),
+            Ok(()) => self.finished = true,
             Err(reason) => {
                 tracing::warn!(unit = %self.name(), %reason, "a pipeline failed; starting it again");
                 self.trouble = Some(reason.to_string());
@@ -289,6 +292,10 @@ impl Unit {
                 if view.works {
                     self.retry_pause = RETRY_MIN;
                 }
+            }
+            (None, _) if self.finished => {
+                (view.state, view.reason, view.works) =
+                    ("finished", "all its inputs have ended".to_owned(), true);
             }
             (None, trouble) => {
                 view.state = if self.retry_at.is_some() { "failed" } else { "not running" };

@@ -107,6 +107,30 @@ async fn a_container_that_ends_is_read_to_its_last_byte_and_its_spool_goes_with_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_started_again_goes_on_at_the_byte() {
+    if !docker_is_there() {
+        return;
+    }
+    let (world, image) = (World::new().await, Image::busybox());
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let executor = Executor::start(&world);
+    world.applied().await;
+    let container = image.run("mkdir -p /var/log; echo start >> /var/log/a.log; exec sleep 1000");
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let lines = [["start", "0"], ["start", "1"], ["start", "2"]][round];
+        expected.push(lines[0]);
+        eventually("a start", || (messages(&out) == expected).then_some(())).await;
+        container.exec(&format!("echo {} >> /var/log/a.log", lines[1]));
+        expected.push(lines[1]);
+        docker(&["restart", "--time", "0", &container.0]);
+    }
+    expected.push("start");
+    eventually("everything once", || (messages(&out) == expected).then_some(())).await;
+    executor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_full_of_shell_is_just_a_path() {
     if !docker_is_there() {
         return;

@@ -3,7 +3,7 @@ use crate::world::{Executor, Image, World, docker, docker_is_there, eventually, 
 use proto::control as wire;
 use proto::mesos::v1::TaskState;
 use std::path::{Path, PathBuf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,18 +93,12 @@ struct Way {
 
 impl Way {
     fn open(path: &Path) -> Self {
-        let docker_host = config::settings::environment("DOCKER_HOST");
-        let docker_host = docker_host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-        let target = docker_host.strip_prefix("unix://").unwrap().to_owned();
         let listener = UnixListener::bind(path).unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut far = UnixStream::connect(&target).await.unwrap();
-                connections.spawn(async move {
-                    drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
-                });
+            while let Ok((near, _)) = listener.accept().await {
+                connections.spawn(carry(near));
             }
         });
         Self { path: path.to_owned(), tasks }
@@ -114,6 +108,37 @@ impl Way {
         self.tasks.shutdown().await;
         std::fs::remove_file(&self.path).unwrap();
     }
+}
+
+/// Carries bytes between a connection and the Docker daemon.
+async fn carry(mut near: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
+    let docker_host = config::settings::environment("DOCKER_HOST");
+    let docker_host = docker_host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    let mut far = UnixStream::connect(docker_host.strip_prefix("unix://").unwrap()).await.unwrap();
+    drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_may_listen_on_tcp() {
+    if !docker_is_there() {
+        return;
+    }
+    let (mut world, image) = (World::new().await, Image::busybox());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    world.settings.collecting.docker_host = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((near, _)) = listener.accept().await {
+            connections.spawn(carry(near));
+        }
+    });
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let container = image.run("mkdir -p /var/log; echo one > /var/log/a.log; exec sleep 1000");
+    let executor = Executor::start(&world);
+    eventually("the line", || (messages(&out) == ["one"]).then_some(())).await;
+    executor.stop().await;
+    assert_eq!(container.processes(), ["sleep 1000"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

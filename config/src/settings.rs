@@ -13,12 +13,14 @@ mod file;
 mod log;
 mod pipeline;
 mod secret;
+mod share;
 
 pub use client::ClientSettings;
 pub use file::{FileError, Unusable, parse};
 pub use log::{LogFormat, ProcessSettings};
 pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
 pub use secret::Secret;
+pub use share::{Share, ShareError};
 
 /// Where a tail's spool stands when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -132,6 +134,9 @@ pub struct ExecutorSettings {
     /// Where positions and spools are kept. Default: the sandbox.
     #[arg(long, env = "LOGHERD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Which part of the Docker daemon's containers is this node's, e.g. `2/5`, when several nodes share one daemon.
+    #[arg(long, env = "LOGHERD_CONTAINER_SHARE", default_value_t = Share::ALL)]
+    pub container_share: Share,
     /// How containers are read.
     #[command(flatten)]
     pub collecting: Collecting,

@@ -7,6 +7,7 @@ use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker};
+use config::settings::Share;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -87,14 +88,15 @@ impl DockerAddress {
     }
 }
 
-/// Watches until `stop`.
+/// Watches until `stop` the containers that are in this node's `share`.
 pub(crate) async fn watch_containers(
     address: DockerAddress,
+    share: Share,
     seen: watch::Sender<Seen>,
     stop: CancellationToken,
 ) {
     let mut pause = PAUSE_MIN;
-    let mut images = Images::default();
+    let mut images = Images { share, of: HashMap::new() };
     while !stop.is_cancelled() {
         let began = Instant::now();
         let reason = match address.client() {
@@ -186,14 +188,14 @@ async fn list(docker: &Docker, images: &mut Images) -> Result<BTreeMap<String, C
     let options = ListContainersOptionsBuilder::default().all(true).build();
     let mut containers = BTreeMap::new();
     for summary in docker.list_containers(Some(options)).await? {
-        let Some(id) = summary.id.clone() else { continue };
-        let image = match images.0.get(&id) {
+        let Some(id) = summary.id.clone().filter(|id| images.share.takes(id)) else { continue };
+        let image = match images.of.get(&id) {
             Some(image) => image.clone(),
             None => images.find(docker, &id, &summary).await,
         };
         containers.insert(id, Container { name: name(&summary), image, running: is_running(&summary) });
     }
-    images.0.retain(|id, _| containers.contains_key(id));
+    images.of.retain(|id, _| containers.contains_key(id));
     Ok(containers)
 }
 
@@ -207,17 +209,21 @@ fn is_running(summary: &ContainerSummary) -> bool {
     matches!(summary.state, Some(ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::PAUSED))
 }
 
-/// The images of containers by container id, as they were named when the containers were made: the list shows a mere
+/// The images of this node's containers by container id, as they were named when the containers were made: the list shows a mere
 /// digest once the name belongs to a newer image.
-#[derive(Debug, Default)]
-struct Images(HashMap<String, String>);
+#[derive(Debug)]
+struct Images {
+    /// Other containers are none of this node's business.
+    share: Share,
+    of: HashMap<String, String>,
+}
 
 impl Images {
     async fn find(&mut self, docker: &Docker, id: &str, summary: &ContainerSummary) -> String {
         let inspected = docker.inspect_container(id, None).await.ok();
         let image = inspected.and_then(|c| c.config).and_then(|c| c.image).or_else(|| summary.image.clone());
         let image = image.unwrap_or_default();
-        self.0.insert(id.to_owned(), image.clone());
+        self.of.insert(id.to_owned(), image.clone());
         image
     }
 }
@@ -226,6 +232,9 @@ impl Images {
 fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMessage) -> bool {
     let Some(actor) = &event.actor else { return true };
     let (Some(id), Some(action)) = (&actor.id, event.action.as_deref()) else { return true };
+    if !images.share.takes(id) {
+        return true;
+    }
     let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
     let mut set_running = |running: bool| {
         let known = seen.borrow().containers.get(id).cloned();
@@ -234,7 +243,7 @@ fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMes
             (None, Some(name), Some(image)) => Container { name, image, running },
             (None, _, _) => return false,
         };
-        images.0.entry(id.clone()).or_insert_with(|| container.image.clone());
+        images.of.entry(id.clone()).or_insert_with(|| container.image.clone());
         seen.send_if_modified(|seen| seen.listed && change(seen, id, Some(container)));
         // Before the first list nothing may be said: it would look as if there were no other containers.
         seen.borrow().listed
@@ -279,13 +288,17 @@ mod tests {
         }
     }
 
+    fn everything() -> Images {
+        Images { share: Share::ALL, of: HashMap::new() }
+    }
+
     fn listed() -> watch::Sender<Seen> {
         watch::Sender::new(Seen { listed: true, ..Seen::default() })
     }
 
     #[test]
     fn a_container_that_starts_is_seen_without_asking_and_one_that_ends_is_still_known() {
-        let (seen, mut images) = (listed(), Images::default());
+        let (seen, mut images) = (listed(), everything());
         assert!(apply_event(&seen, &mut images, &event("start", "c1")));
         let container = seen.borrow().containers.get("c1").cloned().unwrap();
         assert_eq!(container, Container { name: "web".into(), image: "nginx:1".into(), running: true });
@@ -297,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_an_event_does_not_say_is_asked_for() {
-        let (seen, mut images) = (listed(), Images::default());
+        let (seen, mut images) = (listed(), everything());
         assert!(!apply_event(&seen, &mut images, &event("rename", "c1")));
         let seen = watch::Sender::new(Seen::default());
         assert!(!apply_event(&seen, &mut images, &event("start", "c1")), "before the first list");
@@ -320,5 +333,18 @@ mod tests {
             ..ContainerSummary::default()
         };
         assert_eq!(name(&summary), "db");
+    }
+
+    #[test]
+    fn a_container_of_another_node_that_shares_the_daemon_is_not_seen() {
+        let (seen, mut images) = (listed(), everything());
+        images.share = Share::new(1, 2).unwrap();
+        let (own, other): (Vec<_>, Vec<_>) =
+            (0..20).map(|i| format!("c{i}")).partition(|id| images.share.takes(id));
+        for id in own.iter().chain(&other) {
+            assert!(apply_event(&seen, &mut images, &event("start", id)));
+        }
+        assert!(seen.borrow().containers.keys().all(|id| own.contains(id)));
+        assert_eq!(seen.borrow().containers.len(), own.len());
     }
 }

@@ -117,7 +117,8 @@ impl Executor {
             host: settings.collecting.docker_host.clone(),
             cert_path: settings.collecting.docker_cert_path.clone(),
         };
-        tasks.spawn(watch_containers(address, seen_sender, over.clone()));
+        let share = settings.container_share;
+        tasks.spawn(watch_containers(address, share, seen_sender, over.clone()));
         locking.spawn(Lock::acquire(dir.clone(), over.clone()));
         let (assignments, assigned) = watch::channel(None);
         Ok(Self {

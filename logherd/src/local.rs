@@ -62,6 +62,9 @@ fn cluster_settings(settings: &LocalSettings, data_dir: &Path, before: usize) ->
     for (node, number) in wanted.nodes.iter_mut().zip(1..) {
         let own = data_dir.join("nodes").join(format!("{number}"));
         node.executor_env.push(("LOGHERD_DATA_DIR".into(), own.display().to_string()));
+        // All nodes are this one machine: each takes its share of the containers, so that no line is shipped twice.
+        node.executor_env
+            .push(("LOGHERD_CONTAINER_SHARE".into(), format!("{number}/{}", settings.nodes.max(number))));
     }
     wanted
 }
@@ -136,7 +139,7 @@ fn ready_text(view: &View, url: &str) -> String {
     let s = if nodes == 1 { "" } else { "s" };
     let shared = match nodes {
         0 | 1 => "",
-        _ => "\nnote:  these nodes share one Docker daemon: each of them streams every container",
+        _ => "\nnote:  these nodes share one Docker daemon: each of them streams its share of the containers",
     };
     let next = match view.documents.len() {
         0 => format!(

@@ -325,6 +325,7 @@ impl Drop for World {
 fn settings(agent: &str, control: &str, dir: &Path) -> ExecutorSettings {
     let docker_host = config::settings::environment("DOCKER_HOST");
     ExecutorSettings {
+        container_share: config::settings::Share::ALL,
         control: control.to_owned(),
         control_token: Some(Secret::from("token".to_owned())),
         data_dir: Some(dir.join("data")),

@@ -140,9 +140,16 @@ impl Nodes {
         node.show(coverage, reason, now);
     }
 
-    /// A launch ended; gives how long the next one waits.
+    /// A launch ended; gives how long the next one waits. An executor that was told to end has not failed: its node does
+    /// not wait longer for it.
     pub(super) fn failed(&mut self, agent: &AgentId, end: &End<'_>, now: Moment) -> Duration {
         let node = self.node(agent, now);
+        if end.update.state == TaskState::Killed {
+            let reason = format!("the last executor was told to end: {}", end.update.words());
+            node.not_before = now.after(FIRST_BACKOFF);
+            node.show(Coverage::BackingOff, reason, now);
+            return FIRST_BACKOFF;
+        }
         if end.ran_for >= PROVEN {
             node.failures = 0;
         }

@@ -226,6 +226,22 @@ fn an_executor_that_ends_is_replaced_after_a_pause_that_grows() {
 }
 
 #[test]
+fn an_executor_that_was_told_to_end_does_not_make_its_node_wait_longer() {
+    let mut core = ready();
+    let mut now = NOW;
+    for _ in 0..3 {
+        let (task, ..) = launch(&mut core, "a", now);
+        run(&mut core, &task, "a", now);
+        core.updated(now, &update(&task, "a", TaskState::Killed, Some(2)));
+        for (ticket, _) in saves(&core.take_effects()) {
+            core.saved(now, ticket, Ok(()));
+        }
+        core.take_effects();
+        now = now.after(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn a_launch_of_an_earlier_scheduler_goes_on_when_mesos_says_that_it_runs() {
     let mut before = ready();
     let (task, executor, token) = launch(&mut before, "a", NOW);

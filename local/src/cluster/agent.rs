@@ -188,11 +188,31 @@ impl AgentHandle {
     pub(super) async fn stop(&self) {
         let (done, all_ended) = oneshot::channel();
         self.resume();
-        if self.tell(Message::Stop { done }).await.is_ok() {
+        if self.tell(Message::Stop { done }).await.is_err() {
+            self.kill_leftovers();
+        } else {
             // Each executor is destroyed when its grace period is over; an agent that fails meanwhile drops `done`.
             drop(tokio::time::timeout(LONGEST_STOP, all_ended).await);
         }
         self.kill().await;
+    }
+
+    /// Kills what an agent that does not run has left running.
+    fn kill_leftovers(&self) {
+        let left = match Checkpoint::open(&self.work_dir()) {
+            Ok((_, left)) => left,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                return tracing::warn!(error, "cannot find out which executors an agent has left running");
+            }
+        };
+        for process in
+            left.frameworks.iter().flat_map(|framework| &framework.executors).filter_map(|e| e.process)
+        {
+            if process.is_alive() {
+                process.kill_group();
+            }
+        }
     }
 
     async fn tell(&self, message: Message) -> Result<(), Error> {

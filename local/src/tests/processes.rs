@@ -313,3 +313,55 @@ async fn a_reservation_outlives_a_restart_of_its_agent() {
     assert_eq!(reserved(&scheduler.offer().await), 0.5);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn an_agent_that_stalls_becomes_unreachable_and_resumes_with_its_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    (settings.timings.agent_ping, settings.timings.agent_ping_misses) = (Duration::from_millis(100), 3);
+    let cluster = Cluster::start(settings).await.unwrap();
+    let mut scheduler = Scheduler::subscribe(cluster.master(), framework_info()).await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, "a", shell("exec sleep 600")).await;
+    let agent = cluster.agent(0).unwrap();
+    let address = agent.address().unwrap();
+    let start =
+        Executor::subscribe(address, &scheduler.framework_id, "a", executor::call::Subscribe::default());
+    let mut executor = start.await;
+    let task = executor.events.find(|event| event.launch).await.task;
+    executor.update(&task.task_id, TaskState::TaskRunning).await;
+    scheduler.update().await;
+    agent.stall().await.unwrap();
+    assert_eq!(scheduler.update().await.state(), TaskState::TaskUnreachable);
+    agent.resume();
+    let back = scheduler.update().await;
+    assert_eq!((back.state(), back.reason()), (TaskState::TaskRunning, Reason::AgentReregistered));
+    assert_eq!(back.uuid, None);
+    executor.update(&task.task_id, TaskState::TaskFinished).await;
+    assert_eq!(scheduler.update().await.state(), TaskState::TaskFinished);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_stops_leaves_no_executor_of_an_agent_that_is_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(settings(dir.path())).await.unwrap();
+    let mut scheduler = Scheduler::subscribe(cluster.master(), framework_info()).await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, "a", shell("echo $$ > self; exec sleep 600")).await;
+    let file = sandbox(&cluster, &scheduler, &offer, "a").join("self");
+    until("the executor runs", || pid_in(&file).is_some_and(Process::is_alive)).await;
+    let process = pid_in(&file).unwrap();
+    let kept = cluster.agent(0).unwrap().work_dir();
+    until("its process is written down", || {
+        let (agent, framework) = (&offer.agent_id.value, &scheduler.framework_id.value);
+        let runs = kept.join(format!("meta/slaves/{agent}/frameworks/{framework}/executors/executor-a/runs"));
+        std::fs::read_dir(runs)
+            .is_ok_and(|mut all| all.any(|run| run.unwrap().path().join("pids/forked.pid").exists()))
+    })
+    .await;
+    cluster.agent(0).unwrap().kill().await;
+    assert!(process.is_alive());
+    cluster.stop().await;
+    until("nothing is left running", || !process.is_alive()).await;
+}

@@ -148,11 +148,14 @@ impl Core {
             self.publish(&describe::agent_removed(id));
         }
         self.broadcast_failure(id);
-        if let Some(link) = agent.link
-            && why == Leaving::Gone
-        {
-            let message = "Agent has been marked gone".to_owned();
-            self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
+        match (agent.link, why) {
+            (Some(link), Leaving::Gone) => {
+                let message = "Agent has been marked gone".to_owned();
+                self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
+            }
+            // One that only was slow finds its link broken and registers again.
+            (Some(link), Leaving::Unreachable(_)) => self.out.push(Effect::Unlink(link)),
+            (_, Leaving::Unregistered | Leaving::Replaced) | (None, _) => {}
         }
     }
 

@@ -84,10 +84,15 @@ pub struct SchedulerSettings {
     /// Where the page and the REST API listen.
     #[arg(long, env = "LOGHERD_LISTEN", default_value = "127.0.0.1:9092")]
     pub listen: SocketAddr,
+    /// Where people and other schedulers reach the page and the REST API: `host:port` or a URL. Default: `listen`, with
+    /// this machine's name in place of `0.0.0.0`.
+    #[arg(long, env = "LOGHERD_ADVERTISE")]
+    pub advertise: Option<String>,
     /// Where executors attach (gRPC).
     #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = "127.0.0.1:9094")]
     pub control_listen: SocketAddr,
-    /// The address that executors are told to attach to. Default: `control_listen`.
+    /// The address that executors are told to attach to. Default: `control_listen`, with this machine's name in place
+    /// of `0.0.0.0`.
     #[arg(long, env = "LOGHERD_CONTROL_ADVERTISE")]
     pub control_advertise: Option<String>,
     /// The framework's name.
@@ -105,6 +110,9 @@ pub struct SchedulerSettings {
     /// A file that holds the principal's secret.
     #[arg(long, env = "LOGHERD_SECRET_FILE")]
     pub secret_file: Option<PathBuf>,
+    /// The principal's secret, when it is in no file. Only from the environment: a command line can be read by others.
+    #[arg(long, env = "LOGHERD_SECRET", hide_env_values = true)]
+    pub secret: Option<Secret>,
     /// How long the framework's executors outlive a scheduler that is gone.
     #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = humantime::parse_duration)]
     pub failover_timeout: Duration,

@@ -106,7 +106,7 @@ impl Executor {
         for part in [dir.join("spools"), dir.join("pipelines")] {
             std::fs::create_dir_all(&part).map_err(|source| Error::DataDir { path: part, source })?;
         }
-        let (agent, rules) = (agent(environment)?, rules(environment)?);
+        let (agent, rules) = (agent(environment)?, rules(&settings)?);
         let over = CancellationToken::new();
         let (mut tasks, mut locking) = (JoinSet::new(), JoinSet::new());
         let (to_mesos, for_mesos) = mpsc::channel(8);
@@ -379,8 +379,10 @@ fn agent(environment: &MesosEnvironment) -> Result<mesos::Agent, Error> {
     })
 }
 
-fn rules(environment: &MesosEnvironment) -> Result<Rules, Error> {
+fn rules(settings: &ExecutorSettings) -> Result<Rules, Error> {
+    let environment = &settings.mesos;
     Ok(Rules {
+        token: settings.control_token.clone(),
         executor_id: environment.mesos_executor_id.clone(),
         framework_id: environment.mesos_framework_id.clone(),
         checkpoint: environment.mesos_checkpoint == "1",

@@ -3,6 +3,7 @@
 //! - [`mesos`]: our subset of the Mesos v1 API, generated from `mesos/*.proto`, which we wrote from the published field
 //!   numbers. Every field that must survive a round trip (resources, tasks, executors, updates) is there.
 //! - [`recordio`]: the framing of Mesos' event streams.
+//! - [`announcement`]: the one MESSAGE that a scheduler sends to executors by Mesos: where it listens.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
 //!
 //! The flow: bytes of a connection go through [`recordio`] and come out as records, a record is decoded as a message of
@@ -11,6 +12,7 @@
 //! What does not live here: decisions, connections, retries, files. Wire types stop at the edge modules of their users
 //! (`mesos.rs`, `control.rs`); inside, each crate has types of its own.
 
+pub mod announcement;
 pub mod recordio;
 
 /// The Mesos v1 API (`mesos.v1`), one module per protobuf package.

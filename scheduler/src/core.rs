@@ -46,6 +46,8 @@ pub struct Rules {
     pub needs: Needs,
     /// The address that executors are told to attach to.
     pub control: String,
+    /// Which leadership this is; 0 where there are no elections. Executors refuse what an earlier one said.
+    pub epoch: u64,
     /// The start of the random numbers: ids, tokens, jitter.
     pub seed: [u8; 32],
 }
@@ -193,6 +195,11 @@ impl Core {
     /// The framework id, once there is one.
     pub fn framework(&self) -> Option<&FrameworkId> {
         self.framework.as_ref()
+    }
+
+    /// Which leadership this is.
+    pub fn epoch(&self) -> u64 {
+        self.rules.epoch
     }
 
     /// The newest decisions, oldest first.

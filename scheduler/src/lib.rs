@@ -5,6 +5,7 @@
 //! - [`core`] decides: offers, launches, updates, reconciliation. It does no IO and is driven by tests in any order.
 //! - `mesos` talks to masters (the only module that knows their messages), `control` to executors.
 //! - [`state`] persists: a directory or ZooKeeper, behind one trait. [`ensemble`] reads `zk://` addresses.
+//! - [`leader`] elects one of several schedulers; `terms` leads and stands by in turn, `standby` is what is seen meanwhile.
 //! - `revisions` takes edits: checked, compared, persisted, then published. `config_dir` turns files into edits.
 //! - `view` puts together what the page shows.
 //!
@@ -14,16 +15,20 @@
 //! What does not live here: HTML and the REST API (`web`), the language of the texts (`pipeline`), what an executor does
 //! with them (`executor`).
 
+mod address;
 mod config_dir;
 mod control;
 pub mod core;
 pub mod ensemble;
 pub mod ids;
+pub mod leader;
 mod main_loop;
 mod mesos;
 mod revisions;
 mod running;
+mod standby;
 pub mod state;
+mod terms;
 mod view;
 
 pub use mesos::MasterError;

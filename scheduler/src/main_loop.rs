@@ -295,6 +295,7 @@ impl MainLoop {
         let master = self.wires.master.borrow().clone();
         let view = build(Material {
             now,
+            epoch: self.core.epoch(),
             phase: self.phase,
             detail: &self.detail,
             framework: self.core.framework(),

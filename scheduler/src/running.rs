@@ -9,10 +9,9 @@ use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{Client, Credentials, Election, Masters, Registration, Template, detect, list_agents};
 use crate::revisions::Editor;
 use crate::state::directory::Directory;
-use crate::state::zookeeper::Zookeeper;
 use crate::state::{State, StateError, Stored};
-use crate::{Clock, Error};
-use config::settings::SchedulerSettings;
+use crate::{Clock, Error, address, terms};
+use config::settings::{SchedulerSettings, Secret};
 use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,34 +40,29 @@ pub async fn run(
     view: watch::Sender<Arc<View>>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let credentials = credentials(&settings)?;
-    let (masters, detector) = Masters::parse(&settings.master)?;
-    let listener = TcpListener::bind(settings.control_listen).await;
-    let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
-    let state = settings.state.clone();
-    let session_timeout = settings.zk_session_timeout;
+    let start = Start::prepare(&settings).await?;
     let mut people = People { edits, view };
-    let start = Start { settings, credentials, masters, detector, listener };
+    if settings.state.starts_with("zk://") {
+        let ensemble = Ensemble::parse(&settings.state)?;
+        return terms::run(ensemble, settings, start, people, stop).await;
+    }
     let waiting = Waiting { people: &mut people, stop: &stop };
-    if state.starts_with("zk://") {
-        let ensemble = Ensemble::parse(&state)?;
-        match waiting.until_loaded(|| Ok(Zookeeper::new(ensemble.clone(), session_timeout))).await {
-            Some((state, stored)) => start.run(state, stored, people, stop).await,
-            None => Ok(()),
-        }
-    } else {
-        match waiting.until_loaded(|| Directory::open(Path::new(&state))).await {
-            Some((state, stored)) => start.run(state, stored, people, stop).await,
-            None => Ok(()),
-        }
+    match waiting.until_loaded(|| Directory::open(Path::new(&settings.state))).await {
+        Some((state, stored)) => start.run(state, stored, people, stop).await,
+        None => Ok(()),
     }
 }
 
 fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Error> {
-    let (Some(principal), Some(path)) = (&settings.principal, &settings.secret_file) else { return Ok(None) };
-    let secret =
-        std::fs::read_to_string(path).map_err(|source| Error::Secret { path: path.clone(), source })?;
-    let secret = secret.trim_end_matches(['\n', '\r']).to_owned();
+    let Some(principal) = &settings.principal else { return Ok(None) };
+    let secret = match (&settings.secret, &settings.secret_file) {
+        (_, Some(path)) => {
+            Secret::read(path).map_err(|source| Error::Secret { path: path.clone(), source })?
+        }
+        (Some(secret), None) => secret.clone(),
+        (None, None) => return Ok(None),
+    };
+    let secret = secret.expose().to_owned();
     if secret.contains(':') || principal.contains(':') {
         return Err(Error::ColonInCredentials);
     }
@@ -76,20 +70,23 @@ fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Erro
 }
 
 /// What people ask for and what they see.
-struct People {
-    edits: mpsc::Receiver<EditRequest>,
-    view: watch::Sender<Arc<View>>,
+pub(crate) struct People {
+    pub(crate) edits: mpsc::Receiver<EditRequest>,
+    pub(crate) view: watch::Sender<Arc<View>>,
 }
 
 /// What goes on while the state cannot be read: it is said, and edits are refused.
-struct Waiting<'a> {
-    people: &'a mut People,
-    stop: &'a CancellationToken,
+pub(crate) struct Waiting<'a> {
+    pub(crate) people: &'a mut People,
+    pub(crate) stop: &'a CancellationToken,
 }
 
 impl Waiting<'_> {
     /// Opens and reads the state, again and again. A state that cannot be read never means a new framework.
-    async fn until_loaded<S: State>(self, open: impl Fn() -> Result<S, StateError>) -> Option<(S, Stored)> {
+    pub(crate) async fn until_loaded<S: State>(
+        self,
+        open: impl Fn() -> Result<S, StateError>,
+    ) -> Option<(S, Stored)> {
         loop {
             let load = async {
                 let state = open()?;
@@ -129,14 +126,16 @@ impl Waiting<'_> {
     }
 }
 
-fn refuse(asked: EditRequest, why: &str) {
+pub(crate) fn refuse(asked: EditRequest, why: &str) {
     if asked.reply.send(Err(Refused::NotStored(why.to_owned()))).is_err() {
         tracing::debug!("nobody waits for the answer to an edit any more");
     }
 }
 
 /// Everything that is known before the state is.
-struct Start {
+pub(crate) struct Start {
+    /// Which leadership this is; 0 where there are no elections.
+    pub(crate) epoch: u64,
     settings: SchedulerSettings,
     credentials: Option<Credentials>,
     masters: Masters,
@@ -145,7 +144,16 @@ struct Start {
 }
 
 impl Start {
-    async fn run<S: State>(
+    /// Reads what the settings name, and listens for executors.
+    pub(crate) async fn prepare(settings: &SchedulerSettings) -> Result<Self, Error> {
+        let credentials = credentials(settings)?;
+        let (masters, detector) = Masters::parse(&settings.master)?;
+        let listener = TcpListener::bind(settings.control_listen).await;
+        let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
+        Ok(Self { epoch: 0, settings: settings.clone(), credentials, masters, detector, listener })
+    }
+
+    pub(crate) async fn run<S: State>(
         self,
         state: S,
         stored: Stored,
@@ -212,9 +220,9 @@ impl Start {
         let needs = &self.settings.executor;
         let bound = self.listener.local_addr();
         let bound = bound.map_err(|source| Error::Bind { address: self.settings.control_listen, source })?;
-        let control = self.settings.control_advertise.clone().unwrap_or_else(|| bound.to_string());
+        let control = self.settings.control_advertise.clone().unwrap_or_else(|| address::reachable(bound));
         let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
-        Ok(Rules { needs, control, seed: rand::rng().random() })
+        Ok(Rules { needs, control, epoch: self.epoch, seed: rand::rng().random() })
     }
 
     fn template(&self) -> Result<Template, Error> {
@@ -233,7 +241,7 @@ fn registration(settings: &SchedulerSettings) -> Registration {
         role: settings.role.clone(),
         principal: settings.principal.clone(),
         failover_timeout: settings.failover_timeout,
-        webui_url: format!("http://{}/", settings.listen),
+        webui_url: format!("{}/", address::api(settings)),
     }
 }
 

@@ -123,6 +123,8 @@ fn smoothed(rate: f64, before: &NodeReport, after: &NodeReport, took: Duration) 
 /// Everything that a view is made of.
 pub(crate) struct Material<'a> {
     pub(crate) now: Moment,
+    /// Which leadership this is.
+    pub(crate) epoch: u64,
     pub(crate) phase: &'a str,
     pub(crate) detail: &'a str,
     pub(crate) framework: Option<&'a FrameworkId>,
@@ -145,6 +147,8 @@ pub(crate) fn build(material: Material<'_>) -> View {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         framework_id: material.framework.map(|id| id.0.clone()),
         master: material.master.map(str::to_owned),
+        leader: None,
+        epoch: material.epoch,
         phase: material.phase.to_owned(),
         detail: published.trouble.clone().unwrap_or_else(|| material.detail.to_owned()),
         writable: published.trouble.is_none(),
@@ -253,6 +257,7 @@ mod tests {
     fn view(nodes: Vec<NodeState>, reports: &Reports, published: &Published, now: Moment) -> View {
         build(Material {
             now,
+            epoch: 0,
             phase: "subscribed",
             detail: "",
             framework: None,

@@ -7,6 +7,7 @@
 //!   `ETag`s, limits, names in addresses.
 //! - `documents`, `check`, `prior`: the resources that can be edited, validation as one types, addresses of the prior
 //!   system.
+//! - `standby`: what only the leading scheduler can answer is sent there.
 //! - `status`, `events`, `metrics`, `process`: what runs, live changes of it, numbers for Prometheus.
 //! - `pages`, `assets`, `wording`: the page, rendered on the server; a script of its own keeps it up to date.
 //!
@@ -32,6 +33,7 @@ mod prior;
 mod problem;
 mod process;
 mod serve;
+mod standby;
 mod status;
 pub mod view;
 mod wording;

@@ -98,6 +98,11 @@ fn register_view(registry: &mut Registry, view: &View) {
         status.events_per_second,
     );
     gauge("revision", "Newest revision of the configurations", status.revision.0 as f64);
+    gauge(
+        "leadership_epoch",
+        "How often leadership was gained; 0 on a scheduler that does not lead, and without elections",
+        status.epoch as f64,
+    );
     gauge("writable", "1 when edits can be accepted now", f64::from(u8::from(status.writable)));
     gauge(
         "config_files_refused",

@@ -37,6 +37,8 @@ struct Shell {
     version: &'static str,
     phase: String,
     detail: String,
+    /// Where the scheduler that leads serves its page; empty: here.
+    leader: String,
     /// `good`, `wait` or `bad`.
     tone: &'static str,
 }
@@ -47,6 +49,7 @@ impl Shell {
         let phase = if status.phase.is_empty() { "starting" } else { &status.phase };
         let tone = match phase {
             "subscribed" => "good",
+            "standby" if status.leader.is_some() => "good",
             "failed" => "bad",
             _ => "wait",
         };
@@ -57,6 +60,7 @@ impl Shell {
             version: env!("CARGO_PKG_VERSION"),
             phase: phase.to_owned(),
             detail: status.detail.clone(),
+            leader: status.leader.clone().unwrap_or_default(),
             tone,
         }
     }

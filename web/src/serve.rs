@@ -4,7 +4,7 @@ use crate::connections::Limited;
 use crate::edit::EditRequest;
 use crate::guard::{self, Reach};
 use crate::view::View;
-use crate::{assets, check, documents, events, metrics, pages, prior, problem, status};
+use crate::{assets, check, documents, events, metrics, pages, prior, problem, standby, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -71,6 +71,7 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
         .merge(pages::routes())
         .merge(assets::routes())
         .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(from_fn_with_state(app.clone(), standby::to_leader))
         .layer(DefaultBodyLimit::max(crate::body::BODY_MAX))
         .layer(from_fn_with_state(reach, guard::refuse_strangers))
         .layer(CatchPanicLayer::new())

@@ -2,6 +2,7 @@
 use crate::app::App;
 use crate::conditional;
 use crate::problem::Problem;
+use crate::standby;
 use crate::view::{Applied, Coverage, Node, View};
 use axum::Json;
 use axum::Router;
@@ -90,6 +91,9 @@ async fn health(State(app): State<App>) -> Result<Json<Value>, Problem> {
 async fn ready(State(app): State<App>) -> Result<Json<Value>, Problem> {
     let view = app.now();
     let status = &view.status;
+    if status.phase == standby::PHASE && status.leader.is_some() {
+        return Ok(Json(json!({ "status": "standby", "leader": status.leader, "detail": status.detail })));
+    }
     let missing = missing(&view);
     let (known, covered) = (status.nodes_known, status.nodes_covered);
     if known > 0 && covered >= known && missing.is_empty() {

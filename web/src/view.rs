@@ -30,7 +30,11 @@ pub struct Status {
     pub framework_id: Option<String>,
     /// The leading master, while connected: `host:port`.
     pub master: Option<String>,
-    /// What the scheduler is doing: `starting`, `connecting`, `subscribed`, `waiting for state`, `failed`, …
+    /// Where the scheduler that leads serves its page and API, while this one stands by: `http://host:port`.
+    pub leader: Option<String>,
+    /// How often leadership was gained so far; 0: this scheduler does not lead, or there are no elections.
+    pub epoch: u64,
+    /// What the scheduler is doing: `starting`, `connecting`, `subscribed`, `standby`, `waiting for state`, `failed`, …
     pub phase: String,
     /// Why, for people.
     pub detail: String,

@@ -3,13 +3,14 @@
 //! What Mesos demands (mesos-v1 §4): nothing non-terminal about a task before its LAUNCH; RUNNING only once the pipelines
 //! are up; updates keep their uuid until they are acknowledged, and are listed, with the tasks of which no update was
 //! acknowledged, whenever we subscribe again; an executor without tasks ends.
+use config::settings::Secret;
+use proto::announcement;
 use proto::mesos::v1::executor::call::{Subscribe, Type as CallType, Update};
 use proto::mesos::v1::executor::event::Type as EventType;
 use proto::mesos::v1::executor::{Call, Event};
 use proto::mesos::v1::framework_info::capability::Type as Capability;
 use proto::mesos::v1::task_status::Source;
 use proto::mesos::v1::{ExecutorId, FrameworkId, FrameworkInfo, KillPolicy, TaskInfo, TaskState, TaskStatus};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +23,8 @@ const FIRST_SUBSCRIPTION: Duration = Duration::from_secs(60);
 pub(crate) struct Rules {
     pub(crate) executor_id: String,
     pub(crate) framework_id: String,
+    /// What came with the launch: schedulers prove with it that they are ours.
+    pub(crate) token: Option<Secret>,
     /// Whether we outlive a restart of the agent.
     pub(crate) checkpoint: bool,
     /// How long to wait for an agent that is gone.
@@ -109,6 +112,8 @@ pub(crate) struct Session {
     /// The uuid of the update that is on its way.
     in_flight: Vec<u8>,
     ending: Option<Ending>,
+    /// The newest leadership that a scheduler has announced.
+    epoch: u64,
 }
 
 impl Session {
@@ -123,6 +128,7 @@ impl Session {
             updates: Vec::new(),
             in_flight: Vec::new(),
             ending: None,
+            epoch: 0,
         }
     }
 
@@ -225,12 +231,40 @@ impl Session {
                 }
                 self.progress(now)
             }
-            EventType::Message => event.message.map_or_else(Vec::new, |message| hear(&message.data)),
+            EventType::Message => event.message.map_or_else(Vec::new, |message| self.hear(&message.data)),
             EventType::Shutdown => {
                 self.end("the agent shuts this executor down", self.rules.grace, false, now)
             }
             EventType::Error => vec![Effect::Reconnect],
             EventType::Heartbeat | EventType::Unknown => Vec::new(),
+        }
+    }
+
+    /// Takes in what a scheduler says by MESSAGE, which anybody may have sent: where the leading one listens.
+    fn hear(&mut self, data: &[u8]) -> Vec<Effect> {
+        let Some(token) = &self.rules.token else {
+            tracing::warn!(
+                "a message of a scheduler is refused: without a launch token nobody can prove to be ours"
+            );
+            return Vec::new();
+        };
+        match announcement::read(data, token.expose(), &self.rules.executor_id) {
+            Ok(said) if said.epoch < self.epoch => {
+                tracing::warn!(
+                    epoch = said.epoch,
+                    newest = self.epoch,
+                    "refused what an earlier leader said"
+                );
+                Vec::new()
+            }
+            Ok(said) => {
+                self.epoch = said.epoch;
+                vec![Effect::Tell(FromMesos::ControlAddress(said.control))]
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a message of a scheduler is refused");
+                Vec::new()
+            }
         }
     }
 
@@ -383,29 +417,6 @@ impl Session {
 
 fn has_killing(framework: &FrameworkInfo) -> bool {
     framework.capabilities.iter().any(|c| c.r#type() == Capability::TaskKillingState)
-}
-
-/// What a scheduler says by MESSAGE. Version 1: where it listens.
-#[derive(Deserialize)]
-struct Said {
-    v: u32,
-    control: Option<String>,
-}
-
-fn hear(data: &[u8]) -> Vec<Effect> {
-    match serde_json::from_slice::<Said>(data) {
-        Ok(Said { v: 1, control: Some(address) }) => {
-            vec![Effect::Tell(FromMesos::ControlAddress(address))]
-        }
-        Ok(Said { v, .. }) => {
-            tracing::warn!(version = v, "a message of the scheduler says nothing that is known here");
-            Vec::new()
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a message of the scheduler cannot be read");
-            Vec::new()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use super::effects::{Call, Change, LaunchRecord, Phase, Ticket};
 use super::resources::Taken;
 use super::{Core, Held, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
+use proto::announcement::{self, Announced};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -194,11 +195,13 @@ impl Core {
                 && launch.announced_at.is_none_or(|at| now.since(at) >= ANNOUNCE_PAUSE);
             if lost {
                 launch.announced_at = Some(now);
-                let data = serde_json::json!({ "v": 1, "control": self.rules.control });
+                let executor = &launch.record.executor;
+                let what = Announced { control: self.rules.control.clone(), epoch: self.rules.epoch };
+                let data = announcement::write(&what, &launch.record.token_hash, &executor.0);
                 calls.push(Call::Message {
                     agent: launch.record.agent.clone(),
-                    executor: launch.record.executor.clone(),
-                    data: data.to_string().into_bytes(),
+                    executor: executor.clone(),
+                    data,
                 });
             }
         }

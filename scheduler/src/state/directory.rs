@@ -180,7 +180,7 @@ impl Inner {
             let place = self.root.join("fleet").display().to_string();
             return Err(StateError::Conflict { place, expected: change.on_top_of, found });
         }
-        let record = FleetRecord { revision: change.revision(), nonce: String::new() };
+        let record = FleetRecord { revision: change.revision(), nonce: String::new(), epoch: 0 };
         self.write("fleet", "fleet", &record, "")?;
         // From here on the revision is used, whatever becomes of the document.
         self.memory().revision = change.revision();
@@ -191,6 +191,7 @@ impl Inner {
                     key: change.key.clone(),
                     revision: change.revision(),
                     origin: origin.clone(),
+                    epoch: 0,
                 };
                 self.write("document", &name, &head, text)
             }

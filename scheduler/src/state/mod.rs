@@ -141,6 +141,12 @@ pub enum StateError {
         /// The lock.
         place: String,
     },
+    /// This scheduler does not lead any more; nothing was changed.
+    #[error("the state at `{place}` belongs to another scheduler now, which leads")]
+    Deposed {
+        /// The servers.
+        place: String,
+    },
     /// Someone else changed it meanwhile; nothing was changed.
     #[error("the state at `{place}` was changed by someone else; it is at revision {found}, not {expected}")]
     Conflict {

@@ -31,6 +31,9 @@ pub struct FleetRecord {
     pub revision: Revision,
     /// Tells apart two writers that made the same revision.
     pub nonce: String,
+    /// The leadership in which it was written; 0 where there are no elections.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// What stands before the text of a document.
@@ -42,6 +45,9 @@ pub struct DocumentHead {
     pub revision: Revision,
     /// Where it came from.
     pub origin: Origin,
+    /// The leadership in which it was written; 0 where there are no elections.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// Encodes a record of a kind (`document`, `framework`, …).
@@ -122,7 +128,7 @@ mod tests {
 
     fn head() -> DocumentHead {
         let key = Key { kind: Kind::Docker, name: "web/nginx:1.27".into() };
-        DocumentHead { key, revision: Revision(7), origin: Origin::Api(None) }
+        DocumentHead { key, revision: Revision(7), origin: Origin::Api(None), epoch: 3 }
     }
 
     #[test]

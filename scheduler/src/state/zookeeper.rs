@@ -6,12 +6,16 @@
 //! PATH/configs/NAME    one document each ([`record::document_name`])
 //! PATH/launches/TASK   one launch each
 //! ```
-//! A write whose connection is lost is looked up afterwards: the nonce tells whether it happened.
+//! A write whose connection is lost is looked up afterwards: the nonce tells whether it happened. With a [`Fence`] every
+//! write first checks that this scheduler still leads.
+mod fencing;
+
 use super::record::{self, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
 use crate::ensemble::{Ensemble, is_lost};
 use crate::ids::TaskId;
+use crate::leader::Fence;
 use config::document::{Document, Key, Revision};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 use serde::de::DeserializeOwned;
@@ -34,6 +38,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub struct Zookeeper {
     ensemble: Ensemble,
     session_timeout: Duration,
+    fence: Option<Fence>,
     client: Mutex<Option<Client>>,
     seen: Mutex<Seen>,
 }
@@ -57,7 +62,14 @@ struct FleetNode {
 impl Zookeeper {
     /// A store at that address; connects when it is used first.
     pub fn new(ensemble: Ensemble, session_timeout: Duration) -> Self {
-        Self { ensemble, session_timeout, client: Mutex::new(None), seen: Mutex::new(Seen::default()) }
+        let (client, seen) = (Mutex::new(None), Mutex::new(Seen::default()));
+        Self { ensemble, session_timeout, fence: None, client, seen }
+    }
+
+    /// The same, but every write is refused once the leadership is over.
+    #[must_use]
+    pub fn fenced(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
     }
 
     /// The session, a new one if there is none or the old one is over.
@@ -114,7 +126,7 @@ impl Zookeeper {
         match self.get(client, &path).await.map_err(|e| self.unreadable(&path, &e))? {
             None => Ok(FleetNode {
                 version: None,
-                record: FleetRecord { revision: Revision(0), nonce: String::new() },
+                record: FleetRecord { revision: Revision(0), nonce: String::new(), epoch: 0 },
             }),
             Some((data, version)) => {
                 let (record, _) = record::decode::<FleetRecord>("fleet", &path, &data)?;
@@ -178,7 +190,7 @@ impl Zookeeper {
     async fn save_once(&self, changes: &[Change]) -> Result<(), Option<StateError>> {
         let client =
             self.client().await.map_err(|e| if is_lost(&e) { None } else { Some(self.unavailable(&e)) })?;
-        let mut writer = client.new_multi_writer();
+        let mut writer = self.writer(&client).map_err(Some)?;
         let mut launches = self.seen().launches.clone();
         for change in changes {
             self.add_change(&mut writer, &mut launches, change).map_err(Some)?;
@@ -191,6 +203,7 @@ impl Zookeeper {
                 }
                 Ok(())
             }
+            Err(error) if self.is_deposed(&error) => Err(Some(self.deposed())),
             Err(error) if is_stale(&error) || is_lost(&Error::from(error.clone())) => Err(None),
             Err(error) => Err(Some(self.unavailable(&Error::from(error)))),
         }
@@ -253,14 +266,15 @@ impl Zookeeper {
         change: &DocumentChange,
         nonce: &str,
     ) -> Result<Result<(), MultiWriteError>, StateError> {
-        let record = FleetRecord { revision: change.revision(), nonce: nonce.to_owned() };
+        let epoch = self.fence.as_ref().map_or(0, |fence| fence.epoch);
+        let record = FleetRecord { revision: change.revision(), nonce: nonce.to_owned(), epoch };
         let fleet = record::encode("fleet", &record, "")?;
         let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
         let (version, known) = {
             let seen = self.seen();
             (seen.fleet, seen.documents.get(&change.key).copied())
         };
-        let mut writer = client.new_multi_writer();
+        let mut writer = self.writer(client)?;
         let added = match version {
             Some(version) => writer.add_set_data(&self.path("fleet"), &fleet, Some(version)),
             None => writer.add_create(&self.path("fleet"), &fleet, &options),
@@ -270,7 +284,7 @@ impl Zookeeper {
         let added = match (&change.to, known) {
             (Some((text, origin)), known) => {
                 let (key, origin) = (change.key.clone(), origin.clone());
-                let head = DocumentHead { key, revision: change.revision(), origin };
+                let head = DocumentHead { key, revision: change.revision(), origin, epoch };
                 let data = record::encode("document", &head, text)?;
                 match known {
                     Some(version) => writer.add_set_data(&path, &data, Some(version)),
@@ -381,6 +395,7 @@ impl State for Zookeeper {
                 self.note_change(change);
                 Ok(())
             }
+            Err(error) if self.is_deposed(&error) => Err(self.deposed()),
             Err(error) if is_stale(&error) => {
                 let found = self.fleet_node(&client).await?.record.revision;
                 Err(self.conflict(change, found))

@@ -2,13 +2,17 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test says what is wrong by panicking"
 )]
 
 mod client;
 mod directory;
 mod election;
+mod leader;
+mod proxy;
 mod server;
 mod suite;
 mod zookeeper;

@@ -51,6 +51,11 @@ impl Server {
         Some(server)
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A `zk://` address on this server.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("zk://127.0.0.1:{}/{path}", self.port)

@@ -17,6 +17,7 @@ fn rules() -> Rules {
     Rules {
         executor_id: "e1".into(),
         framework_id: "f1".into(),
+        token: Some(Secret::from("launch token".to_owned())),
         checkpoint: true,
         recovery_timeout: Duration::from_secs(900),
         grace: Duration::from_secs(20),
@@ -255,14 +256,22 @@ async fn an_update_refused_while_the_agent_recovers_is_sent_again_and_other_refu
 }
 
 #[tokio::test]
-async fn a_message_moves_the_control_address_and_garbage_moves_nothing() {
-    let hear = |text: &'static str| hear(text.as_bytes());
-    assert_eq!(
-        hear(r#"{"v":1,"control":"10.0.0.1:9094"}"#),
-        [Effect::Tell(FromMesos::ControlAddress("10.0.0.1:9094".into()))]
-    );
-    assert!(hear(r#"{"v":2,"control":"x:1"}"#).is_empty());
-    assert!(hear("\u{1}garbage").is_empty());
+async fn a_message_moves_the_control_address_when_its_sender_knows_the_launch_and_is_not_out_of_date() {
+    use proto::announcement::{Announced, write};
+    // SHA-256 of the launch token above, as schedulers store it.
+    let ours = "b6304b28b5eace75809fab0b0f213d054b908b750a49c4e5884ecae7942018ed";
+    let mut session = Session::new(rules(), Instant::now());
+    let said = |epoch, port: u16, key: &str| {
+        write(&Announced { control: format!("10.0.0.1:{port}"), epoch }, key, "e1")
+    };
+    let moved = |port: u16| [Effect::Tell(FromMesos::ControlAddress(format!("10.0.0.1:{port}")))];
+    assert_eq!(session.hear(&said(2, 9094, ours)), moved(9094));
+    assert_eq!(session.hear(&said(2, 9095, ours)), moved(9095));
+    assert!(session.hear(&said(1, 9096, ours)).is_empty(), "an earlier leader");
+    assert!(session.hear(&said(3, 9096, "another launch")).is_empty(), "nobody of ours");
+    assert!(session.hear(br#"{"v":1,"control":"10.0.0.9:1"}"#).is_empty(), "no proof");
+    assert!(session.hear(b"\x01garbage").is_empty());
+    assert_eq!(session.hear(&said(3, 9097, ours)), moved(9097));
 }
 
 fn fixture(path: &str) -> Vec<u8> {

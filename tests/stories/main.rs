@@ -17,12 +17,14 @@
 
 mod api;
 mod docker;
+mod ensemble;
 mod eventually;
 mod output;
 mod world;
 
 mod containers;
 mod edits;
+mod leaders;
 mod lines;
 mod nodes;
 mod page;

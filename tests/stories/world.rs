@@ -155,6 +155,11 @@ impl Logherd {
         child.wait().unwrap();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
     /// Ctrl-C, and waits until it has ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();

@@ -1,0 +1,325 @@
+//! Story: three schedulers on three ZooKeeper servers; one leads, whatever is killed, frozen or ended.
+//!
+//! `LOGHERD_HA_ROUNDS=100 cargo test -p tests --test stories leaders` plays a hundred rounds instead of one of each kind.
+
+use crate::api::Api;
+use crate::ensemble::Ensemble;
+use crate::eventually::eventually;
+use crate::world::{Logherd, SOON, START, World, free_port};
+use reqwest::{Method, StatusCode};
+use rustix::process::Signal;
+use scheduler::ensemble::Ensemble as Address;
+use scheduler::state::record::{self, DocumentHead};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
+
+const SESSION: Duration = Duration::from_secs(4);
+/// What may pass beyond the session timeout until another one serves.
+const BEYOND: Duration = Duration::from_secs(2);
+/// What a hand-over may take.
+const HAND_OVER: Duration = Duration::from_secs(2);
+/// How long an edit may take before the next scheduler is asked.
+const PATIENCE: Duration = Duration::from_millis(700);
+const TEXT: &str = r#"input { file { docker-path => "/var/log/none" } }"#;
+
+/// What is done in a round.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    LeaderKilled,
+    LeaderFrozen,
+    LeaderEnded,
+    EveryServerKilled,
+    OneServerKilled,
+    OneServerFrozen,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault::LeaderKilled,
+    Fault::LeaderFrozen,
+    Fault::LeaderEnded,
+    Fault::EveryServerKilled,
+    Fault::OneServerKilled,
+    Fault::OneServerFrozen,
+];
+
+/// Everything that runs.
+struct Stage {
+    state: String,
+    servers: Ensemble,
+    schedulers: Vec<Logherd>,
+    _mesos: Logherd,
+}
+
+impl Stage {
+    async fn set(world: &World) -> Option<Self> {
+        let servers = Ensemble::start(world).await?;
+        let state = servers.address("logherd");
+        let master = format!("127.0.0.1:{}", free_port());
+        let data = world.path("mesos");
+        let arguments =
+            ["local", "--mesos-only", "--mesos-listen", &master, "--data-dir", data.to_str().unwrap()];
+        let mesos = world.start("mesos", &arguments);
+        let session = format!("{}s", SESSION.as_secs());
+        let start = |n: usize| {
+            let control = format!("127.0.0.1:{}", free_port());
+            let arguments =
+                ["scheduler", "--master", &master, "--state", &state, "--control-listen", &control];
+            let timeout = ["--zk-session-timeout", session.as_str()];
+            world.start(&format!("scheduler-{n}"), &[&arguments[..], &timeout[..]].concat())
+        };
+        let schedulers = (0..3).map(start).collect();
+        let stage = Self { state, servers, schedulers, _mesos: mesos };
+        eventually("one leads and covers the node", START, async || stage.leader().await).await;
+        Some(stage)
+    }
+
+    /// The one that leads, with its status: exactly one says so, and it has its subscription.
+    async fn leader(&self) -> Result<(usize, Value), String> {
+        let mut leaders = Vec::new();
+        for (n, scheduler) in self.schedulers.iter().enumerate() {
+            if let Ok(status) = scheduler.api.get("/api/v1/status").await
+                && status["phase"] == "subscribed"
+                && status["writable"] == true
+            {
+                leaders.push((n, status));
+            }
+        }
+        match leaders.len() {
+            1 => Ok(leaders.remove(0)),
+            number => Err(format!("{number} lead")),
+        }
+    }
+
+    /// The leader, once it covers the node and the executor is attached to it.
+    async fn served(&self) -> Result<usize, String> {
+        let (leader, _) = self.leader().await?;
+        let api = &self.schedulers[leader].api;
+        api.ready().await?;
+        match api.nodes().await?.iter().all(|node| node["attached"] == true) {
+            true => Ok(leader),
+            false => Err("the executor is not attached".into()),
+        }
+    }
+
+    fn apis(&self) -> Vec<Api> {
+        self.schedulers.iter().map(|scheduler| scheduler.api.clone()).collect()
+    }
+
+    /// The revision and the epoch of every document that is stored, by revision.
+    async fn history(&self) -> Vec<(u64, u64, String)> {
+        let address = Address::parse(&self.state).unwrap();
+        let client = address.connect(SESSION).await.unwrap();
+        let dir = format!("{}/configs", address.path);
+        let mut found = Vec::new();
+        for name in client.list_children(&dir).await.unwrap() {
+            let path = format!("{dir}/{name}");
+            let (data, _) = client.get_data(&path).await.unwrap();
+            let (head, _) = record::decode::<DocumentHead>("document", &path, &data).unwrap();
+            found.push((head.revision.0, head.epoch, head.key.name));
+        }
+        found.sort();
+        found
+    }
+}
+
+/// Edits that were accepted: the name of the config, and the revision that it was told.
+type Accepted = Arc<Mutex<BTreeMap<String, u64>>>;
+
+/// Writes a config that nobody has written before; `Ok` when it was accepted.
+async fn edit(api: &Api, name: &str, accepted: &Accepted) -> Result<(), String> {
+    let body = json!({"name": name, "input": TEXT});
+    // A standby may send us to a leader that is frozen; that one is not waited for.
+    let sent = timeout(PATIENCE, api.send(Method::PUT, &format!("/configs/{name}"), Some(body))).await;
+    let response = sent.map_err(|_| "no answer".to_owned())??;
+    if response.status() != StatusCode::CREATED {
+        return Err(format!("{}: {}", response.status(), response.text().await.unwrap_or_default()));
+    }
+    let etag = response.headers()["etag"].to_str().unwrap().trim_matches('"').to_owned();
+    accepted.lock().unwrap().insert(name.to_owned(), etag.parse().unwrap());
+    Ok(())
+}
+
+/// Goes on editing through each scheduler in turn, whichever leads.
+async fn keep_editing(apis: Vec<Api>, accepted: Accepted) {
+    let mut pause = interval(Duration::from_millis(300));
+    pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for n in 0.. {
+        pause.tick().await;
+        drop(edit(&apis[n % apis.len()], &format!("steady-{n}"), &accepted).await);
+    }
+}
+
+/// Waits until one of the schedulers accepts an edit, whoever leads.
+async fn accepts(apis: &[Api], round: usize, accepted: &Accepted) {
+    let mut attempt = 0;
+    eventually("an edit is accepted", SOON * 2, async || {
+        attempt += 1;
+        let api = &apis[attempt % apis.len()];
+        edit(api, &format!("round-{round}-{attempt}"), accepted).await
+    })
+    .await;
+}
+
+/// One round: the fault, how long until an edit is accepted again, and what belongs to the fault afterwards.
+async fn play(stage: &mut Stage, fault: Fault, round: usize, accepted: &Accepted) -> Duration {
+    let (leader, _) = eventually("one leads", SOON, async || stage.served().await).await;
+    let mut survivors = stage.apis();
+    let old = survivors.remove(leader);
+    let began = Instant::now();
+    match fault {
+        Fault::LeaderKilled => {
+            stage.schedulers[leader].kill();
+            accepts(&survivors, round, accepted).await;
+            let took = began.elapsed();
+            stage.schedulers[leader].start_again();
+            took
+        }
+        Fault::LeaderFrozen => {
+            stage.schedulers[leader].signal(Signal::STOP);
+            let mut late = JoinSet::new();
+            let accepted_late = Arc::clone(accepted);
+            // It lies in the frozen one's socket until it wakes; by then another one leads.
+            late.spawn(async move { edit(&old, &format!("late-{round}"), &accepted_late).await });
+            accepts(&survivors, round, accepted).await;
+            let took = began.elapsed();
+            stage.schedulers[leader].signal(Signal::CONT);
+            late.join_all().await;
+            let awake = &stage.schedulers[leader].api;
+            eventually("the old leader stands by", SOON, async || standing_by(awake).await).await;
+            took
+        }
+        Fault::LeaderEnded => {
+            let (ended, ()) =
+                tokio::join!(stage.schedulers[leader].stop(), accepts(&survivors, round, accepted));
+            let took = began.elapsed();
+            assert!(ended.success(), "{ended}");
+            stage.schedulers[leader].start_again();
+            took
+        }
+        Fault::EveryServerKilled => {
+            stage.servers.servers.iter_mut().for_each(crate::ensemble::Server::kill);
+            eventually("nobody leads", SOON, async || match stage.leader().await {
+                Ok((leader, _)) => Err(format!("{leader} leads")),
+                Err(_) => Ok(()),
+            })
+            .await;
+            stage.servers.servers.iter_mut().for_each(crate::ensemble::Server::start);
+            let again = Instant::now();
+            accepts(&stage.apis(), round, accepted).await;
+            again.elapsed()
+        }
+        Fault::OneServerKilled => {
+            let server = round % 3;
+            stage.servers.servers[server].kill();
+            accepts(&stage.apis(), round, accepted).await;
+            let took = began.elapsed();
+            stage.servers.servers[server].start();
+            stage.servers.serve().await;
+            took
+        }
+        Fault::OneServerFrozen => {
+            let server = &stage.servers.servers[round % 3];
+            server.signal(Signal::STOP);
+            accepts(&stage.apis(), round, accepted).await;
+            let took = began.elapsed();
+            server.signal(Signal::CONT);
+            took
+        }
+    }
+}
+
+async fn standing_by(api: &Api) -> Result<(), String> {
+    let status = api.get("/api/v1/status").await?;
+    match status["phase"] == "standby" && status["leader"].is_string() {
+        true => Ok(()),
+        false => Err(format!("{}: {}", status["phase"], status["detail"])),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_or_frozen_one_leads_no_accepted_edit_is_lost_and_no_executor_is_restarted() {
+    let world = World::alone().await;
+    let Some(mut stage) = Stage::set(&world).await else { return };
+    let rounds =
+        config::settings::environment("LOGHERD_HA_ROUNDS").map_or(FAULTS.len(), |n| n.parse().unwrap());
+    let (leader, _) = eventually("one leads and is served", START, async || stage.served().await).await;
+    let framework = stage.leader().await.unwrap().1["framework_id"].clone();
+    let executors = world.executors();
+    assert_eq!((executors.len(), framework.is_string()), (1, true), "{leader}");
+    let accepted = Accepted::default();
+    let mut editing = JoinSet::new();
+    editing.spawn(keep_editing(stage.apis(), Arc::clone(&accepted)));
+    for round in 0..rounds {
+        let fault = FAULTS[round % FAULTS.len()];
+        let took = play(&mut stage, fault, round, &accepted).await;
+        println!("round {round}: {fault:?}: an edit was accepted after {took:.1?}");
+        let within = match fault {
+            Fault::LeaderKilled | Fault::LeaderFrozen | Fault::OneServerFrozen => SESSION + BEYOND,
+            Fault::LeaderEnded => HAND_OVER,
+            Fault::EveryServerKilled | Fault::OneServerKilled => SOON,
+        };
+        assert!(took < within, "{fault:?}: {took:?}");
+        let (_, took) = eventually("served again", SOON, async || stage.served().await).await;
+        println!("round {round}: the executor was attached {took:.1?} later");
+        let now = eventually("one leads", SOON, async || stage.leader().await).await.0.1;
+        assert_eq!(now["framework_id"], framework, "another framework was registered");
+        assert_eq!(world.executors(), executors, "the executor was restarted");
+    }
+    editing.shutdown().await;
+    check(&stage, &accepted).await;
+}
+
+/// Nothing that was accepted is missing; every revision was made once; no epoch follows a later one.
+async fn check(stage: &Stage, accepted: &Accepted) {
+    let history = stage.history().await;
+    let accepted = accepted.lock().unwrap().clone();
+    println!("{} edits accepted, {} stored, last epoch {:?}", accepted.len(), history.len(), history.last());
+    for (name, revision) in &accepted {
+        let stored = history.iter().find(|(_, _, of)| of == name);
+        assert!(stored.is_some_and(|(found, ..)| found == revision), "{name} at {revision}: {stored:?}");
+    }
+    for pair in history.windows(2) {
+        assert!(pair[0].0 < pair[1].0, "one revision was made twice: {pair:?}");
+        assert!(pair[0].1 <= pair[1].1, "a leader wrote after a later one: {pair:?}");
+    }
+    assert!(history.iter().all(|(_, epoch, _)| *epoch > 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_shows_what_is_stored_and_sends_changes_to_the_leader() {
+    let world = World::new().await;
+    let Some(stage) = Stage::set(&world).await else { return };
+    let (leader, _) = eventually("one leads", START, async || stage.served().await).await;
+    let url = stage.schedulers[leader].api.url.clone();
+    let others: Vec<&Api> =
+        stage.schedulers.iter().map(|scheduler| &scheduler.api).filter(|api| api.url != url).collect();
+    // Sent to a standby, done by the leader, read from the other standby.
+    eventually("they know who leads", SOON, async || standing_by(others[0]).await).await;
+    others[0].put("configs", "nginx", TEXT).await;
+    let read =
+        eventually("the other one reads it", SOON, async || others[1].get("/configs/nginx").await).await.0;
+    assert_eq!(read["input"], TEXT);
+    let plain =
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let body = json!({"name": "x", "input": TEXT});
+    let answer = plain.put(format!("{}/configs/x?a=b", others[0].url)).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(answer.headers()["location"].to_str().unwrap(), format!("{url}/configs/x?a=b"));
+    for path in ["/health", "/ready"] {
+        let answer = others[1].get(path).await.unwrap();
+        assert!(answer["status"] == "ok" || answer["status"] == "standby", "{path}: {answer}");
+    }
+    let page = others[1].send(Method::GET, "/dashboard", None).await.unwrap().text().await.unwrap();
+    assert!(page.contains("stands by") && page.contains(&url), "{page}");
+    let (status, problems) = {
+        let body = json!({"kind": "docker", "name": "x", "input": "input {"});
+        let answer = others[1].send(Method::POST, "/api/v1/check", Some(body)).await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    assert_ne!(status, StatusCode::TEMPORARY_REDIRECT, "{problems}");
+    assert!(problems.contains("line"), "{status}: {problems}");
+}

@@ -31,6 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Files and folders whose code decides: synchronous, told the time, no input and no output.
 const DECISION_CORES: &[&str] = &[
     "scheduler/src/core",
+    "scheduler/src/leader/standing",
     "executor/src/assign",
     "config/src/image",
     "config/src/document",

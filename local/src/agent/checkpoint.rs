@@ -336,3 +336,86 @@ fn remove(path: &Path) {
         Err(error) => tracing::warn!(path = %path.display(), %error, "cannot remove"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record() -> impl Strategy<Value = UpdateRecord> {
+        let uuid = proptest::collection::vec(any::<u8>(), 0..20);
+        (uuid, any::<bool>()).prop_map(|(uuid, acknowledged)| {
+            let status = mesos::TaskStatus { uuid: Some(uuid.clone()), ..Default::default() };
+            if acknowledged {
+                UpdateRecord { status: None, acknowledged: Some(uuid) }
+            } else {
+                UpdateRecord { status: Some(status), acknowledged: None }
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_that_was_cut_off_keeps_its_whole_records(
+            records in proptest::collection::vec(record(), 0..8), lost in 0_usize..200
+        ) {
+            let encoded: Vec<Vec<u8>> = records.iter().map(encode_record).collect();
+            let whole = encoded.concat();
+            let cut = &whole[..whole.len() - lost.min(whole.len())];
+            let (read, sound) = decode_records(cut);
+            let expected = {
+                let mut ends = encoded.iter().scan(0, |end, record| { *end += record.len(); Some(*end) });
+                ends.by_ref().take_while(|end| *end <= cut.len()).count()
+            };
+            prop_assert_eq!(&read[..], &records[..expected]);
+            prop_assert_eq!(sound, encoded[..expected].concat().len());
+        }
+
+        #[test]
+        fn damage_is_left_out_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let (_, sound) = decode_records(&bytes);
+            prop_assert!(sound <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_read_back_without_what_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut checkpoint, left) = Checkpoint::open(dir.path()).unwrap();
+        assert!(left.info.is_none());
+        let framework_id = mesos::FrameworkId { value: "F".into() };
+        let info = mesos::AgentInfo { id: Some(mesos::AgentId { value: "S0".into() }), ..Default::default() };
+        let framework = mesos::FrameworkInfo { id: Some(framework_id.clone()), ..Default::default() };
+        let task = mesos::TaskInfo { task_id: mesos::TaskId { value: "t".into() }, ..Default::default() };
+        let status = mesos::TaskStatus { uuid: Some(vec![1]), ..Default::default() };
+        checkpoint.keep(&Keep::Agent(Box::new(info))).unwrap();
+        checkpoint.keep(&Keep::Framework(Box::new(framework))).unwrap();
+        let run = |name: &str| RunKey {
+            framework: FrameworkId("F".into()),
+            executor: ExecutorId(name.into()),
+            container: ContainerId(format!("container of {name}")),
+        };
+        for name in ["live", "over"] {
+            let executor = mesos::ExecutorInfo {
+                executor_id: mesos::ExecutorId { value: name.into() },
+                framework_id: Some(framework_id.clone()),
+                ..Default::default()
+            };
+            checkpoint.keep(&Keep::Executor(run(name), Box::new(executor))).unwrap();
+            checkpoint.keep(&Keep::Process(run(name), Process { pid: 7, started: 11 })).unwrap();
+            checkpoint.keep(&Keep::Task(run(name), Box::new(task.clone()))).unwrap();
+        }
+        let of_task = TaskId("t".into());
+        checkpoint.keep(&Keep::Update(run("live"), of_task.clone(), Box::new(status))).unwrap();
+        checkpoint.keep(&Keep::Acknowledged(run("live"), of_task, vec![1])).unwrap();
+        checkpoint.keep(&Keep::Completed(run("over"))).unwrap();
+        let (_, left) = Checkpoint::open(dir.path()).unwrap();
+        assert_eq!(left.info.unwrap().id.unwrap().value, "S0");
+        let executors = &left.frameworks[0].executors;
+        assert_eq!(executors.len(), 1);
+        assert_eq!(executors[0].container, run("live").container);
+        assert_eq!(executors[0].process, Some(Process { pid: 7, started: 11 }));
+        assert_eq!(executors[0].tasks[0].updates.len(), 1);
+        assert_eq!(executors[0].tasks[0].acknowledged, [vec![1]]);
+    }
+}

@@ -72,10 +72,27 @@ pub struct Collecting {
     pub spool_full: SpoolFull,
 }
 
+/// TLS to the masters.
+#[derive(Clone, Debug, Args)]
+pub struct MasterTls {
+    /// Talk TLS to the masters, as it is with masters that are written `https://host:port`.
+    #[arg(long, env = "LOGHERD_MASTER_TLS")]
+    pub master_tls: bool,
+    /// The certificates (PEM) that sign the masters' certificates.
+    #[arg(long, env = "LOGHERD_MASTER_CA")]
+    pub master_ca: Option<PathBuf>,
+    /// The certificate (PEM) to show to masters that ask for one.
+    #[arg(long, env = "LOGHERD_MASTER_CERT")]
+    pub master_cert: Option<PathBuf>,
+    /// The key (PEM) of that certificate.
+    #[arg(long, env = "LOGHERD_MASTER_KEY")]
+    pub master_key: Option<PathBuf>,
+}
+
 /// `logherd scheduler`: the framework scheduler.
 #[derive(Clone, Debug, Args)]
 pub struct SchedulerSettings {
-    /// The Mesos master: `host:port`, a comma-separated list, or `zk://…/mesos`.
+    /// The Mesos master: `host:port` or `https://host:port`, a comma-separated list of them, or `zk://…/mesos`.
     #[arg(long, env = "LOGHERD_MASTER")]
     pub master: String,
     /// Where the framework's state is kept: `zk://…/logherd` or a directory.
@@ -113,6 +130,9 @@ pub struct SchedulerSettings {
     /// The principal's secret, when it is in no file. Only from the environment: a command line can be read by others.
     #[arg(long, env = "LOGHERD_SECRET", hide_env_values = true)]
     pub secret: Option<Secret>,
+    /// TLS to the masters.
+    #[command(flatten)]
+    pub master_tls: MasterTls,
     /// How long the framework's executors outlive a scheduler that is gone.
     #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = humantime::parse_duration)]
     pub failover_timeout: Duration,

@@ -31,7 +31,7 @@ pub mod state;
 mod terms;
 mod view;
 
-pub use mesos::MasterError;
+pub use mesos::{MasterError, TlsError};
 pub use running::run;
 
 use ids::Moment;
@@ -45,6 +45,9 @@ pub enum Error {
     /// The masters are not named rightly.
     #[error("the masters cannot be used")]
     Masters(#[from] MasterError),
+    /// TLS to the masters is not set up rightly.
+    #[error("the masters cannot be talked to")]
+    Tls(#[from] TlsError),
     /// The state's address is wrong.
     #[error("the state cannot be used")]
     StateAddress(#[from] ensemble::AddressError),

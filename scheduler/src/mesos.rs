@@ -9,6 +9,7 @@ mod masters;
 mod operator;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 use crate::core::cluster::{Offer, Update};
@@ -20,11 +21,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 pub(crate) use launch::Template;
 pub use masters::MasterError;
-pub(crate) use masters::{Election, Masters, detect};
+pub(crate) use masters::{Election, Masters, Seek, detect};
 pub(crate) use operator::{Listed, list_agents};
 use proto::recordio::{Decoder, Limits};
 use rand::Rng;
 use std::time::Duration;
+pub use tls::TlsError;
+pub(crate) use tls::{Files, Tls};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +53,15 @@ pub(crate) struct Credentials {
     pub(crate) principal: String,
     /// Never shown.
     pub(crate) secret: String,
+}
+
+/// How masters are talked to.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    /// Goes with every request.
+    pub(crate) credentials: Option<Credentials>,
+    /// `None`: in clear text.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Credentials {
@@ -106,7 +118,7 @@ pub(crate) enum Command {
 pub(crate) struct Client {
     pub(crate) masters: Masters,
     pub(crate) registration: Registration,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) access: Access,
     pub(crate) template: Template,
     pub(crate) framework: Option<FrameworkId>,
 }
@@ -174,11 +186,18 @@ impl Client {
                 None => self.masters.next().await,
             };
             let before = subscription;
-            let ended = self.subscribe_once(&master, &mut subscription, events, commands).await;
+            let mut masters = self.masters.clone();
+            let ended = tokio::select! {
+                ended = self.subscribe_once(&master, &mut subscription, events, commands) => ended,
+                other = masters.moved_from(&master) => Ended::Lost(format!("{other} leads now, not {master}")),
+            };
             if subscription != before {
                 (pause, hops) = (FIRST_PAUSE, 0);
             }
             let (why, wait) = match ended {
+                Ended::Elsewhere(other) if self.masters.are_elected() => {
+                    (format!("ZooKeeper says that {master} leads, which names {other}"), pause)
+                }
                 Ended::Elsewhere(other) if hops < HOPS => {
                     hops += 1;
                     leader = Some(other);
@@ -206,7 +225,10 @@ impl Client {
                 return;
             }
             let jitter = rand::rng().random_range(0.5..=1.0);
-            tokio::time::sleep(wait.mul_f64(jitter)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.mul_f64(jitter)) => {}
+                _ = masters.moved_from(&master) => {}
+            }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -250,11 +272,11 @@ impl Client {
 
     /// Opens both connections and subscribes.
     async fn open(&self, master: &str) -> Result<(Stream, String, Connection), Ended> {
-        let mut connection = Connection::open(master, self.credentials.clone()).await?;
+        let mut connection = Connection::open(master, self.access.clone()).await?;
         let body = wire::subscribe(&self.registration, self.framework.as_ref());
         let response = connection.post(PATH, None, body).await?;
         let stream_id = stream_id(&response).unwrap_or_default();
-        let calls = Connection::open(master, self.credentials.clone()).await?;
+        let calls = Connection::open(master, self.access.clone()).await?;
         let stream = Stream {
             _connection: connection,
             body: response.into_body(),

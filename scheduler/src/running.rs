@@ -6,7 +6,10 @@ use crate::core::resources::Needs;
 use crate::core::{Core, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
-use crate::mesos::{Client, Credentials, Election, Masters, Registration, Template, detect, list_agents};
+use crate::mesos::{
+    Access, Client, Credentials, Election, Files, Masters, Registration, Seek, Template, Tls, detect,
+    list_agents,
+};
 use crate::revisions::Editor;
 use crate::state::directory::Directory;
 use crate::state::{State, StateError, Stored};
@@ -67,6 +70,18 @@ fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Erro
         return Err(Error::ColonInCredentials);
     }
     Ok(Some(Credentials { principal: principal.clone(), secret }))
+}
+
+/// What TLS to masters needs, if it is wanted.
+fn tls(settings: &SchedulerSettings) -> Result<Option<Tls>, Error> {
+    let named = &settings.master_tls;
+    let wanted = named.master_tls || Masters::ask_for_tls(&settings.master);
+    let files = Files {
+        authority: named.master_ca.as_deref(),
+        certificate: named.master_cert.as_deref(),
+        key: named.master_key.as_deref(),
+    };
+    Ok(if wanted { Some(Tls::read(files)?) } else { None })
 }
 
 /// What people ask for and what they see.
@@ -137,7 +152,7 @@ pub(crate) struct Start {
     /// Which leadership this is; 0 where there are no elections.
     pub(crate) epoch: u64,
     settings: SchedulerSettings,
-    credentials: Option<Credentials>,
+    access: Access,
     masters: Masters,
     detector: Option<Election>,
     listener: TcpListener,
@@ -146,11 +161,11 @@ pub(crate) struct Start {
 impl Start {
     /// Reads what the settings name, and listens for executors.
     pub(crate) async fn prepare(settings: &SchedulerSettings) -> Result<Self, Error> {
-        let credentials = credentials(settings)?;
+        let access = Access { credentials: credentials(settings)?, tls: tls(settings)? };
         let (masters, detector) = Masters::parse(&settings.master)?;
         let listener = TcpListener::bind(settings.control_listen).await;
         let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
-        Ok(Self { epoch: 0, settings: settings.clone(), credentials, masters, detector, listener })
+        Ok(Self { epoch: 0, settings: settings.clone(), access, masters, detector, listener })
     }
 
     pub(crate) async fn run<S: State>(
@@ -193,16 +208,17 @@ impl Start {
         });
         let (master, master_seen) = watch::channel(None);
         let (listed_out, listed) = mpsc::channel(1);
-        parts.spawn(list_agents(master_seen, self.credentials.clone(), listed_out, parts_stop.clone()));
+        parts.spawn(list_agents(master_seen, self.access.clone(), listed_out, parts_stop.clone()));
         if let Some((ensemble, leader)) = self.detector {
-            parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, parts_stop.clone()));
+            let seek = if self.access.tls.is_some() { Seek::Name } else { Seek::Address };
+            parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, seek, parts_stop.clone()));
         }
         let (events_out, mesos) = mpsc::channel(ROOM);
         let (commands, commands_in) = mpsc::channel(ROOM);
         let client = Client {
             masters: self.masters,
             registration: registration(&self.settings),
-            credentials: self.credentials,
+            access: self.access,
             template,
             framework: stored.framework,
         };

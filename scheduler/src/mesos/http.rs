@@ -1,5 +1,5 @@
 //! Posts calls to a master over one HTTP/1.1 connection.
-use super::Credentials;
+use super::Access;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -38,33 +39,43 @@ pub(super) enum HttpError {
     Status { master: String, status: StatusCode, text: String },
 }
 
+/// A byte stream both ways, with TLS or without.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
 /// One connection. It ends when this is dropped.
 pub(super) struct Connection {
     master: String,
     sender: SendRequest<Full<Bytes>>,
-    credentials: Option<Credentials>,
+    credentials: Option<super::Credentials>,
     /// Owns the task that drives the connection.
     _driver: JoinSet<()>,
 }
 
 impl Connection {
     /// Connects to a master, given as `host:port`.
-    pub(super) async fn open(master: &str, credentials: Option<Credentials>) -> Result<Self, HttpError> {
+    pub(super) async fn open(master: &str, access: Access) -> Result<Self, HttpError> {
         let broken = |why: String| HttpError::Broken { master: master.to_owned(), why };
+        let silent = || HttpError::Silent { master: master.to_owned(), within: CONNECT_TIMEOUT };
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(master)).await;
-        let socket = connecting
-            .map_err(|_| HttpError::Silent { master: master.to_owned(), within: CONNECT_TIMEOUT })?
-            .map_err(|e| broken(e.to_string()))?;
+        let socket = connecting.map_err(|_| silent())?.map_err(|e| broken(e.to_string()))?;
         socket.set_nodelay(true).map_err(|e| broken(e.to_string()))?;
-        let (sender, connection) =
-            handshake(TokioIo::new(socket)).await.map_err(|e| broken(e.to_string()))?;
+        let io: Box<dyn Duplex> = match &access.tls {
+            None => Box::new(socket),
+            Some(tls) => {
+                let shaking = timeout(CONNECT_TIMEOUT, tls.connect(master, socket)).await;
+                Box::new(shaking.map_err(|_| silent())?.map_err(broken)?)
+            }
+        };
+        let (sender, connection) = handshake(TokioIo::new(io)).await.map_err(|e| broken(e.to_string()))?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the master ended");
             }
         });
-        Ok(Self { master: master.to_owned(), sender, credentials, _driver: driver })
+        Ok(Self { master: master.to_owned(), sender, credentials: access.credentials, _driver: driver })
     }
 
     /// Posts one call and gives the response of a success, its body unread.

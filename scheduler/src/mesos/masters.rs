@@ -18,6 +18,15 @@ pub(crate) enum Masters {
     Elected(Ensemble, watch::Receiver<Option<String>>),
 }
 
+/// What is wanted of a master's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seek {
+    /// The address that it listens at.
+    Address,
+    /// The name that its certificate says, if it has one.
+    Name,
+}
+
 /// What [`detect`] needs: where to look, and whom to tell.
 pub(crate) type Election = (Ensemble, watch::Sender<Option<String>>);
 
@@ -37,6 +46,8 @@ pub enum MasterError {
 impl Masters {
     /// Reads `--master`. For `zk://` the second value is where [`detect`] has to say who leads.
     pub(crate) fn parse(text: &str) -> Result<(Self, Option<Election>), MasterError> {
+        let plain = text.split(',').map(|m| m.trim().strip_prefix("https://").unwrap_or(m.trim()));
+        let text = &plain.map(|m| m.trim_end_matches('/')).collect::<Vec<_>>().join(",");
         if text.starts_with("zk://") {
             let ensemble = Ensemble::parse(text)?;
             let (leader, seen) = watch::channel(None);
@@ -53,6 +64,26 @@ impl Masters {
         match masters.iter().find(|master| !fits(master)) {
             Some(wrong) => Err(MasterError::NotAnAddress(wrong.clone())),
             None => Ok((Self::List(masters, 0), None)),
+        }
+    }
+
+    /// Whether masters are written with `https://`.
+    pub(crate) fn ask_for_tls(text: &str) -> bool {
+        text.split(',').any(|master| master.trim().starts_with("https://"))
+    }
+
+    /// Whether ZooKeeper says who leads. Then masters that say otherwise do not know yet.
+    pub(super) fn are_elected(&self) -> bool {
+        matches!(self, Self::Elected(..))
+    }
+
+    /// Waits until another one than `master` is known to lead; for ever if nobody would say so.
+    pub(super) async fn moved_from(&mut self, master: &str) -> String {
+        let Self::Elected(_, leader) = self else { return std::future::pending().await };
+        let other = leader.wait_for(|leader| leader.as_deref().is_some_and(|leader| leader != master)).await;
+        match other.ok().and_then(|leader| leader.clone()) {
+            Some(other) => other,
+            None => std::future::pending().await,
         }
     }
 
@@ -89,12 +120,13 @@ pub(crate) async fn detect(
     ensemble: Ensemble,
     session_timeout: Duration,
     leader: watch::Sender<Option<String>>,
+    seek: Seek,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
         let watching = async {
             let client = ensemble.connect(session_timeout).await?;
-            watch_leader(&client, &ensemble.path, &leader).await
+            watch_leader(&client, &ensemble.path, &leader, seek).await
         };
         tokio::select! {
             () = stop.cancelled() => return,
@@ -115,6 +147,7 @@ async fn watch_leader(
     client: &Client,
     path: &str,
     leader: &watch::Sender<Option<String>>,
+    seek: Seek,
 ) -> Result<(), Error> {
     loop {
         let (children, watcher) = match client.list_and_watch_children(path).await {
@@ -132,7 +165,7 @@ async fn watch_leader(
         let found = match leading(&children) {
             None => None,
             Some(child) => match client.get_data(&format!("{path}/{child}")).await {
-                Ok((data, _)) => address_in(&data),
+                Ok((data, _)) => address_in(&data, seek),
                 // It went away in between; the watch fires at once.
                 Err(Error::NoNode) => None,
                 Err(error) => return Err(error),
@@ -171,10 +204,13 @@ struct EntryAddress {
     port: u16,
 }
 
-fn address_in(data: &[u8]) -> Option<String> {
+fn address_in(data: &[u8], seek: Seek) -> Option<String> {
     let entry: Entry = serde_json::from_slice(data).ok()?;
     if let Some(address) = entry.address
-        && let Some(host) = address.ip.or(address.hostname)
+        && let Some(host) = match seek {
+            Seek::Address => address.ip.or(address.hostname),
+            Seek::Name => address.hostname.or(address.ip),
+        }
     {
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         return Some(format!("{host}:{}", address.port));
@@ -200,10 +236,49 @@ mod tests {
     fn an_entry_gives_the_address_that_the_master_listens_at() {
         let entry = br#"{"id":"x","pid":"master@10.0.0.1:5050","port":5050,"hostname":"m1",
             "address":{"hostname":"m1","ip":"10.0.0.1","port":5051}}"#;
-        assert_eq!(address_in(entry).as_deref(), Some("10.0.0.1:5051"));
-        assert_eq!(address_in(br#"{"pid":"master@10.0.0.1:5050"}"#).as_deref(), Some("10.0.0.1:5050"));
-        assert_eq!(address_in(br#"{"hostname":"m1","port":5050}"#).as_deref(), Some("m1:5050"));
-        assert_eq!(address_in(b"master@10.0.0.1:5050"), None);
+        assert_eq!(address_in(entry, Seek::Address).as_deref(), Some("10.0.0.1:5051"));
+        assert_eq!(
+            address_in(br#"{"pid":"master@10.0.0.1:5050"}"#, Seek::Address).as_deref(),
+            Some("10.0.0.1:5050")
+        );
+        assert_eq!(
+            address_in(br#"{"hostname":"m1","port":5050}"#, Seek::Address).as_deref(),
+            Some("m1:5050")
+        );
+        assert_eq!(address_in(b"master@10.0.0.1:5050", Seek::Address), None);
+    }
+
+    #[test]
+    fn with_tls_the_name_is_wanted_since_certificates_rarely_hold_addresses() {
+        let entry =
+            br#"{"address":{"hostname":"m1","ip":"10.0.0.1","port":5051},"pid":"master@10.0.0.1:5050"}"#;
+        assert_eq!(address_in(entry, Seek::Name).as_deref(), Some("m1:5051"));
+        assert!(Masters::ask_for_tls("https://a:1, https://b:2/") && !Masters::ask_for_tls("a:1"));
+        let (masters, _) = Masters::parse("https://a:1, https://b:2/").unwrap();
+        assert!(matches!(masters, Masters::List(masters, 0) if masters == ["a:1", "b:2"]));
+    }
+
+    /// What a real Mesos 1.12 had in ZooKeeper from moment to moment.
+    #[test]
+    fn the_masters_that_were_recorded_lead_in_turn() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../proto/fixtures/mesos-1.12/16-zookeeper");
+        for (moment, leads) in [
+            ("before", Some("127.0.0.1:5050")),
+            ("leader-dead-session-not-expired", Some("127.0.0.1:5050")),
+            ("after", Some("127.0.0.1:5060")),
+            ("old-master-back", Some("127.0.0.1:5060")),
+            ("no-master", None),
+        ] {
+            let listed = std::fs::read(root.join(format!("zk-{moment}.json"))).unwrap();
+            let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+            let children: Vec<String> = serde_json::from_value(listed["children"].clone()).unwrap();
+            let found = leading(&children).and_then(|child| {
+                let entry = std::fs::read(root.join(format!("zk-{moment}-{child}.json"))).unwrap();
+                address_in(&entry, Seek::Address)
+            });
+            assert_eq!(found.as_deref(), leads, "{moment}");
+        }
     }
 
     #[test]
@@ -218,7 +293,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_entry_is_read_or_refused(data in prop::collection::vec(any::<u8>(), 0..80)) {
-            drop(address_in(&data));
+            drop(address_in(&data, Seek::Address));
         }
 
         #[test]

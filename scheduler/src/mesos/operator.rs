@@ -1,5 +1,5 @@
 //! Asks the master for its agents: they are what has to be covered.
-use super::Credentials;
+use super::Access;
 use super::http::{Connection, HttpError};
 use crate::core::cluster::Agent;
 use crate::ids::AgentId;
@@ -22,7 +22,7 @@ pub(crate) type Listed = Result<Vec<Agent>, String>;
 /// Asks the master of the subscription every few seconds, until `stop`. When nobody takes the answers, it waits.
 pub(crate) async fn list_agents(
     mut master: watch::Receiver<Option<String>>,
-    credentials: Option<Credentials>,
+    access: Access,
     answers: mpsc::Sender<Listed>,
     stop: CancellationToken,
 ) {
@@ -37,7 +37,7 @@ pub(crate) async fn list_agents(
         let Some(address) = master.borrow_and_update().clone() else { continue };
         let answer = tokio::select! {
             () = stop.cancelled() => return,
-            answer = ask(&address, credentials.clone()) => answer,
+            answer = ask(&address, access.clone()) => answer,
         };
         if answers.send(answer.map_err(|e| e.to_string())).await.is_err() {
             return;
@@ -45,9 +45,9 @@ pub(crate) async fn list_agents(
     }
 }
 
-async fn ask(master: &str, credentials: Option<Credentials>) -> Result<Vec<Agent>, HttpError> {
+async fn ask(master: &str, access: Access) -> Result<Vec<Agent>, HttpError> {
     let call = master::Call { r#type: Some(master::call::Type::GetAgents as i32), ..master::Call::default() };
-    let mut connection = Connection::open(master, credentials).await?;
+    let mut connection = Connection::open(master, access).await?;
     let body = connection.ask("/api/v1", None, call.encode_to_vec(), ANSWER_MAX).await?;
     let response = master::Response::decode(body).map_err(|e| HttpError::Broken {
         master: master.to_owned(),

@@ -111,9 +111,14 @@ struct Running {
 
 impl Running {
     fn start(masters: &str, framework: Option<&str>, credentials: Option<Credentials>) -> Self {
-        let settings = config::settings::SchedulerSettings::for_master(masters, "/state").unwrap();
+        let masters = Masters::parse(masters).unwrap().0;
+        Self::among(masters, framework, Access { credentials, tls: None })
+    }
+
+    fn among(masters: Masters, framework: Option<&str>, access: Access) -> Self {
+        let settings = config::settings::SchedulerSettings::for_master("m:5050", "/state").unwrap();
         let client = Client {
-            masters: Masters::parse(masters).unwrap().0,
+            masters,
             registration: Registration {
                 name: "logherd".into(),
                 user: "root".into(),
@@ -122,7 +127,7 @@ impl Running {
                 failover_timeout: Duration::from_secs(604_800),
                 webui_url: "http://127.0.0.1:9092/".into(),
             },
-            credentials,
+            access,
             template: Template::new(
                 Path::new("/opt/logherd"),
                 "root",
@@ -304,4 +309,46 @@ async fn credentials_go_with_every_request_and_a_refusal_says_what_to_check() {
     peer.answer("401 Unauthorized", b"").await;
     let why = client.disconnected().await;
     assert!(why.contains("401") && why.contains("check the principal and the secret file"), "{why}");
+}
+
+/// Masters of which ZooKeeper names one.
+fn elected(leader: &str) -> (Masters, tokio::sync::watch::Sender<Option<String>>) {
+    let (masters, election) = Masters::parse("zk://z:2181/mesos").unwrap();
+    let (_, named) = election.unwrap();
+    named.send_replace(Some(leader.to_owned()));
+    (masters, named)
+}
+
+#[tokio::test]
+async fn a_master_that_zookeeper_names_is_asked_again_when_it_sends_us_to_another_one() {
+    let (master, other) = (Master::listen().await, Master::listen().await);
+    let (masters, _named) = elected(&master.address());
+    let mut client = Running::among(masters, Some("f-1"), Access::default());
+    let elsewhere = format!("307 Temporary Redirect\r\nLocation: //{}/master{PATH}", other.address());
+    let mut peer = master.accept().await;
+    peer.request().await;
+    peer.answer(&elsewhere, b"").await;
+    assert!(client.disconnected().await.contains("which names"));
+    let mut peer = master.accept().await;
+    peer.request().await;
+    peer.answer("503 Service Unavailable", b"").await;
+    client.disconnected().await;
+    let (_stream, _calls, _) = master.subscribe("f-1", 15.0).await;
+    client.subscribed().await;
+}
+
+#[tokio::test]
+async fn when_zookeeper_names_another_master_the_subscription_moves_there_at_once() {
+    let (master, other) = (Master::listen().await, Master::listen().await);
+    let (masters, named) = elected(&master.address());
+    let mut client = Running::among(masters, Some("f-1"), Access::default());
+    let (_stream, _calls, _) = master.subscribe("f-1", 15.0).await;
+    client.subscribed().await;
+    // Nobody leads for a moment: who was found stays until another one is known.
+    named.send_replace(None);
+    named.send_replace(Some(other.address()));
+    assert!(client.disconnected().await.contains("leads now"));
+    let (_stream, _calls, asked) = other.subscribe("f-1", 15.0).await;
+    assert_eq!(asked.call.framework_id.unwrap().value, "f-1");
+    client.subscribed().await;
 }

@@ -256,7 +256,7 @@ struct Shared {
     full: SpoolFull,
     /// Locked only on blocking threads.
     spool: Arc<Mutex<Spool>>,
-    status: Mutex<TailStatus>,
+    status: Arc<Mutex<TailStatus>>,
     acked: AtomicU64,
     acked_more: Notify,
     grown: Notify,
@@ -276,7 +276,7 @@ impl Shared {
             full,
             acked: AtomicU64::new(spool.acked()),
             spool: Arc::new(Mutex::new(spool)),
-            status: Mutex::new(status),
+            status: Arc::new(Mutex::new(status)),
             acked_more: Notify::new(),
             grown: Notify::new(),
             freed: Notify::new(),
@@ -286,22 +286,15 @@ impl Shared {
 
     /// Does something with the spool on a thread that may block.
     async fn spool<R: Send + 'static>(&self, act: impl FnOnce(&mut Spool) -> R + Send + 'static) -> R {
-        let spool = self.spool.clone();
-        let (result, figures) = blocking(move || {
+        let (spool, status) = (self.spool.clone(), self.status.clone());
+        blocking(move || {
             let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
             let result = act(&mut spool);
-            let mut figures = TailStatus::default();
-            figures.fill(&spool);
-            (result, figures)
+            // Under the lock of the spool, so that the last figures shown are the last there were.
+            status.lock().unwrap_or_else(PoisonError::into_inner).fill(&spool);
+            result
         })
-        .await;
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        *status = TailStatus {
-            path: std::mem::take(&mut status.path),
-            state: std::mem::take(&mut status.state),
-            ..figures
-        };
-        result
+        .await
     }
 
     fn set_state(&self, state: TailState) {

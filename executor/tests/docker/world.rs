@@ -492,11 +492,11 @@ impl Control for Scheduler {
     }
 }
 
-/// The events in an output file.
+/// The events in an output file. A line that a killed executor left unfinished is none.
 pub(crate) fn events(out: &Path) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(out).unwrap_or_default();
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// The messages of the events in an output file.

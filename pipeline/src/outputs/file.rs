@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use tokio::task::spawn_blocking;
@@ -217,6 +217,8 @@ struct Page {
 #[derive(Default)]
 struct Shared {
     file: Option<File>,
+    /// The file ended within a line when it was opened.
+    torn: bool,
 }
 
 static SHARED: LazyLock<Mutex<HashMap<PathBuf, Weak<Mutex<Shared>>>>> = LazyLock::new(Mutex::default);
@@ -235,7 +237,11 @@ impl Shared {
 
     /// Appends whole lines; a piece of a line that did not fit on the disk is taken back.
     fn append(&mut self, path: &Path, text: &[u8], fsync: bool) -> io::Result<()> {
-        let file = self.current(path)?;
+        let (file, torn) = self.current(path)?;
+        if std::mem::take(torn) && text.ends_with(b"\n") {
+            // Whoever wrote it was killed. That event comes again; here it must not spoil the next one.
+            file.write_all(b"\n")?;
+        }
         let before = file.metadata()?.len();
         let mut written = 0;
         let outcome = loop {
@@ -258,7 +264,7 @@ impl Shared {
     }
 
     /// The file that has this path now: rotation may have put another in its place.
-    fn current(&mut self, path: &Path) -> io::Result<&mut File> {
+    fn current(&mut self, path: &Path) -> io::Result<(&mut File, &mut bool)> {
         let same = match (&self.file, fs::metadata(path)) {
             (Some(file), Ok(named)) => {
                 let open = file.metadata()?;
@@ -270,10 +276,23 @@ impl Shared {
             if let Some(directory) = path.parent() {
                 fs::create_dir_all(directory)?;
             }
-            self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            self.torn = ends_within_a_line(path, file.metadata()?.len());
+            self.file = Some(file);
         }
-        self.file.as_mut().ok_or_else(|| io::Error::other("the file is not open"))
+        match &mut self.file {
+            Some(file) => Ok((file, &mut self.torn)),
+            None => Err(io::Error::other("the file is not open")),
+        }
     }
+}
+
+/// Whether the last byte of a file is none that ends a line. What cannot be read (a pipe, a file that may only be written)
+/// is taken for whole.
+fn ends_within_a_line(path: &Path, size: u64) -> bool {
+    let mut last = [b'\n'];
+    let Some(at) = size.checked_sub(1) else { return false };
+    File::open(path).and_then(|file| file.read_exact_at(&mut last, at)).is_ok() && last != [b'\n']
 }
 
 #[cfg(test)]
@@ -285,6 +304,20 @@ mod tests {
     fn path_of(template: &str, message: &str) -> String {
         let event = Event::with_message(Timestamp::UNIX_EPOCH, Text::from(message));
         Paths::new(Template::parse(template), "_bad").of(&event).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_line_that_a_killed_process_left_unfinished_does_not_spoil_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        fs::write(&path, "whole\nha").unwrap();
+        let mut shared = Shared::default();
+        shared.append(&path, b"again\n", false).unwrap();
+        shared.append(&path, b"next\n", false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole\nha\nagain\nnext\n");
+        fs::write(&path, "plain").unwrap();
+        Shared::default().append(&path, b" text", false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "plain text");
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub(crate) struct Meant {
 }
 
 /// Decides what files mean. `tried` holds the hash of each file when it was last taken in or refused for its text.
+///
+/// A config that a person deletes while its file stays is put again when the file changes, or when the scheduler starts
+/// anew: the file is still what the directory says.
 pub(crate) fn meaning(found: &[Found], stored: &StoredFleet, tried: &BTreeMap<String, String>) -> Meant {
     let mut meant = Meant::default();
     let mut claimed: BTreeMap<&Key, &str> = BTreeMap::new();

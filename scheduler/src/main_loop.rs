@@ -1,13 +1,13 @@
 //! Runs the framework: everything that can happen is one [`Event`], and everything that follows from one is seen here.
 use crate::control::ControlEvent;
-use crate::core::Core;
 use crate::core::effects::{Call, Change, Effect, Ticket};
+use crate::core::{Core, NotAdmitted};
 use crate::ids::{ExecutorId, Moment};
 use crate::mesos::{Command, Listed, MesosEvent};
 use crate::revisions::Published;
 use crate::view::{Material, Reports, build};
 use crate::{Clock, Error};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_millis(500);
 const VIEW_PAUSE: Duration = Duration::from_millis(200);
 /// With so many calls waiting to be sent, no more is taken in from Mesos: what it says would only add to them.
 const CALLS_MAX: usize = 10_000;
+
+/// How many executors that were turned away are remembered.
+const TURNED_AWAY: usize = 1000;
 
 /// Where the loop's events come from and where its effects go.
 pub(crate) struct Wires {
@@ -73,6 +76,7 @@ pub(crate) struct MainLoop {
     detail: String,
     listed: String,
     reports: Reports,
+    turned_away: BTreeSet<ExecutorId>,
     commands: VecDeque<Command>,
     saves: VecDeque<(Ticket, Change)>,
     changed: bool,
@@ -94,6 +98,7 @@ impl MainLoop {
             detail: "looking for the leading master".to_owned(),
             listed: "not asked yet".to_owned(),
             reports: Reports::default(),
+            turned_away: BTreeSet::new(),
             commands: VecDeque::new(),
             saves: VecDeque::new(),
             changed: true,
@@ -231,9 +236,7 @@ impl MainLoop {
                         self.reports.attached(&hello.executor, hello.connection, hello.revision, now);
                         self.core.attached(&hello.executor, true);
                     }
-                    Err(why) => {
-                        tracing::warn!(executor = %hello.executor, %why, "an executor was turned away")
-                    }
+                    Err(why) => self.turned_away(&hello.executor, why),
                 }
                 answer(reply, admitted.map(drop).map_err(|why| why.to_string()));
             }
@@ -244,6 +247,16 @@ impl MainLoop {
                 self.reports.applied(&executor, connection, (revision, failures), now);
             }
             ControlEvent::Detached(executor, connection) => self.detached(&executor, connection),
+        }
+    }
+
+    /// Whoever is turned away comes again and again: that is said once.
+    fn turned_away(&mut self, executor: &ExecutorId, why: &NotAdmitted) {
+        if self.turned_away.len() >= TURNED_AWAY {
+            self.turned_away.clear();
+        }
+        if self.turned_away.insert(executor.clone()) {
+            tracing::warn!(%executor, %why, "an executor was turned away");
         }
     }
 

@@ -43,6 +43,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The pause after a refusal that will not pass by itself soon.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// How long the stream of a subscription whose calls fail may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many redirects are followed at once; during an election masters may point at each other.
 const HOPS: usize = 3;
 
@@ -264,9 +266,15 @@ impl Client {
         let Some(framework) = self.framework.clone() else { return Ended::Abandoned };
         let caller = Caller { connection: calls, stream_id, framework, template: &self.template };
         // Both go on independently: a reader that waits for room does not keep calls waiting, nor the other way round.
-        tokio::select! {
-            ended = stream.forward(events, heartbeat * MISSED) => ended,
+        let silence = heartbeat * MISSED;
+        let call_failed = tokio::select! {
+            ended = stream.forward(events, silence) => return ended,
             ended = caller.send_all(*subscription, commands) => ended,
+        };
+        // If another scheduler took over, calls fail too; only the stream says why, and then we must not come back.
+        match timeout(LAST_WORDS, stream.forward(events, silence)).await {
+            Ok(said @ (Ended::Superseded | Ended::Removed)) => said,
+            Ok(_) | Err(_) => call_failed,
         }
     }
 

@@ -10,10 +10,11 @@ use crate::mesos::{
     Access, Client, Credentials, Election, Files, Masters, Registration, Seek, Template, Tls, detect,
     list_agents,
 };
-use crate::revisions::Editor;
+use crate::revisions::{Editor, check};
 use crate::state::directory::Directory;
 use crate::state::{State, StateError, Stored};
 use crate::{Clock, Error, address, terms};
+use config::diagnostic::has_errors;
 use config::settings::{SchedulerSettings, Secret};
 use rand::Rng;
 use std::path::Path;
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use web::edit::{EditRequest, Refused};
+use web::edit::{Done, Edit, EditRequest, Refused};
 use web::view::{Status, View};
 
 /// The pause before state that cannot be read is tried again.
@@ -102,6 +103,7 @@ impl Waiting<'_> {
         self,
         open: impl Fn() -> Result<S, StateError>,
     ) -> Option<(S, Stored)> {
+        let mut said = None;
         loop {
             let load = async {
                 let state = open()?;
@@ -120,7 +122,13 @@ impl Waiting<'_> {
                 Ok(found) => return Some(found),
                 Err(error) => error,
             };
-            tracing::error!(%error, "waiting for the state");
+            if said.as_ref() != Some(&error) {
+                match &error {
+                    StateError::Unreadable { .. } => tracing::error!(%error, "waiting for the state"),
+                    _ => tracing::warn!(%error, "waiting for the state"),
+                }
+                said = Some(error.clone());
+            }
             let status = Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 phase: "waiting for state".to_owned(),
@@ -141,8 +149,16 @@ impl Waiting<'_> {
     }
 }
 
+/// Answers an edit while there is nothing to write it to; a text can be checked all the same.
 pub(crate) fn refuse(asked: EditRequest, why: &str) {
-    if asked.reply.send(Err(Refused::NotStored(why.to_owned()))).is_err() {
+    let answer = match &asked.edit {
+        Edit::Check { key, text } => match check(key, text) {
+            problems if has_errors(&problems) => Err(Refused::Invalid(problems)),
+            problems => Ok(Done::Checked(problems)),
+        },
+        Edit::Put { .. } | Edit::Delete { .. } => Err(Refused::NotStored(why.to_owned())),
+    };
+    if asked.reply.send(answer).is_err() {
         tracing::debug!("nobody waits for the answer to an edit any more");
     }
 }

@@ -3,7 +3,7 @@ use super::Core;
 use super::cluster::{Offer, TaskState, Update};
 use super::effects::{Call, Change, Effect, LaunchRecord, Phase, Ticket};
 use super::tests::{offer, rules, update};
-use crate::ids::{AgentId, FrameworkId, Moment, OfferId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -21,6 +21,8 @@ enum Step {
     Deliver,
     /// One call reaches the master.
     Receive,
+    /// One call is taken and comes to nothing: 202 promises no more.
+    Ignore,
     /// The oldest change is stored, or cannot be.
     Store(bool),
     /// A task goes on to the next state, or fails.
@@ -32,6 +34,8 @@ enum Step {
     Disconnect,
     Connect,
     Crash,
+    /// The process dies and a launch is missing in the store that it finds.
+    LoseRecord(usize),
     Pass(u64),
 }
 
@@ -41,6 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Rescind),
         10 => Just(Step::Deliver),
         10 => Just(Step::Receive),
+        1 => Just(Step::Ignore),
         8 => prop::bool::weighted(0.85).prop_map(Step::Store),
         6 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(n, fails)| Step::Progress(n, fails)),
         2 => any::<usize>().prop_map(Step::Resend),
@@ -49,6 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Disconnect),
         2 => Just(Step::Connect),
         1 => Just(Step::Crash),
+        1 => any::<usize>().prop_map(Step::LoseRecord),
         4 => (0..120u64).prop_map(Step::Pass),
     ]
 }
@@ -182,6 +188,7 @@ impl World {
                     self.receive(call);
                 }
             }
+            Step::Ignore => self.ignore(),
             Step::Store(works) => self.store_one(works),
             Step::Progress(n, fails) => self.progress(n, fails),
             Step::Resend(n) => {
@@ -194,6 +201,13 @@ impl World {
             Step::Disconnect => self.disconnect(),
             Step::Connect => self.connect(),
             Step::Crash => self.crash(),
+            Step::LoseRecord(n) => {
+                if let Some(task) = pick(self.store.keys(), n) {
+                    self.to_store.clear();
+                    self.store.remove(&task);
+                    self.crash();
+                }
+            }
             Step::Pass(seconds) => {
                 self.now = self.now.after(Duration::from_secs(seconds));
                 self.core.tick(self.now);
@@ -241,8 +255,19 @@ impl World {
                     assert!(!over, "the end of a launch was acknowledged before it was stored");
                 }
             }
-            _ => {}
+            Call::Kill(task, _) => self.is_no_launch_of_ours(task),
+            Call::Shutdown(executor, _) => {
+                let task = self.tasks.keys().find(|task| executor_of(task) == executor.0).cloned();
+                task.iter().for_each(|task| self.is_no_launch_of_ours(task));
+            }
+            Call::Revive | Call::Reconcile(_) | Call::Message { .. } => {}
         }
+    }
+
+    /// Only what the store does not know is ended: everything else does its work.
+    fn is_no_launch_of_ours(&self, task: &TaskId) {
+        let lives = self.tasks.get(task).is_some_and(|known| !known.state.is_terminal());
+        assert!(!(lives && self.store.contains_key(task)), "{task} is ours and should live");
     }
 
     fn answer(&mut self, offers: &[OfferId]) {
@@ -257,11 +282,28 @@ impl World {
         if !self.connected || taken || self.unreachable.iter().any(|a| a == agent) {
             return;
         }
+        // Now and then in two pieces, each too small alone.
         self.offer_counter += 1;
-        let mut new = offer(&format!("o{}", self.offer_counter), agent, 4.0);
-        new.executors = self.alive(agent).map(|task| task.0.replace('.', "-").as_str().into()).collect();
-        self.offers.insert(new.id.clone(), agent.to_owned());
-        self.to_scheduler.push_back(Event::Offers(vec![new]));
+        let pieces = if self.offer_counter.is_multiple_of(3) { vec![0.15, 0.15] } else { vec![4.0] };
+        let alive: Vec<ExecutorId> =
+            self.alive(agent).map(|task| executor_of(task).as_str().into()).collect();
+        let new = pieces.into_iter().enumerate().map(|(n, cpus)| {
+            let id = format!("o{}-{n}", self.offer_counter);
+            Offer { executors: alive.clone(), ..offer(&id, agent, cpus) }
+        });
+        let new: Vec<Offer> = new.collect();
+        self.offers.extend(new.iter().map(|offer| (offer.id.clone(), agent.to_owned())));
+        self.to_scheduler.push_back(Event::Offers(new));
+    }
+
+    /// What the master does with a call that comes to nothing: it takes the offers back.
+    fn ignore(&mut self) {
+        match self.to_master.pop_front() {
+            Some(Call::Accept { offers, .. } | Call::Decline { offers, .. }) => {
+                offers.iter().for_each(|id| drop(self.offers.remove(id)));
+            }
+            Some(_) | None => {}
+        }
     }
 
     fn alive<'a>(&'a self, agent: &'a str) -> impl Iterator<Item = &'a TaskId> {
@@ -308,7 +350,7 @@ impl World {
             Call::Decline { offers, .. } => offers.iter().for_each(|id| drop(self.offers.remove(id))),
             Call::Kill(task, _) => self.end(&task, TaskState::Killed),
             Call::Shutdown(executor, agent) => {
-                let doomed = self.alive(&agent.0).find(|t| t.0.replace('.', "-") == executor.0).cloned();
+                let doomed = self.alive(&agent.0).find(|t| executor_of(t) == executor.0).cloned();
                 doomed.into_iter().for_each(|task| self.end(&task, TaskState::Failed));
             }
             Call::Acknowledge { task, uuid, .. } => {
@@ -465,6 +507,11 @@ fn apply(store: &mut BTreeMap<TaskId, LaunchRecord>, framework: &mut Option<Fram
         Change::Launch(record) => drop(store.insert(record.task.clone(), record)),
         Change::Ended(task) => drop(store.remove(&task)),
     }
+}
+
+/// The executor of a task, as the core names them.
+fn executor_of(task: &TaskId) -> String {
+    task.0.replace('.', "-")
 }
 
 fn pick<'a, T: Clone + 'a>(from: impl Iterator<Item = &'a T> + Clone, n: usize) -> Option<T> {

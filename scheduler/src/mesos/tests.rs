@@ -299,6 +299,19 @@ async fn a_framework_that_another_scheduler_took_over_is_not_taken_back() {
 }
 
 #[tokio::test]
+async fn a_call_that_fails_because_another_scheduler_took_over_does_not_make_the_client_come_back() {
+    let master = Master::listen().await;
+    let mut client = Running::start(&master.address(), Some("f-1"), None);
+    let (mut stream, mut calls, _) = master.subscribe("f-1", 15.0).await;
+    let subscription = client.subscribed().await;
+    client.call(subscription, Call::Revive).await;
+    calls.request().await;
+    calls.answer("400 Bad Request", b"The stream ID included in this request didn't match").await;
+    stream.error("Framework failed over").await;
+    assert_eq!(client.event().await, Some(MesosEvent::Superseded));
+}
+
+#[tokio::test]
 async fn credentials_go_with_every_request_and_a_refusal_says_what_to_check() {
     let master = Master::listen().await;
     let credentials = Credentials { principal: "logherd".into(), secret: "pass".into() };

@@ -290,20 +290,24 @@ fn an_agent_that_was_marked_gone_is_forgotten() {
 
 #[test]
 fn a_silent_launch_is_asked_about_and_relaunched_only_on_a_definite_answer() {
-    let mut core = ready();
-    let (task, ..) = launch(&mut core, "a", NOW);
-    let later = NOW.after(Duration::from_secs(61));
-    core.tick(later);
-    assert!(
-        calls(&core.take_effects()).iter().any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 1))
-    );
-    core.offered(later, vec![offer("o2", "a", 4.0)]);
-    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
-    core.updated(later, &update(&task, "a", TaskState::Gone, None));
-    for (ticket, _) in saves(&core.take_effects()) {
-        core.saved(later, ticket, Ok(()));
+    for answer in [TaskState::Gone, TaskState::Unknown] {
+        let mut core = ready();
+        let (task, ..) = launch(&mut core, "a", NOW);
+        let later = NOW.after(Duration::from_secs(61));
+        core.tick(later);
+        assert!(
+            calls(&core.take_effects())
+                .iter()
+                .any(|c| matches!(c, Call::Reconcile(tasks) if tasks.len() == 1))
+        );
+        core.offered(later, vec![offer("o2", "a", 4.0)]);
+        assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
+        core.updated(later, &update(&task, "a", answer, None));
+        for (ticket, _) in saves(&core.take_effects()) {
+            core.saved(later, ticket, Ok(()));
+        }
+        launch(&mut core, "a", later.after(Duration::from_secs(2)));
     }
-    launch(&mut core, "a", later.after(Duration::from_secs(2)));
 }
 
 #[test]

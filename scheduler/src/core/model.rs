@@ -298,11 +298,8 @@ impl World {
 
     /// What the master does with a call that comes to nothing: it takes the offers back.
     fn ignore(&mut self) {
-        match self.to_master.pop_front() {
-            Some(Call::Accept { offers, .. } | Call::Decline { offers, .. }) => {
-                offers.iter().for_each(|id| drop(self.offers.remove(id)));
-            }
-            Some(_) | None => {}
+        if let Some(Call::Accept { offers, .. } | Call::Decline { offers, .. }) = self.to_master.pop_front() {
+            offers.iter().for_each(|id| drop(self.offers.remove(id)));
         }
     }
 

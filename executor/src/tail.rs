@@ -165,7 +165,9 @@ impl Tail {
     /// Connects a pipeline, from what is acknowledged on. A pipeline that was connected before gets nothing more.
     pub(crate) async fn attach(&mut self, input: usize) -> Feed {
         self.detach().await;
-        self.shared.spool(|s| s.rewind()).await;
+        if let Err(error) = self.shared.rewind().await {
+            self.shared.note_failure(&error);
+        }
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let over = CancellationToken::new();
         let mut task = JoinSet::new();
@@ -326,10 +328,21 @@ impl Shared {
         Ok(taken)
     }
 
+    /// Hands out again from what is acknowledged on, saved or not.
+    async fn rewind(&self) -> Result<(), SpoolError> {
+        let position = self.acked.load(Ordering::Acquire);
+        self.spool(move |s| {
+            let saved = s.ack(position);
+            s.rewind();
+            saved
+        })
+        .await
+    }
+
     /// Pushes all of `bytes`; waits while the spool is full, or drops the oldest lines. Gives up when told to stop: what
-    /// was not pushed is read again.
+    /// was not pushed is read again. Nothing is pushed from then on, for it would follow a gap.
     async fn push_all(&self, mut bytes: Bytes, life: &watch::Receiver<Life>) -> Result<(), SpoolError> {
-        loop {
+        while *life.borrow() != Life::Stop {
             let taken = self.push_some(bytes.clone()).await?;
             drop(bytes.split_to(taken));
             if bytes.is_empty() {
@@ -351,6 +364,7 @@ impl Shared {
                 () = told_to_stop(life) => return Ok(()),
             }
         }
+        Ok(())
     }
 }
 
@@ -418,5 +432,50 @@ async fn blocking<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -
     match tokio::task::spawn_blocking(act).await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(dir: &Path) -> Shared {
+        let identity = Identity {
+            container: "c".into(),
+            name: "n".into(),
+            image: "i".into(),
+            path: "/l".into(),
+            nth: 0,
+        };
+        let spool = Spool::open(&dir.join("s.spool"), &identity, 0, 0).unwrap();
+        Shared::new(spool, identity, dir.join("s.exec"), SpoolFull::Wait)
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_the_gap_that_a_stop_leaves_in_a_full_spool() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        let (life, watch_life) = watch::channel(Life::Reading);
+        let lines = Bytes::from(b"line\n".repeat(5000));
+        let full = shared.push_all(lines.clone(), &watch_life);
+        let stop = async { life.send_replace(Life::Stop) };
+        let (pushed, _) = tokio::join!(full, stop);
+        pushed.unwrap();
+        let end = shared.spool(|s| s.end()).await;
+        assert!(end < lines.len() as u64);
+        shared.spool(move |s| s.ack(end)).await.unwrap();
+        shared.push_all(lines, &watch_life).await.unwrap();
+        assert_eq!(shared.spool(|s| s.end()).await, end);
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_is_not_handed_out_again_though_it_is_not_saved_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared(dir.path());
+        shared.push_some(Bytes::from_static(b"one\ntwo\n")).await.unwrap();
+        shared.acked.store(4, Ordering::Release);
+        shared.rewind().await.unwrap();
+        let next = shared.spool(|s| s.take(CHUNK)).await.unwrap().unwrap();
+        assert_eq!((&next.bytes[..], next.end), (&b"two\n"[..], 8));
     }
 }

@@ -10,6 +10,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use config::settings::Share;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,8 +84,25 @@ impl DockerAddress {
         };
         made.map_err(|error| match error {
             DockerError::SocketNotFoundError(path) => format!("there is no socket `{path}`"),
-            other => other.to_string(),
+            other => in_words(&other),
         })
+    }
+}
+
+/// An error with what is at the bottom of it, where the daemon's client says no more than that it failed.
+fn in_words(error: &DockerError) -> String {
+    let mut bottom: &dyn std::error::Error = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    let denied =
+        bottom.downcast_ref().is_some_and(|e: &io::Error| e.kind() == io::ErrorKind::PermissionDenied);
+    match error {
+        DockerError::HyperLegacyError { .. } if denied => {
+            "permission denied: the user of this executor may not use the daemon; add it to the group `docker`".to_owned()
+        }
+        DockerError::HyperLegacyError { .. } => format!("the daemon cannot be reached: {bottom}"),
+        other => other.to_string(),
     }
 }
 
@@ -130,7 +148,7 @@ pub(crate) async fn watch_containers(
 async fn watch_once(docker: &Docker, seen: &watch::Sender<Seen>, images: &mut Images) -> String {
     let version = match timeout(ANSWER_WITHIN, docker.version()).await {
         Ok(Ok(version)) => version.version.unwrap_or_default(),
-        Ok(Err(error)) => return error.to_string(),
+        Ok(Err(error)) => return in_words(&error),
         Err(_) => return "the daemon does not answer".to_owned(),
     };
     let actions = ["create", "start", "die", "destroy", "rename", "pause", "unpause"];
@@ -146,7 +164,7 @@ async fn watch_once(docker: &Docker, seen: &watch::Sender<Seen>, images: &mut Im
             () = sleep_until(next_list) => {
                 match timeout(ANSWER_WITHIN, list(docker, images)).await {
                     Ok(Ok(containers)) => publish_list(seen, docker, &version, containers),
-                    Ok(Err(error)) => return error.to_string(),
+                    Ok(Err(error)) => return in_words(&error),
                     Err(_) => return "the daemon does not answer".to_owned(),
                 }
                 next_list = Instant::now() + LIST_EVERY;
@@ -159,7 +177,7 @@ async fn watch_once(docker: &Docker, seen: &watch::Sender<Seen>, images: &mut Im
                     next_list = Instant::now();
                 }
             }
-            Some(Err(error)) => return error.to_string(),
+            Some(Err(error)) => return in_words(&error),
             None => return "the daemon closed its event stream".to_owned(),
         }
     }
@@ -324,6 +342,16 @@ mod tests {
         assert!(reason.contains("unix:///var/run/docker.sock"), "{reason}");
         let reason = address("unix:///nowhere/docker.sock").client().unwrap_err();
         assert_eq!(reason, "there is no socket `/nowhere/docker.sock`");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_cannot_be_reached_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("docker.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let address = DockerAddress { host: format!("unix://{}", path.display()), cert_path: None };
+        let reason = in_words(&address.client().unwrap().version().await.unwrap_err());
+        assert_eq!(reason, "the daemon cannot be reached: Connection refused (os error 111)");
     }
 
     #[test]

@@ -219,3 +219,23 @@ async fn unknown_events_can_be_put_into_streams_and_answers_can_be_late() {
     assert!(begun.elapsed() >= std::time::Duration::from_millis(20));
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn pages_in_browsers_are_refused_whatever_site_they_are_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Settings::new(dir.path(), 1)).await.unwrap();
+    let json = ("content-type", "application/json");
+    let call = br#"{"type":"GET_HEALTH"}"#;
+    for (more, status) in [
+        (None, StatusCode::OK),
+        (Some(("origin", "http://rebound.example:29276")), StatusCode::FORBIDDEN),
+        (Some(("sec-fetch-site", "same-origin")), StatusCode::FORBIDDEN),
+    ] {
+        let headers: Vec<_> = [json].into_iter().chain(more).collect();
+        for address in [cluster.master(), cluster.agent(0).unwrap().address().unwrap()] {
+            let answer = request(&http(), (Method::POST, address, "/api/v1"), &headers, call.to_vec()).await;
+            assert_eq!(answer.status(), status, "{more:?}");
+        }
+    }
+    cluster.stop().await;
+}

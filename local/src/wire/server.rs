@@ -2,6 +2,7 @@
 
 use super::body::{self, Answer};
 use http::Request;
+use http::header::{HeaderMap, ORIGIN};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -82,7 +83,20 @@ async fn connection<H: Handler>(stream: TcpStream, handler: H, mode: watch::Rece
     }
 }
 
+/// Whether a page in a browser makes this request. Whoever may call a master may start programs, and a page of any site
+/// can reach the loopback addresses of its reader, under a name of its own too. Only browsers send these headers, and
+/// for everything that changes something they send the first.
+fn is_of_a_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
+}
+
 async fn answer<H: Handler>(handler: H, mode: Mode, request: Request<Incoming>) -> Answer {
+    if is_of_a_browser(request.headers()) {
+        return body::text(
+            403,
+            "403 Forbidden. Pages of browsers may not call this; programs send no Origin.",
+        );
+    }
     match mode {
         Mode::Up => handler.answer(request).await,
         Mode::Slow(late) => {

@@ -6,6 +6,7 @@ use config::document::{Document, Key, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const FIRST_LINE: &str = "logherd-assignment 1 ";
@@ -62,7 +63,10 @@ pub(crate) fn save(dir: &Path, framework: &str, assignment: &Assignment) -> Resu
     };
     let json = serde_json::to_string(&stored).map_err(|e| io("write")(e.into()))?;
     let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new).map_err(io("create"))?;
+    let mut options = std::fs::OpenOptions::new();
+    // Configs may hold passwords.
+    let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new);
+    let mut file = opened.map_err(io("create"))?;
     write!(file, "{FIRST_LINE}{:08x}\n{json}", crc32fast::hash(json.as_bytes())).map_err(io("write"))?;
     file.sync_all().map_err(io("write"))?;
     std::fs::rename(&new, &path).map_err(io("rename"))
@@ -108,6 +112,7 @@ mod tests {
     use super::*;
     use config::document::Kind;
     use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn assignment() -> Assignment {
         let key = Key::new(Kind::Docker, "web/nginx").unwrap();
@@ -122,6 +127,8 @@ mod tests {
         save(dir.path(), "f1", &assignment()).unwrap();
         assert_eq!(load(dir.path(), "f1").unwrap(), Some(assignment()));
         assert_eq!(load(dir.path(), "f2").unwrap(), None);
+        let mode = std::fs::metadata(dir.path().join(NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "configs may hold passwords");
     }
 
     proptest! {

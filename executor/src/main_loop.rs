@@ -12,6 +12,7 @@ use crate::report::{Applied, Counters, Report};
 use crate::tail::SpoolRules;
 use crate::unit::Place;
 use config::settings::{ExecutorSettings, MesosEnvironment};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +105,9 @@ impl Executor {
         let sandbox = environment.mesos_sandbox.as_ref().unwrap_or(&environment.mesos_directory);
         let dir = settings.data_dir.clone().unwrap_or_else(|| sandbox.join("data"));
         for part in [dir.join("spools"), dir.join("pipelines")] {
-            std::fs::create_dir_all(&part).map_err(|source| Error::DataDir { path: part, source })?;
+            // Log lines and configs, which may hold passwords, are for nobody else.
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&part);
+            made.map_err(|source| Error::DataDir { path: part, source })?;
         }
         let (agent, rules) = (agent(environment)?, rules(&settings)?);
         let over = CancellationToken::new();

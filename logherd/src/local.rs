@@ -7,6 +7,7 @@ use crate::terminal::say;
 use anyhow::Context as _;
 use config::settings::{LocalSettings, SchedulerSettings};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,11 @@ const IMPATIENCE: Duration = Duration::from_secs(20);
 /// Runs everything until a signal ends it. Then executors are shut down by their agents, and nothing is left running.
 pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
     let data_dir = settings.data_dir();
-    std::fs::create_dir_all(&data_dir)
+    // Configs, which may hold passwords, log lines and the tokens of executors are for nobody else.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&data_dir)
         .with_context(|| format!("make the data directory `{}`", data_dir.display()))?;
     let data_dir = data_dir
         .canonicalize()

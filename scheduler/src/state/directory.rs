@@ -17,6 +17,7 @@ use config::document::{Document, Revision};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,7 +54,9 @@ impl Directory {
     /// Opens the directory, makes it if need be, and takes its lock.
     pub fn open(root: &Path) -> Result<Self, StateError> {
         for dir in [root.to_path_buf(), root.join("configs"), root.join("launches")] {
-            fs::create_dir_all(&dir).map_err(|e| unavailable(&dir, &e))?;
+            // Configs may hold passwords.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(|e| unavailable(&dir, &e))?;
         }
         let place = root.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&place);

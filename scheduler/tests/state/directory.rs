@@ -5,6 +5,7 @@ use scheduler::core::effects::{Change, Phase};
 use scheduler::state::directory::Directory;
 use scheduler::state::{State, StateError};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 struct Folder(PathBuf);
@@ -29,6 +30,14 @@ async fn a_second_scheduler_is_locked_out_until_the_first_one_ends() {
     assert!(matches!(Directory::open(root.path()), Err(StateError::Locked { .. })));
     drop(first);
     Directory::open(root.path()).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_directory_is_for_its_owner_only_since_configs_may_hold_passwords() {
+    let root = tempfile::tempdir().unwrap();
+    Directory::open(&root.path().join("new")).unwrap();
+    let mode = fs::metadata(root.path().join("new")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
 }
 
 /// A directory with a framework, a launch and a document, closed.

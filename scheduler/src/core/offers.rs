@@ -16,7 +16,7 @@ const REFUSE_SHORT: Duration = Duration::from_secs(600);
 /// How long offers of a node are refused where an executor of ours is still ending.
 const REFUSE_ENDING: Duration = Duration::from_secs(5);
 /// The first pause after which declined offers are asked for again while a node waits for one.
-pub(super) const FIRST_REVIVE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_REVIVE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const REVIVE_MAX: Duration = Duration::from_secs(600);
 

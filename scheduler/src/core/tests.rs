@@ -405,9 +405,9 @@ fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed()
     let mut core = ready();
     core.agents_listed(NOW, vec![Agent { id: "a".into(), host: "h".into(), withheld: None }]);
     core.take_effects();
-    core.tick(NOW.after(Duration::from_secs(6)));
+    core.tick(NOW.after(Duration::from_millis(1500)));
     assert_eq!(calls(&core.take_effects()), [Call::Revive]);
-    core.tick(NOW.after(Duration::from_secs(7)));
+    core.tick(NOW.after(Duration::from_secs(2)));
     assert!(core.take_effects().is_empty());
 }
 

@@ -3,9 +3,11 @@ use crate::check;
 use crate::exit::Exit;
 use crate::sources::{self, Depth, Source};
 use crate::terminal::complain;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use config::settings::{RunSettings, environment};
 use pipeline::{Plan, Scope, SourceText, Surroundings};
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 /// What a text given by `-e` has when it has no input, as with Logstash.
@@ -17,6 +19,7 @@ const DEFAULT_OUTPUT: &str = "output { stdout { codec => rubydebug } }";
 pub(crate) async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
     let Some(plan) = plan(&settings) else { return Ok(Exit::BadConfiguration) };
     let data_dir = settings.data_dir();
+    let _lock = if plan.keeps_positions() { Some(lock(&data_dir)?) } else { None };
     let mut around = Surroundings::new(data_dir, host_name(), "main");
     around.workers = std::thread::available_parallelism().map_or(1, usize::from);
     let counters = Box::pin(pipeline::run_to_end(plan, around, stop, settings.stop_deadline))
@@ -28,6 +31,22 @@ pub(crate) async fn run(settings: RunSettings, stop: CancellationToken) -> anyho
         "the pipeline has ended"
     );
     Ok(Exit::Fine)
+}
+
+/// Locks the data directory: two processes that kept positions in it would lose each other's.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("lock");
+    let shown = || format!("lock `{}`", path.display());
+    std::fs::create_dir_all(data_dir).with_context(shown)?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(shown)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "use `{}`, where another `logherd run` keeps its positions; give this one its own with --data-dir",
+            data_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(shown),
+    }
 }
 
 /// Makes the plan of all texts together; says what is wrong with them if there is none.
@@ -78,4 +97,27 @@ fn compile(sources: &[Source]) -> Option<Plan> {
 /// The name of this machine, for the field `host` of events.
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_do_not_keep_positions_in_one_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("run");
+        let first = lock(&own).unwrap();
+        let refused = lock(&own).unwrap_err().to_string();
+        assert!(refused.contains("--data-dir"), "{refused}");
+        drop(first);
+        lock(&own).unwrap();
+    }
+
+    #[test]
+    fn only_what_reads_files_keeps_positions() {
+        let keeps = |text: &str| pipeline::compile(Scope::Run, text, &|_| None).unwrap().keeps_positions();
+        assert!(keeps("input { stdin { } file { path => '/var/log/a.log' } }"));
+        assert!(!keeps("input { stdin { } generator { } }"));
+    }
 }

@@ -193,6 +193,11 @@ impl Plan {
             .collect()
     }
 
+    /// Whether an input remembers how far it has read, so that its data directory is for one process only.
+    pub fn keeps_positions(&self) -> bool {
+        self.inputs.iter().any(|call| call.spec.name == "file")
+    }
+
     /// Whether anything comes in.
     pub fn has_inputs(&self) -> bool {
         !self.inputs.is_empty()

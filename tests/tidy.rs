@@ -9,6 +9,8 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+#[path = "tidy/documents.rs"]
+mod documents;
 #[path = "tidy/tree.rs"]
 mod tree;
 
@@ -77,7 +79,6 @@ const UNNAMED_DEPENDENCIES: &[&str] = &["tonic-prost", "prost", "rustls"];
 const MAX_FILE_LINES: usize = 500;
 const MAX_MAIN_LINES: usize = 60;
 const MAX_CRATES: usize = 10;
-const MAX_ARCHITECTURE_LINES: usize = 250;
 
 fn manifest(name: &str) -> toml::Table {
     let path = root().join(name).join("Cargo.toml");
@@ -433,45 +434,4 @@ fn every_plugin_has_one_file_and_one_line_in_the_table() {
         }
     }
     report.end();
-}
-
-#[test]
-fn the_architecture_page_is_short_and_names_every_crate() {
-    let mut report = Report::default();
-    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let lines = page.lines().count();
-    if lines > MAX_ARCHITECTURE_LINES {
-        report.add(
-            "ARCHITECTURE.md",
-            lines,
-            format!("{lines} lines of {MAX_ARCHITECTURE_LINES}: shorten it"),
-        );
-    }
-    for name in members() {
-        if !page.contains(&format!("`{name}`")) {
-            report.add(
-                "ARCHITECTURE.md",
-                1,
-                format!("crate `{name}` is not named: say what it holds and what it does not"),
-            );
-        }
-    }
-    for core in DECISION_CORES
-        .iter()
-        .filter(|core| root().join(format!("{core}.rs")).exists() || root().join(core).exists())
-    {
-        if !page.contains(core) {
-            report.add("ARCHITECTURE.md", 1, format!("the decision core `{core}` is not named"));
-        }
-    }
-    report.end();
-}
-
-#[test]
-fn continuous_integration_runs_what_a_person_runs() {
-    let script = std::fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
-    let commands: Vec<&str> =
-        script.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect();
-    let only = "exec \"$(dirname \"$0\")/../tests/run\" \"$@\"";
-    assert_eq!(commands, [only], ".ci/run calls tests/run and nothing else");
 }

@@ -1,7 +1,7 @@
 //! Story: two containers of one image are two streams; a new one is picked up at once; one that stops is drained.
 
 use crate::docker::Docker;
-use crate::eventually::eventually;
+use crate::eventually::{always, eventually};
 use crate::output::Output;
 use crate::world::{Logherd, SOON, World};
 use serde_json::Value;
@@ -95,4 +95,33 @@ async fn a_container_that_stops_is_drained() {
         Some(container) => Err(container["state"].to_string()),
     };
     eventually("it is no longer shown", SOON, gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_share_a_docker_daemon_deal_its_containers_out_and_each_line_comes_once() {
+    let Some(docker) = Docker::here().await else { return };
+    const CONTAINERS: usize = 8;
+    let world = World::alone().await;
+    let logherd = world.local(&["--nodes", "3"]).await;
+    let input = r#"input { file { docker-path => "/var/log/app.log" } }"#;
+    logherd.api.put("configs", &world.image_name(), input).await;
+    let path = world.path("out.json").display().to_string();
+    let output = format!(r#"output {{ file {{ path => "{path}" codec => json_lines }} }}"#);
+    logherd.api.put("host-configs", "out", &output).await;
+    docker.tag(&world.image()).await;
+    for _ in 0..CONTAINERS {
+        docker.run(&world.id, &world.image(), WRITES_AT_ONCE).await;
+    }
+    let output = world.output("out.json");
+    let each = async || match output.count() {
+        count if count >= CONTAINERS => Ok(()),
+        count => Err(format!("{count} lines")),
+    };
+    eventually("a line of each container", SOON, each).await;
+    let once = async || match (output.count(), logherd.api.containers(&world.id).await?.len()) {
+        (CONTAINERS, CONTAINERS) => Ok(()),
+        other => Err(format!("lines, containers: {other:?}")),
+    };
+    eventually("each container is on one node", SOON, once).await;
+    always("each line once", Duration::from_secs(1), once).await;
 }

@@ -5,7 +5,7 @@
 //! for a state with a deadline ([`eventually`]). A story that needs Docker or Chromium where there is none says so loudly
 //! and is skipped; with `CI=true` that is a failure.
 //!
-//! The binary is the one beside this test in the target directory (`cargo build -p logherd`), or `LOGHERD_BIN`.
+//! The binary is built if need be into the target directory that the test was built in; `LOGHERD_BIN` names another one.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

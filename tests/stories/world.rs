@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -178,19 +179,27 @@ impl Drop for Logherd {
     }
 }
 
-/// The binary under test.
+/// The binary under test: `LOGHERD_BIN`, or the one in the target directory that this test was built in, brought up to date.
 pub(crate) fn binary() -> PathBuf {
-    if let Some(path) = config::settings::environment("LOGHERD_BIN") {
-        return path.into();
-    }
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| config::settings::environment("LOGHERD_BIN").map_or_else(build, PathBuf::from))
+        .clone()
+}
+
+fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let beside = test.ancestors().nth(2).unwrap().join("logherd");
-    assert!(
-        beside.exists(),
-        "no {}: build it first with `cargo build -p logherd`, or set LOGHERD_BIN",
-        beside.display()
-    );
-    beside
+    let profile = test.ancestors().nth(2).unwrap();
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--quiet", "--package", "logherd", "--manifest-path"]);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+    command.arg("--target-dir").arg(profile.parent().unwrap());
+    if profile.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.status().unwrap();
+    assert!(status.success(), "the binary under test does not build: {status}");
+    profile.join("logherd")
 }
 
 /// A port that was free a moment ago.

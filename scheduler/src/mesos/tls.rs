@@ -1,13 +1,16 @@
 //! Talks TLS to masters: who signs their certificates, and which certificate we show.
+//!
+//! By rustls; with the build feature `openssl` by OpenSSL, which still has the ciphers that Mesos offers by default.
+#[cfg(feature = "openssl")]
+mod by_openssl;
+#[cfg(not(feature = "openssl"))]
+mod by_rustls;
+
+#[cfg(feature = "openssl")]
+pub(crate) use by_openssl::Tls;
+#[cfg(not(feature = "openssl"))]
+pub(crate) use by_rustls::Tls;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum TlsError {
     Unusable(String),
 }
 
+/// A certificate and its key.
+type Identity<'a> = (&'a Path, &'a Path);
+
 /// The files that the settings name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Files<'a> {
@@ -46,81 +52,24 @@ pub(crate) struct Files<'a> {
     pub(crate) key: Option<&'a Path>,
 }
 
-/// Everything that a TLS connection to a master needs.
-#[derive(Clone)]
-pub(crate) struct Tls(TlsConnector);
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls(…)")
-    }
-}
-
-impl Tls {
-    /// Reads the files.
-    pub(crate) fn read(files: Files<'_>) -> Result<Self, TlsError> {
-        let authority = files.authority.ok_or(TlsError::NoAuthority)?;
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(authority)? {
-            let added = roots.add(certificate);
-            added.map_err(|e| file(authority, "certificates of an authority", &e.to_string()))?;
+impl<'a> Files<'a> {
+    /// Whom to believe, and what we show, if anything.
+    fn whole(self) -> Result<(&'a Path, Option<Identity<'a>>), TlsError> {
+        let authority = self.authority.ok_or(TlsError::NoAuthority)?;
+        match (self.certificate, self.key) {
+            (None, None) => Ok((authority, None)),
+            (Some(certificate), Some(key)) => Ok((authority, Some((certificate, key)))),
+            _ => Err(TlsError::Half),
         }
-        let unusable = |e: tokio_rustls::rustls::Error| TlsError::Unusable(e.to_string());
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_root_certificates(roots);
-        let config = match (files.certificate, files.key) {
-            (None, None) => config.with_no_client_auth(),
-            (Some(certificate), Some(key)) => {
-                let private = PrivateKeyDer::from_pem_file(key);
-                let private = private.map_err(|e| file(key, "a private key", &e.to_string()))?;
-                config.with_client_auth_cert(certificates(certificate)?, private).map_err(unusable)?
-            }
-            _ => return Err(TlsError::Half),
-        };
-        Ok(Self(TlsConnector::from(Arc::new(config))))
-    }
-
-    /// Shakes hands with a master, given as `host:port`.
-    pub(super) async fn connect(
-        &self,
-        master: &str,
-        socket: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, String> {
-        let host = master.rsplit_once(':').map_or(master, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host).map_err(|e| e.to_string())?;
-        self.0.connect(name, socket).await.map_err(|error| explained(&error.to_string()))
     }
 }
 
-/// What a failed handshake says, with what is usually behind it.
-fn explained(error: &str) -> String {
-    let hint = if error.contains("HandshakeFailure") {
-        "; Mesos' default ciphers are too old: set LIBPROCESS_SSL_CIPHERS on the masters, see docs/tls.md"
-    } else if error.contains("CertificateRequired") {
-        "; the master wants a certificate: give --master-cert and --master-key"
-    } else if error.contains("UnknownIssuer") {
-        "; --master-ca does not hold what signed the master's certificate"
-    } else if error.contains("corrupt message") {
-        "; the master does not seem to talk TLS"
-    } else {
-        ""
-    };
-    format!("no TLS: {error}{hint}")
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |why: &str| file(path, "certificates", why);
-    let read = CertificateDer::pem_file_iter(path).map_err(|e| wrong(&e.to_string()))?;
-    let found: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| wrong(&e.to_string()))?;
-    if found.is_empty() { Err(wrong("there is none in it")) } else { Ok(found) }
+/// The host of a master, given as `host:port`.
+fn host(master: &str) -> &str {
+    let host = master.rsplit_once(':').map_or(master, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn file(path: &Path, what: &'static str, why: &str) -> TlsError {
     TlsError::File { path: path.to_owned(), what, why: why.to_owned() }
 }
-
-#[cfg(test)]
-mod tests;

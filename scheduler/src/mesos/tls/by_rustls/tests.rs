@@ -1,8 +1,8 @@
 //! Shakes hands with a master that is a rustls server, with certificates that were made for this test only.
-use super::super::http::Connection;
-use super::super::{Access, Credentials};
 use super::*;
-use std::sync::Arc;
+use crate::mesos::http::Connection;
+use crate::mesos::{Access, Credentials};
+use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -120,12 +120,12 @@ async fn a_master_without_common_ciphers_is_an_error_that_says_what_to_set() {
 
 #[test]
 fn files_that_are_missing_or_something_else_are_told_with_their_setting() {
-    assert!(Tls::read(Files::default()).unwrap_err().to_string().contains("--master-ca"));
+    assert!(Tls::read(Files::default()).err().unwrap().to_string().contains("--master-ca"));
     let (ca, key, none) = (path("ca.pem"), path("client-key.pem"), path("none.pem"));
     let half = Files { authority: Some(&ca), certificate: Some(&ca), key: None };
-    assert!(Tls::read(half).unwrap_err().to_string().contains("belong together"));
-    let error = Tls::read(Files { authority: Some(&key), ..Files::default() }).unwrap_err().to_string();
+    assert!(Tls::read(half).err().unwrap().to_string().contains("belong together"));
+    let error = Tls::read(Files { authority: Some(&key), ..Files::default() }).err().unwrap().to_string();
     assert!(error.contains("client-key.pem") && error.contains("there is none in it"), "{error}");
-    let error = Tls::read(Files { authority: Some(&none), ..Files::default() }).unwrap_err().to_string();
+    let error = Tls::read(Files { authority: Some(&none), ..Files::default() }).err().unwrap().to_string();
     assert!(error.contains("none.pem"), "{error}");
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 mod client;
 mod file;
 mod log;
+mod marathon;
 mod pipeline;
 mod secret;
 mod share;
@@ -18,6 +19,7 @@ mod share;
 pub use client::ClientSettings;
 pub use file::{FileError, Unusable, parse};
 pub use log::{LogFormat, ProcessSettings};
+pub use marathon::host as marathon_host;
 pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
 pub use secret::Secret;
 pub use share::{Share, ShareError};
@@ -47,7 +49,7 @@ pub struct ExecutorNeeds {
     /// How long an executor may take to flush when it is told to stop.
     #[arg(long, env = "LOGHERD_EXECUTOR_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub executor_grace: Duration,
-    /// The path of the logherd binary on the nodes.
+    /// The path of the logherd binary on the nodes. Default: agents fetch it from the scheduler; `local` uses its own.
     #[arg(long, env = "LOGHERD_EXECUTOR_BINARY")]
     pub executor_binary: Option<PathBuf>,
     /// A directory on the nodes where positions and spools survive a new executor. Default: the sandbox.
@@ -99,14 +101,14 @@ pub struct SchedulerSettings {
     #[arg(long, env = "LOGHERD_STATE")]
     pub state: String,
     /// Where the page and the REST API listen.
-    #[arg(long, env = "LOGHERD_LISTEN", default_value = "127.0.0.1:9092")]
+    #[arg(long, env = "LOGHERD_LISTEN", default_value = marathon::listen("PORT0", "127.0.0.1:9092"))]
     pub listen: SocketAddr,
-    /// Where people and other schedulers reach the page and the REST API: `host:port` or a URL. Default: `listen`, with
-    /// this machine's name in place of `0.0.0.0`.
+    /// Where people, other schedulers and agents reach the page and the REST API: `host:port` or a URL. Default: `listen`,
+    /// with this machine's name in place of `0.0.0.0`.
     #[arg(long, env = "LOGHERD_ADVERTISE")]
     pub advertise: Option<String>,
     /// Where executors attach (gRPC).
-    #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = "127.0.0.1:9094")]
+    #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = marathon::listen("PORT1", "127.0.0.1:9094"))]
     pub control_listen: SocketAddr,
     /// The address that executors are told to attach to. Default: `control_listen`, with this machine's name in place
     /// of `0.0.0.0`.
@@ -142,12 +144,21 @@ pub struct SchedulerSettings {
     /// A directory with `docker/**/*.conf` and `host/*.conf` that is watched; its changes are edits.
     #[arg(long, env = "LOGHERD_CONFIG_DIR")]
     pub config_dir: Option<PathBuf>,
+    /// A Docker image to run executors in, by the agents' Docker containerizer. Its entrypoint is the logherd binary.
+    #[arg(long, env = "LOGHERD_EXECUTOR_IMAGE", conflicts_with = "executor_binary")]
+    pub executor_image: Option<String>,
+    /// Directories of the nodes that executors in an image may read.
+    #[arg(long, env = "LOGHERD_EXECUTOR_MOUNTS", value_delimiter = ',', default_value = "/var/log")]
+    pub executor_mounts: Vec<PathBuf>,
     /// What executors need.
     #[command(flatten)]
     pub executor: ExecutorNeeds,
     /// How executors read their containers.
     #[command(flatten)]
     pub collecting: Collecting,
+    /// Where this program is served below `advertise`, for agents to fetch it. No setting: the process finds it out.
+    #[arg(skip)]
+    pub artifact: Option<String>,
 }
 
 /// `logherd executor`: one per node, started by Mesos, which sets the `MESOS_*` variables.
@@ -249,6 +260,11 @@ impl LocalSettings {
 }
 
 impl SchedulerSettings {
+    /// Whether agents are to fetch the program from this scheduler: it is nowhere else.
+    pub fn executors_fetch(&self) -> bool {
+        self.executor_image.is_none() && self.executor.executor_binary.is_none()
+    }
+
     /// The settings of a scheduler for `master` that keeps its state in `state`; everything else as the environment
     /// says, or built-in.
     pub fn for_master(master: &str, state: &str) -> Result<Self, clap::Error> {

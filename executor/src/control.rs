@@ -33,6 +33,8 @@ pub(crate) struct Identity {
     pub(crate) executor_id: String,
     pub(crate) host: String,
     pub(crate) token: Option<Secret>,
+    /// Whether positions and spools end with the sandbox.
+    pub(crate) data_in_sandbox: bool,
 }
 
 /// The node's side of the control plane.
@@ -188,6 +190,7 @@ fn hello(identity: &Identity, ends: &Ends) -> wire::Hello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         token: identity.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
         revision: ends.assignments.borrow().as_ref().map_or(0, |a| a.revision.0),
+        data_in_sandbox: identity.data_in_sandbox,
     }
 }
 

@@ -282,6 +282,7 @@ impl Executor {
             executor_id: self.settings.mesos.mesos_executor_id.clone(),
             host,
             token: self.settings.control_token.clone(),
+            data_in_sandbox: in_sandbox(&self.dir, &self.settings.mesos),
         };
         let ends = Ends {
             address: self.control.subscribe(),
@@ -400,4 +401,10 @@ fn rules(settings: &ExecutorSettings) -> Result<Rules, Error> {
 
 fn duration(name: &'static str, text: &str) -> Result<Duration, Error> {
     mesos::parse_duration(text).ok_or_else(|| Error::Duration { name, text: text.to_owned() })
+}
+
+/// Whether a directory ends with the sandbox, by either of its names.
+fn in_sandbox(dir: &Path, environment: &MesosEnvironment) -> bool {
+    let names = [Some(&environment.mesos_directory), environment.mesos_sandbox.as_ref()];
+    names.into_iter().flatten().any(|sandbox| dir.starts_with(sandbox))
 }

@@ -3,12 +3,14 @@ use anyhow::{Context as _, bail};
 use config::settings::SchedulerSettings;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use web::Artifact;
 use web::view::View;
 
 /// How many edits may wait for the scheduler; more are answered with 503.
@@ -40,12 +42,14 @@ pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Runs both until `stop`; if one ends before, so does the other. `onlooker` sees every view.
 pub(crate) async fn run(
-    settings: SchedulerSettings,
+    mut settings: SchedulerSettings,
     listener: TcpListener,
     stop: CancellationToken,
     onlooker: impl Future<Output = ()> + Send + 'static,
     view: watch::Sender<Arc<View>>,
 ) -> anyhow::Result<()> {
+    let artifact = own_program(&settings).await?;
+    settings.artifact = artifact.as_ref().map(Artifact::path);
     let (edits, requests) = mpsc::channel(EDITS_WAITING_MAX);
     let both = stop.child_token();
     let mut tasks: JoinSet<anyhow::Result<&'static str>> = JoinSet::new();
@@ -54,7 +58,7 @@ pub(crate) async fn run(
     let seen = view.subscribe();
     let token = both.clone();
     tasks.spawn(async move {
-        web::serve(listener, seen, edits, token).await.context("serve the page")?;
+        web::serve(listener, seen, edits, artifact, token).await.context("serve the page")?;
         Ok("page")
     });
     let token = both.clone();
@@ -81,4 +85,17 @@ pub(crate) async fn run(
         bail!(error);
     }
     Ok(())
+}
+
+/// This program, if agents are to fetch it from here.
+async fn own_program(settings: &SchedulerSettings) -> anyhow::Result<Option<Artifact>> {
+    if !settings.executors_fetch() {
+        return Ok(None);
+    }
+    // The program that runs, also when another one has been put in its place meanwhile.
+    let read = || Artifact::of(Path::new("/proc/self/exe"), "logherd");
+    let artifact = tokio::task::spawn_blocking(read).await.context("go on after a panic")?;
+    artifact.map(Some).context(
+        "read this program, to serve it to the nodes; it can also be there before (--executor-binary) or in an image (--executor-image)",
+    )
 }

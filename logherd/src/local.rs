@@ -86,6 +86,7 @@ fn scheduler_settings(
     wanted.control_listen = (Ipv4Addr::LOCALHOST, control_port(data_dir)?).into();
     wanted.control_advertise = None;
     wanted.config_dir = settings.config_dir.clone();
+    wanted.executor_image = None;
     wanted.executor = settings.executor.clone();
     if wanted.executor.executor_binary.is_none() {
         let own =

@@ -11,12 +11,14 @@ pub(crate) fn api(settings: &SchedulerSettings) -> String {
     }
 }
 
-/// An address that is no address of this machine in particular is replaced by the machine's name.
+/// An address that is no address of this machine in particular is replaced by the machine's name: the one that Marathon
+/// gave, else its own.
 pub(crate) fn reachable(bound: SocketAddr) -> String {
     if !bound.ip().is_unspecified() {
         return bound.to_string();
     }
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let own = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = config::settings::marathon_host().unwrap_or_else(own);
     if name.is_empty() { bound.to_string() } else { format!("{name}:{}", bound.port()) }
 }
 

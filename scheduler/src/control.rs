@@ -57,6 +57,8 @@ pub(crate) struct Hello {
     pub(crate) token: String,
     /// The revision that it runs.
     pub(crate) revision: Revision,
+    /// Whether its positions and spools end with its sandbox.
+    pub(crate) data_in_sandbox: bool,
 }
 
 impl std::fmt::Debug for Hello {
@@ -233,6 +235,7 @@ fn hello(first: Option<FromExecutor>, connection: u64) -> Result<Hello, Status> 
         version: hello.version,
         token: hello.token,
         revision: Revision(hello.revision),
+        data_in_sandbox: hello.data_in_sandbox,
     })
 }
 

@@ -99,6 +99,8 @@ pub struct Core {
     revive_at: Option<Moment>,
     revive_pause: Duration,
     decisions: VecDeque<Decision>,
+    /// Whether it was said that data end with sandboxes.
+    sandbox_told: bool,
     out: Vec<Effect>,
 }
 
@@ -179,6 +181,7 @@ impl Core {
             revive_at: None,
             revive_pause: offers::FIRST_REVIVE,
             decisions: VecDeque::new(),
+            sandbox_told: false,
             out: Vec::new(),
         };
         for record in launches {

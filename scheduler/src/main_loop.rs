@@ -235,6 +235,9 @@ impl MainLoop {
                         tracing::info!(executor = %hello.executor, agent = %hello.agent, version = hello.version, "attached");
                         self.reports.attached(&hello.executor, hello.connection, hello.revision, now);
                         self.core.attached(&hello.executor, true);
+                        if hello.data_in_sandbox {
+                            self.core.keeps_data_in_sandbox(now, &hello.agent);
+                        }
                     }
                     Err(why) => self.turned_away(&hello.executor, why),
                 }

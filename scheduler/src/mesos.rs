@@ -19,7 +19,7 @@ use base64::Engine;
 use http::{Connection, HttpError, stream_id};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-pub(crate) use launch::Template;
+pub(crate) use launch::{Program, Template};
 pub use masters::MasterError;
 pub(crate) use masters::{Election, Masters, Seek, detect};
 pub(crate) use operator::{Listed, list_agents};

@@ -7,7 +7,7 @@ use crate::core::{Core, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
-    Access, Client, Credentials, Election, Files, Masters, Registration, Seek, Template, Tls, detect,
+    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, Tls, detect,
     list_agents,
 };
 use crate::revisions::{Editor, check};
@@ -258,12 +258,32 @@ impl Start {
     }
 
     fn template(&self) -> Result<Template, Error> {
-        let binary = match &self.settings.executor.executor_binary {
-            Some(path) => path.clone(),
-            None => std::env::current_exe().map_err(Error::OwnBinary)?,
-        };
-        Ok(Template::new(&binary, &self.settings.user, &self.settings.executor, &self.settings.collecting))
+        let settings = &self.settings;
+        let program = program(settings)?;
+        tracing::info!(?program, "executors will run this");
+        Ok(Template::new(program, &settings.user, &settings.executor, &settings.collecting))
     }
+}
+
+/// How the program gets onto the nodes.
+fn program(settings: &SchedulerSettings) -> Result<Program, Error> {
+    if let Some(image) = settings.executor_image.clone() {
+        return Ok(Program::InImage { image, mounts: settings.executor_mounts.clone() });
+    }
+    if let Some(path) = settings.executor.executor_binary.clone() {
+        return Ok(Program::OnNode(path));
+    }
+    let Some(artifact) = &settings.artifact else {
+        return std::env::current_exe().map(Program::OnNode).map_err(Error::OwnBinary);
+    };
+    let url = format!("{}/{artifact}", address::api(settings));
+    if settings.advertise.is_none() && settings.listen.ip().is_loopback() {
+        tracing::warn!(
+            url,
+            "only agents on this machine can fetch the program; set --listen and --advertise"
+        );
+    }
+    Ok(Program::Fetched(url))
 }
 
 fn registration(settings: &SchedulerSettings) -> Registration {

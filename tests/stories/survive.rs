@@ -89,3 +89,21 @@ async fn no_line_is_lost_or_delayed_while_the_scheduler_is_dead() {
     let Tally { duplicates, torn, first_missing, .. } = world.output("counted.log").tally("line ", ".");
     assert_eq!((torn, first_missing), (0, None), "{duplicates} duplicates");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_fetch_the_program_from_the_scheduler_and_run_it_in_their_sandboxes() {
+    let world = World::new().await;
+    let (_mesos, scheduler) = mesos_and_scheduler(&world).await;
+    let executors = world.executors();
+    assert_eq!(executors.len(), 1);
+    let program = std::fs::read_link(format!("/proc/{}/exe", executors[0])).unwrap();
+    assert!(
+        program.starts_with(world.path("mesos")) && program.ends_with("logherd"),
+        "{}",
+        program.display()
+    );
+    let printed = scheduler.printed();
+    let name = printed.split_once("/artifacts/").expect("where it is fetched from").1;
+    let hash = name.strip_prefix("logherd-").and_then(|hash| hash.get(..24)).unwrap();
+    assert!(hash.chars().all(|letter| letter.is_ascii_hexdigit()), "{hash}");
+}

@@ -1,4 +1,5 @@
 //! Holds what every request needs: the view, the way to whoever keeps the fleet, and the counts of requests.
+use crate::artifact::Artifact;
 use crate::edit::{Done, Edit, EditRequest, Refused};
 use crate::metrics::RequestCounts;
 use crate::problem::Problem;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) requests: Arc<RequestCounts>,
     /// Room for event streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// The program, if executors fetch it from here.
+    pub(crate) artifact: Option<Arc<Artifact>>,
     /// When this process began to serve.
     pub(crate) started: SystemTime,
     edits: mpsc::Sender<EditRequest>,
@@ -41,7 +44,13 @@ impl App {
         stop: CancellationToken,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
-        Self { view, edits, stop, streams, requests: Arc::default(), started: SystemTime::now() }
+        let (requests, started) = (Arc::default(), SystemTime::now());
+        Self { view, edits, stop, streams, requests, artifact: None, started }
+    }
+
+    /// The same, and it serves the program.
+    pub(crate) fn serving(self, artifact: Option<Artifact>) -> Self {
+        Self { artifact: artifact.map(Arc::new), ..self }
     }
 
     /// The newest view.

@@ -8,6 +8,7 @@
 //! - `documents`, `check`, `prior`: the resources that can be edited, validation as one types, addresses of the prior
 //!   system.
 //! - `standby`: what only the leading scheduler can answer is sent there.
+//! - `artifact`: the program itself, for agents to fetch.
 //! - `status`, `events`, `metrics`, `process`: what runs, live changes of it, numbers for Prometheus.
 //! - `pages`, `assets`, `wording`: the page, rendered on the server; a script of its own keeps it up to date.
 //!
@@ -17,6 +18,7 @@
 //! answers an [`edit::Edit::Check`].
 
 mod app;
+mod artifact;
 mod assets;
 mod body;
 mod check;
@@ -38,6 +40,7 @@ mod status;
 pub mod view;
 mod wording;
 
+pub use artifact::Artifact;
 pub use serve::{ServeError, serve};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Puts routes and layers together, and serves them until told to stop.
 use crate::app::App;
+use crate::artifact::{self, Artifact};
 use crate::connections::Limited;
 use crate::edit::EditRequest;
 use crate::guard::{self, Reach};
@@ -32,15 +33,18 @@ pub enum ServeError {
     Serve(#[source] std::io::Error),
 }
 
-/// Serves the REST API and the page on `listener` until `stop`, then for a few seconds more what was asked before.
+/// Serves the REST API, the page and, if there is one, the artifact on `listener` until `stop`, then for a few seconds more
+/// what was asked before.
 pub async fn serve(
     listener: TcpListener,
     view: watch::Receiver<Arc<View>>,
     edits: mpsc::Sender<EditRequest>,
+    artifact: Option<Artifact>,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Address)?;
-    let router = router(App::new(view, edits, stop.clone()), Reach::of(address));
+    let app = App::new(view, edits, stop.clone()).serving(artifact);
+    let router = router(app, Reach::of(address));
     let stopping = stop.clone();
     let server = axum::serve(Limited::new(listener), router).with_graceful_shutdown(stop.cancelled_owned());
     let deadline = async {
@@ -70,6 +74,7 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
         .route("/metrics", get(metrics::metrics))
         .merge(pages::routes())
         .merge(assets::routes())
+        .merge(artifact::routes())
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(from_fn_with_state(app.clone(), standby::to_leader))
         .layer(DefaultBodyLimit::max(crate::body::BODY_MAX))

@@ -169,3 +169,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_program_is_fetched_unless_the_nodes_have_it_or_an_image_does() {
+    let scheduler = |more: &[&str]| {
+        let mut argv = vec!["logherd", "scheduler", "--master", "m:5050", "--state", "/s"];
+        argv.extend(more);
+        match settings("", &argv).command {
+            AnyCommand::Scheduler(settings) => *settings,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(scheduler(&[]).executors_fetch());
+    assert!(!scheduler(&["--executor-binary", "/opt/logherd"]).executors_fetch());
+    let image = scheduler(&["--executor-image", "logherd:1", "--executor-mounts", "/var/log,/srv/logs"]);
+    assert!(!image.executors_fetch());
+    assert_eq!(image.executor_mounts, [Path::new("/var/log"), Path::new("/srv/logs")]);
+    let argv = ["logherd", "scheduler", "--master", "m:5050", "--state", "/s"].map(Into::into);
+    let both = ["--executor-image", "a", "--executor-binary", "b"].map(Into::into);
+    assert!(parse_over::<Everything>(with_file("").unwrap(), &[&argv[..], &both[..]].concat()).is_err());
+}

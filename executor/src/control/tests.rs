@@ -63,6 +63,7 @@ async fn world() -> World {
     let (report, watch_report) = watch::channel(None);
     let ends = Ends { address: watch_address, assignments, applied: watch_applied, report: watch_report };
     let identity = Identity {
+        data_in_sandbox: false,
         framework_id: "f1".into(),
         agent_id: "a1".into(),
         executor_id: "e1".into(),

@@ -135,6 +135,42 @@ mod tests {
         assert_eq!(mode & 0o111, 0o111);
     }
 
+    /// A server that answers one request with this.
+    async fn one_answer(answer: &'static str) -> (String, tokio::task::JoinSet<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/artifacts/logherd-0123", listener.local_addr().unwrap());
+        let mut server = tokio::task::JoinSet::new();
+        server.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                tokio::io::AsyncReadExt::read_buf(&mut stream, &mut asked).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        (url, server)
+    }
+
+    #[tokio::test]
+    async fn a_program_is_fetched_over_http_whole_or_not_at_all() {
+        let to = tempfile::tempdir().unwrap();
+        let program =
+            |url: &str| Uri { executable: Some(true), output_file: Some("logherd".into()), ..uri(url) };
+        let (url, _server) = one_answer("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+        fetch_all(&[program(&url)], to.path()).await.unwrap();
+        assert_eq!(std::fs::read(to.path().join("logherd")).unwrap(), b"hello");
+        let mode = std::fs::metadata(to.path().join("logherd")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111);
+        for bad in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nhello",
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            let (url, _server) = one_answer(bad).await;
+            let problem = fetch_all(&[program(&url)], to.path()).await.unwrap_err();
+            assert!(problem.contains(&url), "{problem}");
+        }
+    }
+
     #[tokio::test]
     async fn what_cannot_be_fetched_is_an_error_that_names_it() {
         let to = tempfile::tempdir().unwrap();

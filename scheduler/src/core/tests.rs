@@ -420,3 +420,15 @@ fn an_agent_that_is_drained_says_so_and_is_not_waited_for() {
     core.agents_listed(NOW, vec![]);
     assert!(core.nodes(NOW).is_empty());
 }
+
+#[test]
+fn data_that_end_with_sandboxes_are_warned_of_once() {
+    let mut core = ready();
+    for agent in ["a", "b"] {
+        core.keeps_data_in_sandbox(NOW, &agent.into());
+    }
+    let said: Vec<_> = core.decisions().map(|decision| (decision.node.clone(), &decision.text)).collect();
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].0, Some("a".into()));
+    assert!(said[0].1.contains("--executor-data-dir"), "{}", said[0].1);
+}

@@ -1,51 +1,60 @@
 //! Composes what Mesos is asked to start on a node: a custom executor and its token task.
+//!
+//! The program is on the node already, or the agent's fetcher takes it from the scheduler, or it is in an image that the
+//! agent's Docker containerizer runs. No shell sees any of it.
 use crate::core::effects::LaunchRecord;
 use config::settings::{Collecting, ExecutorNeeds, SpoolFull};
 use proto::mesos::v1;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use v1::container_info::docker_info::Network;
+
+/// What the fetched program is called in the sandbox.
+const FETCHED: &str = "logherd";
+
+/// How an executor's program gets onto a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// It is there, at this path.
+    OnNode(PathBuf),
+    /// The agent fetches it from this address.
+    Fetched(String),
+    /// It is the entrypoint of this image; its containers may read these directories of the node.
+    InImage { image: String, mounts: Vec<PathBuf> },
+}
 
 /// What is the same in every launch.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    /// The binary on the nodes.
-    binary: String,
-    /// Its arguments after the program's name, but for the control address.
+    program: Program,
+    /// The container that an image runs in.
+    container: Option<v1::ContainerInfo>,
+    /// The program's arguments after its name, but for the control address.
     arguments: Vec<String>,
     user: String,
     grace: Duration,
 }
 
 impl Template {
-    /// The template that the settings ask for. `binary` is the path of this program on the nodes.
-    pub(crate) fn new(binary: &Path, user: &str, needs: &ExecutorNeeds, collecting: &Collecting) -> Self {
-        let full = match collecting.spool_full {
-            SpoolFull::Wait => "wait",
-            SpoolFull::DropOldest => "drop-oldest",
+    /// The template that the settings ask for.
+    pub(crate) fn new(program: Program, user: &str, needs: &ExecutorNeeds, collecting: &Collecting) -> Self {
+        let container = match &program {
+            Program::OnNode(_) | Program::Fetched(_) => None,
+            Program::InImage { image, mounts } => {
+                let volumes = volumes(mounts, needs, collecting);
+                Some(container(image, user, volumes))
+            }
         };
-        let mut arguments = vec![
-            "--docker-host".to_owned(),
-            collecting.docker_host.clone(),
-            "--spool-max".to_owned(),
-            collecting.spool_max.as_u64().to_string(),
-            "--spool-full".to_owned(),
-            full.to_owned(),
-        ];
-        if let Some(certificates) = &collecting.docker_cert_path {
-            arguments.extend(["--docker-cert-path".to_owned(), certificates.display().to_string()]);
-        }
-        if let Some(dir) = &needs.executor_data_dir {
-            arguments.extend(["--data-dir".to_owned(), dir.display().to_string()]);
-        }
         Self {
-            binary: binary.display().to_string(),
-            arguments,
+            program,
+            container,
+            arguments: arguments(needs, collecting),
             user: user.to_owned(),
             grace: needs.executor_grace,
         }
     }
 
-    /// The task of a launch, with its executor. No shell sees any of it.
+    /// The task of a launch, with its executor.
     pub(super) fn task(
         &self,
         launch: &LaunchRecord,
@@ -53,29 +62,14 @@ impl Template {
         executor_resources: Vec<v1::Resource>,
         task_resources: Vec<v1::Resource>,
     ) -> v1::TaskInfo {
-        let mut arguments = vec!["logherd".to_owned(), "executor".to_owned()];
-        arguments.extend(["--control".to_owned(), launch.control.clone()]);
-        arguments.extend(self.arguments.iter().cloned());
-        let variable = v1::environment::Variable {
-            name: "LOGHERD_CONTROL_TOKEN".to_owned(),
-            value: Some(token.to_owned()),
-            ..v1::environment::Variable::default()
-        };
-        let command = v1::CommandInfo {
-            shell: Some(false),
-            value: Some(self.binary.clone()),
-            arguments,
-            user: Some(self.user.clone()),
-            environment: Some(v1::Environment { variables: vec![variable] }),
-            ..v1::CommandInfo::default()
-        };
         let nanoseconds = i64::try_from(self.grace.as_nanos()).unwrap_or(i64::MAX);
         let executor = v1::ExecutorInfo {
             executor_id: v1::ExecutorId { value: launch.executor.0.clone() },
             name: Some("logherd".to_owned()),
             source: Some("logherd".to_owned()),
             resources: executor_resources,
-            command: Some(command),
+            command: Some(self.command(&launch.control, token)),
+            container: self.container.clone(),
             shutdown_grace_period: Some(v1::DurationInfo { nanoseconds }),
             r#type: Some(v1::executor_info::Type::Custom as i32),
             ..v1::ExecutorInfo::default()
@@ -88,5 +82,179 @@ impl Template {
             executor: Some(executor),
             ..v1::TaskInfo::default()
         }
+    }
+
+    fn command(&self, control: &str, token: &str) -> v1::CommandInfo {
+        let (value, uris) = match &self.program {
+            Program::OnNode(path) => (Some(path.display().to_string()), Vec::new()),
+            Program::Fetched(url) => (Some(format!("./{FETCHED}")), vec![fetched(url)]),
+            Program::InImage { .. } => (None, Vec::new()),
+        };
+        // Where a program is named its name comes first again, as argv[0]; to the entrypoint of an image all of them are
+        // arguments.
+        let mut arguments: Vec<String> = value.iter().map(|_| FETCHED.to_owned()).collect();
+        arguments.extend(["executor", "--control", control].map(str::to_owned));
+        arguments.extend(self.arguments.iter().cloned());
+        let variable = v1::environment::Variable {
+            name: "LOGHERD_CONTROL_TOKEN".to_owned(),
+            value: Some(token.to_owned()),
+            ..v1::environment::Variable::default()
+        };
+        v1::CommandInfo {
+            shell: Some(false),
+            value,
+            uris,
+            arguments,
+            user: Some(self.user.clone()),
+            environment: Some(v1::Environment { variables: vec![variable] }),
+        }
+    }
+}
+
+/// The executor's arguments that the settings of the scheduler decide.
+fn arguments(needs: &ExecutorNeeds, collecting: &Collecting) -> Vec<String> {
+    let full = match collecting.spool_full {
+        SpoolFull::Wait => "wait",
+        SpoolFull::DropOldest => "drop-oldest",
+    };
+    let mut arguments = vec![
+        "--docker-host".to_owned(),
+        collecting.docker_host.clone(),
+        "--spool-max".to_owned(),
+        collecting.spool_max.as_u64().to_string(),
+        "--spool-full".to_owned(),
+        full.to_owned(),
+    ];
+    if let Some(certificates) = &collecting.docker_cert_path {
+        arguments.extend(["--docker-cert-path".to_owned(), certificates.display().to_string()]);
+    }
+    if let Some(dir) = &needs.executor_data_dir {
+        arguments.extend(["--data-dir".to_owned(), dir.display().to_string()]);
+    }
+    arguments
+}
+
+/// The program, for the fetcher. An agent keeps it by its address, which holds the hash of the content.
+fn fetched(url: &str) -> v1::command_info::Uri {
+    v1::command_info::Uri {
+        value: url.to_owned(),
+        executable: Some(true),
+        extract: Some(false),
+        cache: Some(true),
+        output_file: Some(FETCHED.to_owned()),
+    }
+}
+
+/// A container on the node's own network, which is how it reaches its agent.
+fn container(image: &str, user: &str, volumes: Vec<v1::Volume>) -> v1::ContainerInfo {
+    // An image may have no accounts to look a name up in, and one that is made for schedulers has another user.
+    let user = if user == "root" { "0" } else { user };
+    let docker = v1::container_info::DockerInfo {
+        image: image.to_owned(),
+        network: Some(Network::Host as i32),
+        parameters: vec![v1::Parameter { key: "user".to_owned(), value: user.to_owned() }],
+        ..v1::container_info::DockerInfo::default()
+    };
+    v1::ContainerInfo {
+        r#type: v1::container_info::Type::Docker as i32,
+        volumes,
+        docker: Some(docker),
+        ..v1::ContainerInfo::default()
+    }
+}
+
+/// What a container sees of its node, each at its own path.
+fn volumes(mounts: &[PathBuf], needs: &ExecutorNeeds, collecting: &Collecting) -> Vec<v1::Volume> {
+    use v1::volume::Mode;
+    let volume = |path: &Path, mode: Mode| v1::Volume {
+        container_path: path.display().to_string(),
+        host_path: Some(path.display().to_string()),
+        mode: mode as i32,
+        ..v1::Volume::default()
+    };
+    let mut volumes: Vec<v1::Volume> = mounts.iter().map(|path| volume(path, Mode::Ro)).collect();
+    if let Some(socket) = collecting.docker_host.strip_prefix("unix://") {
+        volumes.push(volume(Path::new(socket), Mode::Rw));
+    }
+    volumes.extend(collecting.docker_cert_path.iter().map(|path| volume(path, Mode::Ro)));
+    volumes.extend(needs.executor_data_dir.iter().map(|path| volume(path, Mode::Rw)));
+    volumes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::effects::Phase;
+    use crate::ids::Moment;
+    use config::settings::SchedulerSettings;
+
+    fn executor(program: Program) -> v1::ExecutorInfo {
+        let mut settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
+        settings.executor.executor_data_dir = Some("/var/lib/logherd".into());
+        settings.collecting.docker_host = "unix:///run/docker.sock".into();
+        let template = Template::new(program, "root", &settings.executor, &settings.collecting);
+        let launch = LaunchRecord {
+            task: "t".into(),
+            executor: "e".into(),
+            agent: "a".into(),
+            host: "h".into(),
+            token_hash: String::new(),
+            control: "s:9094".into(),
+            phase: Phase::Launching,
+            launched_at: Moment(0),
+        };
+        template.task(&launch, "secret", vec![], vec![]).executor.unwrap()
+    }
+
+    #[test]
+    fn a_fetched_program_is_kept_by_its_address_and_run_from_the_sandbox() {
+        let url = "http://s:9092/artifacts/logherd-0123456789ab";
+        let executor = executor(Program::Fetched(url.to_owned()));
+        let command = executor.command.unwrap();
+        let uri = v1::command_info::Uri {
+            value: url.into(),
+            executable: Some(true),
+            extract: Some(false),
+            cache: Some(true),
+            output_file: Some("logherd".into()),
+        };
+        assert_eq!(command.uris, [uri]);
+        assert_eq!((command.shell, command.value.as_deref()), (Some(false), Some("./logherd")));
+        assert_eq!(command.arguments[..4], ["logherd", "executor", "--control", "s:9094"]);
+        assert_eq!(executor.container, None);
+    }
+
+    #[test]
+    fn a_program_on_the_node_is_not_fetched() {
+        let command = executor(Program::OnNode("/opt/logherd".into())).command.unwrap();
+        assert_eq!(command.value.as_deref(), Some("/opt/logherd"));
+        assert_eq!(command.arguments[..2], ["logherd", "executor"]);
+        assert!(command.uris.is_empty());
+    }
+
+    #[test]
+    fn an_image_gets_arguments_only_and_sees_what_it_collects_from() {
+        let program = Program::InImage { image: "logherd:1".into(), mounts: vec!["/var/log".into()] };
+        let executor = executor(program);
+        let command = executor.command.unwrap();
+        assert_eq!((command.shell, command.value, command.uris.len()), (Some(false), None, 0));
+        assert_eq!(command.arguments[..3], ["executor", "--control", "s:9094"]);
+        assert!(!command.arguments.contains(&"secret".to_owned()), "others can read a command line");
+        let container = executor.container.unwrap();
+        assert_eq!(container.r#type(), v1::container_info::Type::Docker);
+        let docker = container.docker.as_ref().unwrap();
+        assert_eq!((docker.image.as_str(), docker.network()), ("logherd:1", Network::Host));
+        let seen: Vec<_> = container
+            .volumes
+            .iter()
+            .map(|v| (v.container_path.as_str(), v.host_path.as_deref(), v.mode()))
+            .collect();
+        use v1::volume::Mode;
+        let expected = [
+            ("/var/log", Some("/var/log"), Mode::Ro),
+            ("/run/docker.sock", Some("/run/docker.sock"), Mode::Rw),
+            ("/var/lib/logherd", Some("/var/lib/logherd"), Mode::Rw),
+        ];
+        assert_eq!(seen, expected);
     }
 }

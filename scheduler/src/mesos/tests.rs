@@ -3,7 +3,6 @@ use super::*;
 use prost::Message;
 use proto::mesos::v1;
 use proto::mesos::v1::scheduler as sched;
-use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -129,7 +128,7 @@ impl Running {
             },
             access,
             template: Template::new(
-                Path::new("/opt/logherd"),
+                Program::OnNode("/opt/logherd".into()),
                 "root",
                 &settings.executor,
                 &settings.collecting,

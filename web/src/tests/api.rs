@@ -284,7 +284,7 @@ async fn a_stop_ends_open_streams_and_the_server() {
     let (edits, _requests) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let mut server = JoinSet::new();
-    server.spawn(crate::serve(listener, view.subscribe(), edits, stop.clone()));
+    server.spawn(crate::serve(listener, view.subscribe(), edits, None, stop.clone()));
     let mut reader = TcpStream::connect(address).await.unwrap();
     reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut seen = Vec::new();

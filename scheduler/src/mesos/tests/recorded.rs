@@ -36,7 +36,8 @@ fn updates(heard: &[Heard]) -> Vec<(TaskState, &str, bool)> {
 
 fn template() -> Template {
     let settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
-    Template::new(std::path::Path::new("/opt/logherd"), "root", &settings.executor, &settings.collecting)
+    let program = Program::OnNode("/opt/logherd".into());
+    Template::new(program, "root", &settings.executor, &settings.collecting)
 }
 
 #[test]

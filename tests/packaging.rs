@@ -161,7 +161,7 @@ fn the_package_is_one_that_dcos_takes() {
 fn the_package_installs_as_it_is_and_with_every_option() {
     let app = rendered(|_| {});
     assert_app(&app, "logherd");
-    assert_eq!((&app["id"], &app["instances"], &app["mem"]), (&json!("logherd"), &json!(2), &json!(384)));
+    assert_eq!((&app["id"], &app["instances"], &app["mem"]), (&json!("logherd"), &json!(1), &json!(384)));
     assert!(
         app["env"].get("LOGHERD_EXECUTOR_IMAGE").is_none() && app["env"].get("LOGHERD_PRINCIPAL").is_none()
     );

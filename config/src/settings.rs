@@ -100,14 +100,14 @@ pub struct SchedulerSettings {
     /// Where the framework's state is kept: `zk://…/logherd` or a directory.
     #[arg(long, env = "LOGHERD_STATE")]
     pub state: String,
-    /// Where the page and the REST API listen.
+    /// Where the page and the REST API listen. As an app of Marathon: its `PORT0` on all addresses.
     #[arg(long, env = "LOGHERD_LISTEN", default_value = marathon::listen("PORT0", "127.0.0.1:9092"))]
     pub listen: SocketAddr,
     /// Where people, other schedulers and agents reach the page and the REST API: `host:port` or a URL. Default: `listen`,
     /// with this machine's name in place of `0.0.0.0`.
     #[arg(long, env = "LOGHERD_ADVERTISE")]
     pub advertise: Option<String>,
-    /// Where executors attach (gRPC).
+    /// Where executors attach (gRPC). As an app of Marathon: its `PORT1` on all addresses.
     #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = marathon::listen("PORT1", "127.0.0.1:9094"))]
     pub control_listen: SocketAddr,
     /// The address that executors are told to attach to. Default: `control_listen`, with this machine's name in place

@@ -7,8 +7,8 @@ use crate::core::{Core, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
-    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, Tls, detect,
-    list_agents,
+    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, Tls,
+    detect, list_agents,
 };
 use crate::revisions::{Editor, check};
 use crate::state::directory::Directory;

@@ -41,7 +41,7 @@ pub struct ExecutorNeeds {
     #[arg(long, env = "LOGHERD_EXECUTOR_CPUS", default_value = "0.2")]
     pub executor_cpus: f64,
     /// Memory that each executor gets, in MiB.
-    #[arg(long, env = "LOGHERD_EXECUTOR_MEM", default_value = "128")]
+    #[arg(long, env = "LOGHERD_EXECUTOR_MEM", default_value = "384")]
     pub executor_mem: f64,
     /// Disk that each executor gets, in MiB (spools).
     #[arg(long, env = "LOGHERD_EXECUTOR_DISK", default_value = "256")]

@@ -1,5 +1,6 @@
 //! `logherd local`: everything on this machine, talking over loopback exactly as with a real cluster.
 mod retire;
+mod secret;
 
 use crate::exit::Exit;
 use crate::framework;
@@ -35,11 +36,15 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
         false => Some(framework::listen(settings.listen).await?),
     };
     let before = retire::remembered(&data_dir);
-    let cluster = ::local::Cluster::start(cluster_settings(&settings, &data_dir, before))
+    let shared = match settings.mesos_only {
+        true => None,
+        false => Some(secret::shared(&data_dir)?),
+    };
+    let cluster = ::local::Cluster::start(cluster_settings(&settings, &data_dir, before, shared.as_ref()))
         .await
         .context("start the embedded Mesos")?;
     if before > settings.nodes {
-        retire::retire(&cluster, settings.nodes).await?;
+        retire::retire(&cluster, settings.nodes, shared.as_ref()).await?;
     }
     retire::remember(&data_dir, settings.nodes)?;
     let master = cluster.master();
@@ -51,7 +56,11 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
         }
         Some(listener) => {
             let url = format!("http://{}", listener.local_addr().context("read the address of the page")?);
-            let scheduler = scheduler_settings(&settings, master, &data_dir)?;
+            let mut scheduler = scheduler_settings(&settings, master, &data_dir)?;
+            if let Some(shared) = &shared {
+                scheduler.principal = Some(secret::PRINCIPAL.to_owned());
+                scheduler.secret_file = Some(shared.file.clone());
+            }
             let view = watch::Sender::new(Arc::new(View::default()));
             let onlooker = announce(view.subscribe(), url);
             framework::run(scheduler, listener, stop, onlooker, view).await
@@ -61,9 +70,15 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
     ended.map(|()| Exit::Fine)
 }
 
-fn cluster_settings(settings: &LocalSettings, data_dir: &Path, before: usize) -> ::local::Settings {
+fn cluster_settings(
+    settings: &LocalSettings,
+    data_dir: &Path,
+    before: usize,
+    shared: Option<&secret::Shared>,
+) -> ::local::Settings {
     let mut wanted = ::local::Settings::new(data_dir, settings.nodes.max(before));
     wanted.master_listen = settings.mesos_listen;
+    wanted.credentials = shared.map(|s| (secret::PRINCIPAL.to_owned(), s.text.clone())).into_iter().collect();
     for (node, number) in wanted.nodes.iter_mut().zip(1..) {
         let own = data_dir.join("nodes").join(format!("{number}"));
         node.executor_env.push(("LOGHERD_DATA_DIR".into(), own.display().to_string()));
@@ -117,6 +132,7 @@ fn mesos_only_text(master: SocketAddr, data_dir: &Path) -> String {
     format!(
         "ready: the embedded Mesos master listens on {master}\n\
          next:  logherd scheduler --master {master} --state {}\n\
+         note:  it asks nobody for credentials: any user of this machine can start programs through it.\n\
          Ctrl-C stops it and every executor.",
         data_dir.join("state").display()
     )

@@ -2,6 +2,7 @@
 //!
 //! An agent that just does not come back stays known for minutes, as in a real cluster, and executors that outlived a
 //! crash stay without an agent. So the agents of before are started once more, and say good-bye.
+use super::secret::{PRINCIPAL, Shared};
 use anyhow::{Context as _, bail};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -34,14 +35,18 @@ fn file(data_dir: &Path) -> std::path::PathBuf {
 }
 
 /// Lets all agents from number `keep` (counted from zero) on say good-bye; their executors end.
-pub(super) async fn retire(cluster: &::local::Cluster, keep: usize) -> anyhow::Result<()> {
+pub(super) async fn retire(
+    cluster: &::local::Cluster,
+    keep: usize,
+    shared: Option<&Shared>,
+) -> anyhow::Result<()> {
     let client =
         Client::builder().no_proxy().timeout(REGISTER_DEADLINE).build().context("make an HTTP client")?;
     for index in keep..cluster.agents() {
         let host = format!("node-{}", index + 1);
         tracing::info!(host, "taking the node out: fewer nodes are wanted than last time");
         let registered = async {
-            while !is_registered(&client, cluster.master(), &host).await? {
+            while !is_registered(&client, cluster.master(), &host, shared).await? {
                 tokio::time::sleep(ASK_EVERY).await;
             }
             anyhow::Ok(())
@@ -55,9 +60,18 @@ pub(super) async fn retire(cluster: &::local::Cluster, keep: usize) -> anyhow::R
     Ok(())
 }
 
-async fn is_registered(client: &Client, master: SocketAddr, host: &str) -> anyhow::Result<bool> {
+async fn is_registered(
+    client: &Client,
+    master: SocketAddr,
+    host: &str,
+    shared: Option<&Shared>,
+) -> anyhow::Result<bool> {
     let url = format!("http://{master}/api/v1");
     let asked = client.post(&url).header("accept", "application/json").json(&json!({ "type": "GET_AGENTS" }));
+    let asked = match shared {
+        Some(shared) => asked.basic_auth(PRINCIPAL, Some(&shared.text)),
+        None => asked,
+    };
     let answer: Value = asked
         .send()
         .await

@@ -1,6 +1,7 @@
 //! Runs a ZooKeeper ensemble of three real servers from Debian's `zookeeper` package, and kills and freezes them.
 
 use crate::eventually::eventually;
+use crate::proxy::Proxy;
 use crate::world::{START, World, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
@@ -63,6 +64,16 @@ impl Ensemble {
     pub(crate) fn address(&self, path: &str) -> String {
         let servers: Vec<String> = self.servers.iter().map(|s| format!("127.0.0.1:{}", s.port)).collect();
         format!("zk://{}/{path}", servers.join(","))
+    }
+
+    /// A network of one client's own to all of them, and the `zk://` address at its end.
+    pub(crate) async fn network(&self, path: &str) -> (Vec<Proxy>, String) {
+        let mut proxies = Vec::new();
+        for server in &self.servers {
+            proxies.push(Proxy::to(server.port).await);
+        }
+        let servers: Vec<String> = proxies.iter().map(|proxy| proxy.address.to_string()).collect();
+        (proxies, format!("zk://{}/{path}", servers.join(",")))
     }
 
     /// Waits until all serve.

@@ -5,6 +5,7 @@
 use crate::api::Api;
 use crate::ensemble::Ensemble;
 use crate::eventually::eventually;
+use crate::proxy::{Network, Proxy};
 use crate::world::{Logherd, SOON, START, World, free_port};
 use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
@@ -32,15 +33,18 @@ enum Fault {
     LeaderKilled,
     LeaderFrozen,
     LeaderEnded,
+    /// What it sends to ZooKeeper is lost, and nobody is told.
+    LeaderCutOff,
     EveryServerKilled,
     OneServerKilled,
     OneServerFrozen,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault::LeaderKilled,
     Fault::LeaderFrozen,
     Fault::LeaderEnded,
+    Fault::LeaderCutOff,
     Fault::EveryServerKilled,
     Fault::OneServerKilled,
     Fault::OneServerFrozen,
@@ -51,6 +55,8 @@ struct Stage {
     state: String,
     servers: Ensemble,
     schedulers: Vec<Logherd>,
+    /// The network between each scheduler and ZooKeeper.
+    networks: Vec<Vec<Proxy>>,
     _mesos: Logherd,
 }
 
@@ -64,15 +70,17 @@ impl Stage {
             ["local", "--mesos-only", "--mesos-listen", &master, "--data-dir", data.to_str().unwrap()];
         let mesos = world.start("mesos", &arguments);
         let session = format!("{}s", SESSION.as_secs());
-        let start = |n: usize| {
+        let (mut schedulers, mut networks) = (Vec::new(), Vec::new());
+        for n in 0..3 {
+            let (network, state) = servers.network("logherd").await;
+            networks.push(network);
             let control = format!("127.0.0.1:{}", free_port());
             let arguments =
                 ["scheduler", "--master", &master, "--state", &state, "--control-listen", &control];
             let timeout = ["--zk-session-timeout", session.as_str()];
-            world.start(&format!("scheduler-{n}"), &[&arguments[..], &timeout[..]].concat())
-        };
-        let schedulers = (0..3).map(start).collect();
-        let stage = Self { state, servers, schedulers, _mesos: mesos };
+            schedulers.push(world.start(&format!("scheduler-{n}"), &[&arguments[..], &timeout[..]].concat()));
+        }
+        let stage = Self { state, servers, schedulers, networks, _mesos: mesos };
         eventually("one leads and covers the node", START, async || stage.leader().await).await;
         Some(stage)
     }
@@ -200,6 +208,26 @@ async fn play(stage: &mut Stage, fault: Fault, round: usize, accepted: &Accepted
             stage.schedulers[leader].start_again();
             took
         }
+        Fault::LeaderCutOff => {
+            stage.networks[leader].iter().for_each(|proxy| proxy.set(Network::Silent));
+            accepts(&survivors, round, accepted).await;
+            let took = began.elapsed();
+            let refused = edit(&old, &format!("cut-off-{round}"), accepted).await;
+            assert!(refused.is_err(), "who is cut off accepted an edit");
+            stage.networks[leader].iter().for_each(|proxy| proxy.set(Network::Up));
+            eventually("the old leader stands by", SOON, async || standing_by(&old).await).await;
+            took
+        }
+        Fault::EveryServerKilled | Fault::OneServerKilled | Fault::OneServerFrozen => {
+            play_on_servers(stage, fault, round, accepted).await
+        }
+    }
+}
+
+/// The same, for what befalls ZooKeeper.
+async fn play_on_servers(stage: &mut Stage, fault: Fault, round: usize, accepted: &Accepted) -> Duration {
+    let (server, began) = (round / FAULTS.len() % 3, Instant::now());
+    match fault {
         Fault::EveryServerKilled => {
             stage.servers.servers.iter_mut().for_each(crate::ensemble::Server::kill);
             eventually("nobody leads", SOON, async || match stage.leader().await {
@@ -213,7 +241,6 @@ async fn play(stage: &mut Stage, fault: Fault, round: usize, accepted: &Accepted
             again.elapsed()
         }
         Fault::OneServerKilled => {
-            let server = round % 3;
             stage.servers.servers[server].kill();
             accepts(&stage.apis(), round, accepted).await;
             let took = began.elapsed();
@@ -222,13 +249,14 @@ async fn play(stage: &mut Stage, fault: Fault, round: usize, accepted: &Accepted
             took
         }
         Fault::OneServerFrozen => {
-            let server = &stage.servers.servers[round % 3];
+            let server = &stage.servers.servers[server];
             server.signal(Signal::STOP);
             accepts(&stage.apis(), round, accepted).await;
             let took = began.elapsed();
             server.signal(Signal::CONT);
             took
         }
+        _ => panic!("{fault:?} befalls a scheduler"),
     }
 }
 
@@ -258,7 +286,7 @@ async fn whatever_is_killed_or_frozen_one_leads_no_accepted_edit_is_lost_and_no_
         let took = play(&mut stage, fault, round, &accepted).await;
         println!("round {round}: {fault:?}: an edit was accepted after {took:.1?}");
         let within = match fault {
-            Fault::LeaderKilled | Fault::LeaderFrozen => SESSION + BEYOND,
+            Fault::LeaderKilled | Fault::LeaderFrozen | Fault::LeaderCutOff => SESSION + BEYOND,
             Fault::LeaderEnded => HAND_OVER,
             // The servers may have to elect a leader of their own first.
             Fault::EveryServerKilled | Fault::OneServerKilled | Fault::OneServerFrozen => SOON,

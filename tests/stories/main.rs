@@ -28,6 +28,8 @@ mod leaders;
 mod lines;
 mod nodes;
 mod page;
+#[path = "../../scheduler/tests/state/proxy.rs"]
+mod proxy;
 mod ready;
 mod search;
 mod survive;

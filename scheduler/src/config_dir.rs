@@ -1,14 +1,17 @@
 //! Watches a directory of configs: what appears, changes or goes there is an edit like any other.
 //!
 //! `docker/web/nginx.conf` and `docker/web%2Fnginx.conf` both mean the image config `web/nginx`; `host/all.conf` means the
-//! host config `all`. A file with an error changes nothing that runs; its problems are shown until it is right.
+//! host config `all`. A file with an error changes nothing that runs; its problems are shown until it is right. Files that
+//! are all gone at once delete nothing: a directory that was not mounted looks just like that.
+mod files;
+
 use crate::revisions::{FileEdit, Published};
 use crate::state::{Origin, SeenFile, StoredFleet};
 use config::document::{Key, Kind};
+use files::{Found, Listing, read};
 use notify::Watcher;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +26,12 @@ const RESCAN: Duration = Duration::from_secs(10);
 /// Editors write in several steps; so long after a sign of a change the directory is read.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// A file that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Relative to the directory.
-    pub(crate) path: String,
-    /// What it is about, or why that cannot be told.
-    pub(crate) key: Result<Key, String>,
-    /// What it says, or why it cannot be read.
-    pub(crate) text: Result<String, String>,
-}
-
 /// What a scan means.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meant {
     /// What is to be edited, and by which file.
     pub(crate) edits: Vec<(Edit, SeenFile)>,
-    /// Files that cannot even be tried: path and why.
+    /// Files that cannot even be tried, and folders that cannot be believed: path and why.
     pub(crate) unusable: Vec<(String, String)>,
     /// Files that are as they were when they were last tried.
     pub(crate) known: BTreeSet<String>,
@@ -86,6 +78,31 @@ pub(crate) fn meaning(found: &[Found], stored: &StoredFleet, tried: &BTreeMap<St
             let edit = Edit::Delete { key: key.clone(), expect: Expect::At(document.revision) };
             meant.edits.push((edit, seen.clone()));
         }
+    }
+    meant
+}
+
+/// Takes back the deletions of a kind whose folder is gone, or whose files are all gone at once: that is how a directory
+/// looks that is not mounted. A single file that is gone was removed.
+pub(crate) fn doubt(mut meant: Meant, listing: &Listing) -> Meant {
+    for kind in [Kind::Docker, Kind::Host] {
+        let deletes = |edit: &Edit| matches!(edit, Edit::Delete { key, .. } if key.kind == kind);
+        let count = meant.edits.iter().filter(|(edit, _)| deletes(edit)).count();
+        let below = format!("{kind}/");
+        let why = if count == 0 {
+            continue;
+        } else if !listing.folders.contains(&kind) {
+            "is gone; is it mounted? To delete them, make it again, empty but for what is to stay"
+        } else if count > 1 && !listing.files.iter().any(|file| file.path.starts_with(&below)) {
+            "has lost all its files at once; is it mounted? To delete them, do so on the page or with the REST API"
+        } else {
+            continue;
+        };
+        meant.edits.retain(|(edit, _)| !deletes(edit));
+        let configs = if count == 1 { "config" } else { "configs" };
+        meant
+            .unusable
+            .push((below, format!("{count} {configs} from files stay as they were: this folder {why}")));
     }
     meant
 }
@@ -137,10 +154,10 @@ impl ConfigDir {
     ) -> Result<Vec<FileProblem>, String> {
         let root = self.root.clone();
         let reading = tokio::task::spawn_blocking(move || read(&root)).await;
-        let found = reading.map_err(|e| e.to_string())??;
-        tried.retain(|path, _| found.iter().any(|file| file.path == *path));
+        let listing = reading.map_err(|e| e.to_string())??;
+        tried.retain(|path, _| listing.files.iter().any(|file| file.path == *path));
         let stored = self.published.borrow().stored.clone();
-        let meant = meaning(&found, &stored, tried);
+        let meant = doubt(meaning(&listing.files, &stored, tried), &listing);
         refused.retain(|path, _| meant.known.contains(path));
         for (edit, file) in meant.edits {
             let (path, hash) = (file.path.clone(), file.hash.clone());
@@ -186,73 +203,6 @@ fn watch_directory(root: &Path, changed: mpsc::Sender<()>) -> Option<notify::Rec
     watching
         .map_err(|error| tracing::warn!(dir = %root.display(), %error, "cannot watch the config directory; reading it every few seconds"))
         .ok()
-}
-
-/// Reads every config file. A directory that cannot be read is an error, never "no files".
-fn read(root: &Path) -> Result<Vec<Found>, String> {
-    fs::read_dir(root).map_err(|e| format!("the config directory cannot be read: {e}"))?;
-    let mut found = Vec::new();
-    read_kind(root, Kind::Docker, true, &mut found)?;
-    read_kind(root, Kind::Host, false, &mut found)?;
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(found)
-}
-
-fn read_kind(root: &Path, kind: Kind, deep: bool, found: &mut Vec<Found>) -> Result<(), String> {
-    let mut open = vec![root.join(kind.to_string())];
-    while let Some(dir) = open.pop() {
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(format!("`{}` cannot be read: {e}", dir.display())),
-        };
-        for entry in entries {
-            let path = entry.map_err(|e| format!("`{}` cannot be read: {e}", dir.display()))?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if name.starts_with('.') {
-                continue;
-            }
-            if path.is_dir() {
-                if deep {
-                    open.push(path);
-                }
-            } else if name.ends_with(".conf") {
-                found.push(read_file(root, kind, &path));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read_file(root: &Path, kind: Kind, path: &Path) -> Found {
-    let relative = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
-    let text = fs::read(path).map_err(|e| format!("it cannot be read: {e}"));
-    let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
-    Found { key: key_of(kind, &relative), path: relative, text }
-}
-
-/// The config that a file is about: its path below `docker/` or `host/` without `.conf`, percent-decoded.
-fn key_of(kind: Kind, relative: &str) -> Result<Key, String> {
-    let name = relative.split_once('/').map_or(relative, |(_, name)| name);
-    let name = name.strip_suffix(".conf").unwrap_or(name);
-    let decoded =
-        percent_decoded(name).ok_or_else(|| format!("the name `{name}` has a wrong percent escape"))?;
-    Key::new(kind, decoded).map_err(|e| e.to_string())
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let value = digit()? * 16 + digit()?;
-        bytes.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn hash(text: &str) -> String {

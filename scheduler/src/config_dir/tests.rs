@@ -1,7 +1,10 @@
 //! Shows what files in the config directory mean.
+use super::files::{key_of, percent_decoded};
 use super::*;
-use config::document::{Document, Revision};
+use config::document::{Document, Revision, TEXT_MAX};
 use proptest::prelude::*;
+use std::fs;
+use std::os::unix::fs::symlink;
 
 fn file(path: &str, text: &str) -> Found {
     let kind = if path.starts_with("docker") { Kind::Docker } else { Kind::Host };
@@ -120,8 +123,104 @@ fn files_are_found_in_all_folders_for_images_and_in_one_for_hosts() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let found: Vec<String> = read(dir.path()).unwrap().into_iter().map(|file| file.path).collect();
+    let found: Vec<String> = read(dir.path()).unwrap().files.into_iter().map(|file| file.path).collect();
     assert_eq!(found, ["docker/nginx.conf", "docker/web/deep/nginx.conf", "host/all.conf"]);
+}
+
+/// What is to be deleted, and what is said, when only `files` are left of `before` in these folders.
+fn doubted(before: &[Found], files: &[Found], folders: &[Kind]) -> (usize, Vec<(String, String)>) {
+    let listing = Listing { files: files.to_vec(), folders: folders.iter().copied().collect() };
+    let meant = doubt(meaning(files, &taken_in(before), &BTreeMap::new()), &listing);
+    (meant.edits.len(), meant.unusable)
+}
+
+#[test]
+fn a_folder_that_is_gone_deletes_nothing_and_is_told() {
+    let before = [file("docker/nginx.conf", "a"), file("host/all.conf", "b"), file("host/more.conf", "c")];
+    let (edits, told) = doubted(&before, &[], &[]);
+    assert_eq!(edits, 0);
+    let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["docker/", "host/"]);
+    assert!(told[0].1.starts_with("1 config from files stay as they were: this folder is gone"), "{told:?}");
+}
+
+#[test]
+fn files_that_are_all_gone_at_once_stay_in_force_and_it_is_told() {
+    let before = [file("docker/nginx.conf", "a"), file("docker/redis.conf", "b"), file("host/all.conf", "c")];
+    let (edits, told) = doubted(&before, &before[2..], &[Kind::Docker, Kind::Host]);
+    assert_eq!((edits, told.len()), (0, 1));
+    assert!(told[0].1.contains("2 configs from files stay as they were"), "{told:?}");
+}
+
+#[test]
+fn files_that_are_gone_one_by_one_or_while_others_are_there_are_deleted() {
+    let before = [file("docker/nginx.conf", "a"), file("docker/redis.conf", "b"), file("docker/x.conf", "c")];
+    let both = [Kind::Docker, Kind::Host];
+    assert_eq!(doubted(&before, &before[..1], &both), (2, vec![]));
+    assert_eq!(doubted(&before[..1], &[], &both), (1, vec![]));
+}
+
+#[test]
+fn files_that_were_all_renamed_are_known_again() {
+    let before = [file("docker/a%2Fx.conf", "a"), file("docker/a%2Fy.conf", "b")];
+    let now = [file("docker/a/x.conf", "a"), file("docker/a/y.conf", "b")];
+    assert_eq!(doubted(&before, &now, &[Kind::Docker]), (2, vec![]));
+}
+
+#[test]
+fn what_is_no_regular_file_is_told_and_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("docker")).unwrap();
+    let pipe = dir.path().join("docker/nginx.conf");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let listing = read(dir.path()).unwrap();
+    let why = listing.files[0].text.clone().unwrap_err();
+    assert!(why.contains("not a regular file"), "{why}");
+    assert_eq!(listing.folders, BTreeSet::from([Kind::Docker]));
+}
+
+#[test]
+fn a_link_to_a_file_is_read_and_a_link_back_up_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let docker = dir.path().join("docker");
+    fs::create_dir_all(docker.join("web")).unwrap();
+    fs::write(docker.join("web/nginx.conf"), "1").unwrap();
+    symlink("web/nginx.conf", docker.join("linked.conf")).unwrap();
+    symlink("..", docker.join("web/up")).unwrap();
+    symlink("web", docker.join("also")).unwrap();
+    let files = read(dir.path()).unwrap().files;
+    let seen: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.text.is_ok())).collect();
+    let expected = [
+        ("docker/also", false),
+        ("docker/linked.conf", true),
+        ("docker/web/nginx.conf", true),
+        ("docker/web/up", false),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_linked_folder_from_elsewhere_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("docker")).unwrap();
+    fs::write(elsewhere.path().join("nginx.conf"), "1").unwrap();
+    symlink(elsewhere.path(), dir.path().join("docker/team")).unwrap();
+    let files = read(dir.path()).unwrap().files;
+    assert_eq!(files[0].path, "docker/team/nginx.conf");
+    assert_eq!(files[0].text.as_deref(), Ok("1"));
+}
+
+#[test]
+fn a_file_that_is_too_long_is_told_with_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("host")).unwrap();
+    for (name, size) in [("fits", TEXT_MAX), ("long", TEXT_MAX + 1)] {
+        fs::write(dir.path().join(format!("host/{name}.conf")), "#".repeat(size)).unwrap();
+    }
+    let files = read(dir.path()).unwrap().files;
+    assert!(files[0].text.is_ok());
+    assert_eq!(files[1].text, Err("it has 1000001 bytes; at most 1000000 are allowed".to_owned()));
 }
 
 proptest! {

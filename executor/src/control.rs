@@ -52,21 +52,21 @@ pub(crate) struct Ends {
 
 /// Stays attached until `stop`.
 pub(crate) async fn stay_attached(identity: Identity, mut ends: Ends, stop: CancellationToken) {
-    let mut pause = PAUSE_MIN;
+    let mut pace = Pace::default();
     let mut complained = false;
     while !stop.is_cancelled() {
         let address = ends.address.borrow_and_update().clone();
-        let began = Instant::now();
+        let mut welcomed = false;
         let ended = tokio::select! {
-            ended = attach(&identity, &mut ends, &address) => ended,
+            ended = attach(&identity, &mut ends, &address, &mut welcomed) => ended,
             () = stop.cancelled() => return,
         };
-        if began.elapsed() > PAUSE_MAX {
-            (pause, complained) = (PAUSE_MIN, false);
+        if welcomed {
+            complained = false;
         }
         match ended {
             Ended::AddressChanged => {
-                pause = PAUSE_MIN;
+                pace = Pace::default();
                 continue;
             }
             Ended::Lost(reason) if !complained => {
@@ -75,13 +75,32 @@ pub(crate) async fn stay_attached(identity: Identity, mut ends: Ends, stop: Canc
             }
             Ended::Lost(reason) => tracing::debug!(address, reason, "not attached to the scheduler"),
         }
-        let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
+        let jittered = pace.pause(welcomed).mul_f64(rand::random_range(0.5..1.0));
         tokio::select! {
             () = sleep_until(Instant::now() + jittered) => {}
             _ = ends.address.changed() => ends.address.mark_changed(),
             () = stop.cancelled() => {}
         }
-        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// How long to wait before the next try: longer after each failure, short again once a scheduler gave work.
+#[derive(Debug)]
+struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(PAUSE_MIN)
+    }
+}
+
+impl Pace {
+    /// The pause after an attachment ended; `welcomed`: the scheduler had sent something on it. One that merely lets us in
+    /// and closes again is not run at.
+    fn pause(&mut self, welcomed: bool) -> Duration {
+        let pause = if welcomed { PAUSE_MIN } else { self.0 };
+        self.0 = (pause * 2).min(PAUSE_MAX);
+        pause
     }
 }
 
@@ -91,15 +110,20 @@ enum Ended {
     Lost(String),
 }
 
-async fn attach(identity: &Identity, ends: &mut Ends, address: &str) -> Ended {
-    match attach_once(identity, ends, address).await {
+async fn attach(identity: &Identity, ends: &mut Ends, address: &str, welcomed: &mut bool) -> Ended {
+    match attach_once(identity, ends, address, welcomed).await {
         Ok(()) => Ended::AddressChanged,
         Err(reason) => Ended::Lost(reason),
     }
 }
 
-/// `Ok` when the address changed; `Err` with why the stream ended.
-async fn attach_once(identity: &Identity, ends: &mut Ends, address: &str) -> Result<(), String> {
+/// `Ok` when the address changed; `Err` with why the stream ended. `welcomed` is set once the scheduler sent something.
+async fn attach_once(
+    identity: &Identity,
+    ends: &mut Ends,
+    address: &str,
+    welcomed: &mut bool,
+) -> Result<(), String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| format!("`{address}` is not `host:port`"))?
         .connect_timeout(Duration::from_secs(3))
@@ -127,7 +151,10 @@ async fn attach_once(identity: &Identity, ends: &mut Ends, address: &str) -> Res
     loop {
         tokio::select! {
             message = incoming.message() => match message {
-                Ok(Some(message)) => take(ends, message),
+                Ok(Some(message)) => {
+                    *welcomed = true;
+                    take(ends, message);
+                }
                 Ok(None) => return Err("the scheduler closed the stream".to_owned()),
                 Err(status) => return Err(status.message().to_owned()),
             },
@@ -257,8 +284,8 @@ fn report_to_wire(report: Report) -> wire::Report {
 
 fn container_to_wire(container: ContainerReport) -> wire::Container {
     let tail = |tail: TailStatus| wire::Tail {
+        state: tail.in_words(),
         path: tail.path,
-        state: tail.state.to_string(),
         read_position: tail.read_position,
         acknowledged_position: tail.acknowledged_position,
         spool_bytes: tail.spool_bytes,

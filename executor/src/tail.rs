@@ -22,14 +22,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// How many bytes a chunk has at most.
 const CHUNK: usize = 64 * 1024;
 /// How many chunks wait for a pipeline; when there are that many, the feed waits.
 const CHUNKS: usize = 4;
+/// How long to wait before a spool that could not be read is read again, at first and at most.
+const FEED_PAUSE_MIN: Duration = Duration::from_millis(200);
+const FEED_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// What a tail should be doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +53,12 @@ pub(crate) enum TailState {
     /// Its program is being started.
     #[default]
     Starting,
-    /// It reads; with the last complaint of `tail`, e.g. that the file is not there yet.
+    /// It has the file open; with the last complaint of `tail`, e.g. that the file was truncated.
     Reading(String),
     /// The spool is full.
     WaitingForRoom,
+    /// There is no such file yet, or it may not be read; `tail` goes on trying. Why, in its words.
+    Waiting(String),
     /// It is tried again soon; why.
     NotReading(String),
     /// The container has ended; what was read is shipped.
@@ -65,6 +72,7 @@ impl fmt::Display for TailState {
             TailState::Reading(said) if said.is_empty() => f.write_str("reading"),
             TailState::Reading(said) => write!(f, "reading; tail says: {said}"),
             TailState::WaitingForRoom => f.write_str("waiting for room in the spool"),
+            TailState::Waiting(why) => write!(f, "waiting for the file: {why}"),
             TailState::NotReading(reason) => write!(f, "not reading: {reason}"),
             TailState::Ended => f.write_str("the container ended"),
         }
@@ -80,6 +88,8 @@ pub(crate) struct TailStatus {
     pub(crate) acknowledged_position: u64,
     pub(crate) spool_bytes: u64,
     pub(crate) dropped_lines: u64,
+    /// Why what was read does not go on to the pipeline at present; empty: it does.
+    pub(crate) held_up: String,
 }
 
 /// How spools are kept.
@@ -299,8 +309,13 @@ impl Shared {
         .await
     }
 
-    fn set_state(&self, state: TailState) {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).state = state;
+    /// Sets what it is doing, and answers what it was doing before.
+    fn set_state(&self, state: TailState) -> TailState {
+        std::mem::replace(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner).state, state)
+    }
+
+    fn set_held_up(&self, why: String) {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).held_up = why;
     }
 
     fn note_failure(&self, error: &SpoolError) {
@@ -358,11 +373,11 @@ impl Shared {
                 );
                 continue;
             }
-            self.set_state(TailState::WaitingForRoom);
+            let before = self.set_state(TailState::WaitingForRoom);
             tokio::select! {
-                () = self.freed.notified() => self.set_state(TailState::Reading(String::new())),
+                () = self.freed.notified() => self.set_state(before),
                 () = told_to_stop(life) => return Ok(()),
-            }
+            };
         }
         Ok(())
     }
@@ -375,6 +390,15 @@ async fn told_to_stop(life: &watch::Receiver<Life>) {
 }
 
 impl TailStatus {
+    /// What it is doing, for people.
+    pub(crate) fn in_words(&self) -> String {
+        if self.held_up.is_empty() {
+            self.state.to_string()
+        } else {
+            format!("{}; {}", self.state, self.held_up)
+        }
+    }
+
     fn fill(&mut self, spool: &Spool) {
         self.read_position = spool.end().saturating_sub(spool.origin());
         self.acknowledged_position = spool.acked().saturating_sub(spool.origin());
@@ -383,12 +407,19 @@ impl TailStatus {
     }
 }
 
-/// Hands the spool's bytes to a pipeline, in order; closes the channel after the last one of a source that is over.
+/// Hands the spool's bytes to a pipeline, in order; closes the channel after the last one of a source that is over. While
+/// the spool cannot be read the channel stays open, for its end would make an event of half a line.
 async fn feed(shared: Arc<Shared>, sender: mpsc::Sender<Chunk>, over: CancellationToken) {
+    let mut pause = FEED_PAUSE_MIN;
     while !over.is_cancelled() {
         let ended = shared.ended.is_cancelled();
         match shared.spool(|s| s.take(CHUNK)).await {
             Ok(Some(stretch)) => {
+                if pause != FEED_PAUSE_MIN {
+                    tracing::info!(path = shared.path, "a spool can be read again");
+                    shared.set_held_up(String::new());
+                    pause = FEED_PAUSE_MIN;
+                }
                 let chunk = Chunk { bytes: stretch.bytes, end: stretch.end };
                 tokio::select! {
                     sent = sender.send(chunk) => if sent.is_err() { return },
@@ -403,8 +434,17 @@ async fn feed(shared: Arc<Shared>, sender: mpsc::Sender<Chunk>, over: Cancellati
                 }
             }
             Err(error) => {
-                shared.note_failure(&error);
-                return;
+                if pause == FEED_PAUSE_MIN {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, path = shared.path, "a spool cannot be read; trying again");
+                }
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                shared.set_held_up(format!("cannot {error}{}", cause.unwrap_or_default()));
+                tokio::select! {
+                    () = sleep_until(Instant::now() + pause) => {}
+                    () = over.cancelled() => return,
+                }
+                pause = (pause * 2).min(FEED_PAUSE_MAX);
             }
         }
     }
@@ -477,5 +517,27 @@ mod tests {
         shared.rewind().await.unwrap();
         let next = shared.spool(|s| s.take(CHUNK)).await.unwrap().unwrap();
         assert_eq!((&next.bytes[..], next.end), (&b"two\n"[..], 8));
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_cannot_be_read_for_a_while_holds_its_feed_up_and_does_not_end_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Arc::new(shared(dir.path()));
+        shared.push_some(Bytes::from_static(b"one\nhalf")).await.unwrap();
+        let file = dir.path().join("s.spool");
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(9000).unwrap();
+        let (sender, mut chunks) = mpsc::channel(CHUNKS);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(feed(shared.clone(), sender, CancellationToken::new()));
+        let ended = tokio::time::timeout(FEED_PAUSE_MIN / 2, chunks.recv()).await;
+        assert!(ended.is_err(), "the channel is open and nothing came: {ended:?}");
+        let status = shared.status.lock().unwrap().clone();
+        assert!(status.in_words().contains("cannot read spool"), "{}", status.in_words());
+        std::fs::write(&file, whole).unwrap();
+        let chunk = chunks.recv().await.unwrap();
+        assert_eq!((&chunk.bytes[..], chunk.end), (&b"one\nhalf"[..], 8));
+        assert_eq!(shared.status.lock().unwrap().held_up, "");
+        tasks.abort_all();
     }
 }

@@ -153,6 +153,16 @@ async fn a_new_address_is_gone_to_at_once() {
 }
 
 #[test]
+fn the_pause_grows_until_a_scheduler_gives_work_and_is_short_again_then() {
+    let mut pace = Pace::default();
+    let pauses: Vec<Duration> = (0..8).map(|_| pace.pause(false)).collect();
+    assert!(pauses.is_sorted() && pauses.first() < pauses.last());
+    assert_eq!((pauses[0], pauses[7]), (PAUSE_MIN, PAUSE_MAX));
+    assert_eq!(pace.pause(true), PAUSE_MIN, "it was attached, however short");
+    assert_eq!(pace.pause(false), PAUSE_MIN * 2);
+}
+
+#[test]
 fn a_document_of_an_unknown_kind_is_left_out() {
     let document = wire::Document { kind: 0, name: "x".into(), text: String::new(), revision: 1 };
     let taken = assignment_from_wire(wire::Assignment { revision: 3, documents: vec![document] });

@@ -7,7 +7,7 @@ use crate::report::{
     Applied, ContainerReport, ContainerState, Counters, PipelineReport, Report, resident_bytes,
 };
 use crate::spool::Identity;
-use crate::tail::TailState;
+use crate::tail::{TailState, TailStatus};
 use crate::unit::{Place, Subject, Unit, View, Wish};
 use config::document::{Key, Kind, Revision};
 use std::collections::BTreeMap;
@@ -338,17 +338,29 @@ impl Node {
     }
 }
 
-/// A container whose pipeline works streams unless none of its files is read.
+/// A container streams when its pipeline works and at least one of its files is open and goes through.
 fn state_of(view: &View) -> (ContainerState, String) {
     if view.settled.is_some() && !view.works {
         return (ContainerState::Error, view.reason.clone());
     }
-    let stuck = |state: &TailState| matches!(state, TailState::NotReading(_));
-    match view.tails.first() {
-        Some(first) if view.tails.iter().all(|tail| stuck(&tail.state)) => {
-            (ContainerState::Error, format!("{}: {}", first.path, first.state))
+    let reads = |tail: &TailStatus| {
+        tail.held_up.is_empty() && matches!(tail.state, TailState::Reading(_) | TailState::WaitingForRoom)
+    };
+    let trouble = |tail: &TailStatus| match &tail.state {
+        _ if !tail.held_up.is_empty() => Some(format!("{}: {}", tail.path, tail.held_up)),
+        TailState::Waiting(why) => Some(format!("waiting for {}: {why}", tail.path)),
+        TailState::NotReading(_) => Some(format!("{}: {}", tail.path, tail.state)),
+        TailState::Starting | TailState::Reading(_) | TailState::WaitingForRoom | TailState::Ended => None,
+    };
+    if view.tails.iter().any(reads) || (view.settled.is_some() && view.tails.is_empty()) {
+        return (ContainerState::Streaming, view.reason.clone());
+    }
+    match view.tails.iter().find_map(trouble) {
+        Some(reason) => (ContainerState::Error, reason),
+        None if view.tails.iter().any(|tail| tail.state == TailState::Ended) => {
+            (ContainerState::Draining, "its files have ended".to_owned())
         }
-        _ => (ContainerState::Streaming, view.reason.clone()),
+        None => (ContainerState::NotMatched, "its config applies; its files are being opened".to_owned()),
     }
 }
 

@@ -77,3 +77,27 @@ fn what_was_given_in_confidence_is_not_in_the_environment_of_configurations() {
     assert_eq!(environment("LOGHERD_CONTROL_TOKEN"), None);
     assert_eq!(environment("MESOS_EXECUTOR_AUTHENTICATION_TOKEN"), None);
 }
+
+#[test]
+fn a_container_streams_only_while_a_file_of_it_is_open() {
+    let tail =
+        |path: &str, state: TailState| TailStatus { path: path.into(), state, ..TailStatus::default() };
+    let view = |tails: &[TailStatus]| View {
+        settled: Some(Hash([0; 32])),
+        works: true,
+        tails: tails.to_vec(),
+        ..View::default()
+    };
+    let (reads, waits) = (TailState::Reading(String::new()), TailState::Waiting("no such file".into()));
+    let waiting = [tail("/x", TailState::Starting), tail("/var/log/x", waits)];
+    let state = state_of(&view(&waiting));
+    assert_eq!(state, (ContainerState::Error, "waiting for /var/log/x: no such file".to_owned()));
+    let state = state_of(&view(&[waiting[1].clone(), tail("/y", reads.clone())]));
+    assert_eq!(state.0, ContainerState::Streaming, "one file is read");
+    let state = state_of(&view(&waiting[..1]));
+    assert_ne!(state.0, ContainerState::Streaming, "nothing is known yet: {}", state.1);
+    assert_ne!(state_of(&View::default()).0, ContainerState::Streaming);
+    let stuck = TailStatus { held_up: "cannot read spool".into(), ..tail("/y", reads) };
+    assert_eq!(state_of(&view(&[stuck])), (ContainerState::Error, "/y: cannot read spool".to_owned()));
+    assert_eq!(state_of(&view(&[])).0, ContainerState::Streaming, "its inputs are no files");
+}

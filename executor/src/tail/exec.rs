@@ -24,7 +24,7 @@ if [ "$3" -gt 0 ]; then
   fi
 fi
 exec 3<&0
-echo logherd:ready
+if [ -r "$2" ] && [ ! -d "$2" ]; then echo logherd:ready; else echo logherd:absent; fi
 tail -c "+$1" -F -- "$2" 3<&- &
 t=$!
 { read -r _ <&3; kill "$t"; } 2>/dev/null &

@@ -3,6 +3,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// The first line of the guard script's output when it is about to run `tail`.
 pub(super) const READY: &[u8] = b"logherd:ready\n";
+/// The same, when the file is not there or may not be read: `tail` waits for it.
+pub(super) const ABSENT: &[u8] = b"logherd:absent\n";
 /// The first line when the file is shorter than what was already read of it.
 pub(super) const SHORTER: &[u8] = b"logherd:shorter\n";
 
@@ -25,6 +27,7 @@ pub(super) enum Verdict {
 #[derive(Debug)]
 pub(super) struct Opening {
     marker: bool,
+    there: bool,
     overlap: Bytes,
     held: BytesMut,
 }
@@ -32,17 +35,22 @@ pub(super) struct Opening {
 impl Opening {
     /// Expects the guard script's marker line, then `overlap`.
     pub(super) fn guarded(overlap: Bytes) -> Self {
-        Self { marker: true, overlap, held: BytesMut::new() }
+        Self { marker: true, there: false, overlap, held: BytesMut::new() }
     }
 
     /// Expects `overlap` at once.
     pub(super) fn direct(overlap: Bytes) -> Self {
-        Self { marker: false, overlap, held: BytesMut::new() }
+        Self { marker: false, there: false, overlap, held: BytesMut::new() }
     }
 
     /// Whether all that follows are bytes of the file.
     pub(super) fn is_over(&self) -> bool {
         !self.marker && self.overlap.is_empty()
+    }
+
+    /// Whether the guard found the file there and readable.
+    pub(super) fn file_was_there(&self) -> bool {
+        self.there
     }
 
     /// Takes the next piece of output.
@@ -57,8 +65,11 @@ impl Opening {
             }
             if self.held.starts_with(READY) {
                 self.held.advance(READY.len());
+                (self.marker, self.there) = (false, true);
+            } else if self.held.starts_with(ABSENT) {
+                self.held.advance(ABSENT.len());
                 self.marker = false;
-            } else if READY.starts_with(&self.held) || SHORTER.starts_with(&self.held) {
+            } else if [READY, SHORTER, ABSENT].iter().any(|marker| marker.starts_with(&self.held)) {
                 return Verdict::Wait;
             } else {
                 return Verdict::NotStarted(one_line(&self.held));
@@ -84,6 +95,41 @@ pub(super) fn one_line(bytes: &[u8]) -> String {
 /// Both GNU's and busybox's words; the locale is set to C.
 pub(super) fn says_source_starts_anew(complaint: &str) -> bool {
     ["file truncated", "has been replaced;", "has appeared;"].iter().any(|words| complaint.contains(words))
+}
+
+/// What a whole line of `tail`'s complaints says about whether it has the file open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It has.
+    Open,
+    /// It has not, and goes on trying; why.
+    NotOpen(String),
+    /// Nothing about that.
+    Other,
+}
+
+/// Understands GNU's and busybox's words; the locale is set to C.
+pub(super) fn says_whether_open(line: &str) -> Word {
+    const NOT_OPEN: [&str; 7] = [
+        "cannot open",
+        "can't open",
+        "become inaccessible",
+        "renamed or deleted",
+        "untailable",
+        "Is a directory",
+        "cannot follow end of this type",
+    ];
+    if NOT_OPEN.iter().any(|words| line.contains(words)) {
+        let line = line.strip_prefix("tail: ").unwrap_or(line);
+        let why = line.rsplit_once(": ").map_or(line, |(_, why)| why);
+        return Word::NotOpen(match why {
+            "No such file or directory" => "no such file".to_owned(),
+            "Permission denied" => "permission denied".to_owned(),
+            other => other.to_owned(),
+        });
+    }
+    let open = says_source_starts_anew(line) || line.contains("become accessible");
+    if open { Word::Open } else { Word::Other }
 }
 
 #[cfg(test)]
@@ -148,5 +194,31 @@ mod tests {
         assert!(says_source_starts_anew("tail: /l has appeared; following end of new file"));
         assert!(!says_source_starts_anew("tail: can't open '/l': No such file or directory"));
         assert!(!says_source_starts_anew("tail: /l has been renamed or deleted"));
+    }
+
+    #[test]
+    fn whether_the_file_is_open_is_known_from_the_words_of_either_tail() {
+        let waits = |why: &str| Word::NotOpen(why.to_owned());
+        for (line, word) in [
+            ("tail: can't open '/l': No such file or directory", waits("no such file")),
+            ("tail: cannot open '/l' for reading: Permission denied", waits("permission denied")),
+            ("tail: '/l' has become inaccessible: No such file or directory", waits("no such file")),
+            ("tail: /l has been renamed or deleted", waits("/l has been renamed or deleted")),
+            ("tail: error reading '/l': Is a directory", waits("Is a directory")),
+            ("tail: '/l' has appeared;  following new file", Word::Open),
+            ("tail: /l has been replaced; following end of new file", Word::Open),
+            ("tail: '/l' has become accessible", Word::Open),
+            ("tail: unrecognized file system type", Word::Other),
+        ] {
+            assert_eq!(says_whether_open(line), word, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_failure_to_start() {
+        let mut opening = Opening::guarded(Bytes::new());
+        assert_eq!(opening.take(Bytes::from_static(b"logherd:abs")), Verdict::Wait);
+        assert_eq!(opening.take(Bytes::from_static(b"ent\nfirst\n")), Verdict::Bytes("first\n".into()));
+        assert!(opening.is_over() && !opening.file_was_there());
     }
 }

@@ -1,7 +1,7 @@
 //! Reads a file of a container into its spool until the container or the wish to read it ends.
 use super::archive::{FirstFile, FromPosition, Part};
 use super::exec::{Exec, Reader, Wanted, kill_by_host_pid};
-use super::opening::{Opening, Verdict, one_line, says_source_starts_anew};
+use super::opening::{Opening, Verdict, Word, one_line, says_source_starts_anew, says_whether_open};
 use super::{Life, Shared, TailState, told_to_stop};
 use crate::spool::SpoolError;
 use bollard::Docker;
@@ -20,6 +20,11 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long the output of an exec may take to end after its container did.
 const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// A `tail` that cannot open its file says so at once; one that runs and has said nothing for so long has it open.
+const COMPLAINS_WITHIN: Duration = Duration::from_secs(2);
+/// The longest line of complaint that is looked at.
+const COMPLAINT_MAX: usize = 4096;
 
 /// How one exec ended.
 #[derive(Debug)]
@@ -131,6 +136,8 @@ async fn read_once(
         opening,
         reader,
         delivered: false,
+        opened: false,
+        said: BytesMut::new(),
         complaint: String::new(),
         pending: BytesMut::new(),
     };
@@ -154,6 +161,10 @@ struct Output<'a> {
     opening: Opening,
     reader: Reader,
     delivered: bool,
+    /// Whether it is known if `tail` has the file open: the state says which.
+    opened: bool,
+    /// The beginning of a line of complaint.
+    said: BytesMut,
     complaint: String,
     pending: BytesMut,
 }
@@ -161,6 +172,7 @@ struct Output<'a> {
 impl Output<'_> {
     async fn run(&mut self, life: &mut watch::Receiver<Life>) -> Result<Outcome, SpoolError> {
         let mut last_words: Option<Instant> = None;
+        let silent_until = Instant::now() + COMPLAINS_WITHIN;
         loop {
             let item = tokio::select! {
                 item = self.exec.output.next() => item,
@@ -169,6 +181,13 @@ impl Output<'_> {
                         Life::Reading => continue,
                         Life::Stop => return Ok(Outcome::Stopped),
                         Life::ContainerEnded => last_words = Some(Instant::now() + LAST_WORDS),
+                    }
+                    continue;
+                }
+                () = sleep_until(silent_until), if !self.opened => {
+                    self.opened = true;
+                    if self.exec.is_running().await == Some(true) {
+                        self.shared.set_state(TailState::Reading(String::new()));
                     }
                     continue;
                 }
@@ -220,7 +239,7 @@ impl Output<'_> {
                         .spool(|s| if s.end() > s.origin() { s.source_starts_anew() } else { Ok(()) })
                         .await?;
                 }
-                self.shared.set_state(TailState::Reading(self.complaint.clone()));
+                self.take_complaint(&message);
                 Ok(None)
             }
             // Not ours: the stream was cut within a frame. What was cut off is read again.
@@ -228,8 +247,28 @@ impl Output<'_> {
         }
     }
 
+    /// Shows what whole lines of complaint say; they may come in pieces.
+    fn take_complaint(&mut self, message: &[u8]) {
+        self.said.extend_from_slice(message);
+        while let Some(end) = memchr::memchr(b'\n', &self.said) {
+            let line = one_line(&self.said.split_to(end + 1));
+            match says_whether_open(&line) {
+                Word::Open => self.now(TailState::Reading(line)),
+                Word::NotOpen(why) => self.now(TailState::Waiting(why)),
+                Word::Other => {}
+            }
+        }
+        if self.said.len() > COMPLAINT_MAX {
+            self.said.clear();
+        }
+    }
+
+    fn now(&mut self, state: TailState) {
+        self.opened = true;
+        self.shared.set_state(state);
+    }
+
     async fn take_output(&mut self, message: Bytes) -> Result<Option<Outcome>, SpoolError> {
-        let was_over = self.opening.is_over();
         match self.opening.take(message) {
             Verdict::Wait => {}
             Verdict::Bytes(bytes) => {
@@ -248,8 +287,10 @@ impl Output<'_> {
             }
             Verdict::NotStarted(reason) => return Ok(Some(Outcome::Ended { reason, delivered: false })),
         }
-        if !was_over && self.opening.is_over() {
-            self.shared.set_state(TailState::Reading(String::new()));
+        // A complaint may come before this; then it tells more.
+        let opened = self.opening.is_over() && (self.delivered || self.opening.file_was_there());
+        if opened && !self.opened {
+            self.now(TailState::Reading(String::new()));
         }
         Ok(None)
     }
@@ -257,7 +298,9 @@ impl Output<'_> {
     /// Whether the unguarded program runs: a start failure comes as output too.
     async fn direct_runs(&mut self, message: &[u8]) -> bool {
         if self.exec.is_running().await == Some(true) {
-            self.shared.set_state(TailState::Reading("unguarded: there is no sh".to_owned()));
+            if !self.opened {
+                self.now(TailState::Reading("unguarded: there is no sh".to_owned()));
+            }
             return true;
         }
         let code = self.exec.exit_code().await;

@@ -39,6 +39,26 @@ async fn a_container_with_neither_sh_nor_tail_is_an_error_that_names_it_and_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_file_is_not_there_is_an_error_that_says_so_until_the_file_appears() {
+    if !docker_is_there() {
+        return;
+    }
+    let (world, image) = (World::new().await, Image::busybox());
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let container = image.run("mkdir -p /var/log; exec sleep 1000");
+    let executor = Executor::start(&world);
+    let seen = world.container(&container, |c| c.state() == wire::container::State::Error).await;
+    assert_eq!(seen.reason, "waiting for /var/log/a.log: no such file");
+    container.exec("touch /var/log/a.log");
+    world.container(&container, |c| c.state() == wire::container::State::Streaming).await;
+    container.exec("echo one >> /var/log/a.log");
+    eventually("the line", || (messages(&out) == ["one"]).then_some(())).await;
+    container.exec("rm /var/log/a.log");
+    world.container(&container, |c| c.state() == wire::container::State::Error).await;
+    executor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_document_is_named_and_the_others_are_applied() {
     if !docker_is_there() {
         return;
@@ -254,7 +274,7 @@ async fn a_file_that_is_rotated_or_cut_off_while_it_is_read_is_followed_with_oth
     let out = world.assign_path(&image, "/var/log/a.log");
     let container = image.run("exec sleep 1000");
     let executor = Executor::start(&world);
-    world.container(&container, |c| c.tails.iter().any(|tail| tail.state.starts_with("reading"))).await;
+    world.container(&container, |c| c.reason == "waiting for /var/log/a.log: no such file").await;
     let mut expected = Vec::new();
     for (script, line) in [
         ("echo one > /var/log/a.log", "one"),

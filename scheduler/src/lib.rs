@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A principal that could not authenticate.
+    #[error(
+        "the principal `{0}` has no secret; give its file with --secret-file, or the secret itself in LOGHERD_SECRET"
+    )]
+    NoSecret(String),
+    /// A secret without a principal would not be used.
+    #[error("there is a secret but no principal; say with --principal whose it is, or leave the secret out")]
+    SecretOfNobody,
     /// Mesos splits the pair at every colon.
     #[error(
         "the principal or the secret holds a colon, with which Mesos can never authenticate them; choose others"

@@ -58,13 +58,18 @@ pub async fn run(
 }
 
 fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Error> {
-    let Some(principal) = &settings.principal else { return Ok(None) };
+    let given = settings.secret.is_some() || settings.secret_file.is_some();
+    let principal = match &settings.principal {
+        Some(principal) => principal,
+        None if given => return Err(Error::SecretOfNobody),
+        None => return Ok(None),
+    };
     let secret = match (&settings.secret, &settings.secret_file) {
         (_, Some(path)) => {
             Secret::read(path).map_err(|source| Error::Secret { path: path.clone(), source })?
         }
         (Some(secret), None) => secret.clone(),
-        (None, None) => return Ok(None),
+        (None, None) => return Err(Error::NoSecret(principal.clone())),
     };
     let secret = secret.expose().to_owned();
     if secret.contains(':') || principal.contains(':') {
@@ -335,3 +340,6 @@ async fn finish(mut parts: JoinSet<()>) {
     }
     parts.abort_all();
 }
+
+#[cfg(test)]
+mod tests;

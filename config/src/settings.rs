@@ -110,8 +110,8 @@ pub struct SchedulerSettings {
     /// Where executors attach (gRPC). As an app of Marathon: its `PORT1` on all addresses.
     #[arg(long, env = "LOGHERD_CONTROL_LISTEN", default_value = marathon::listen("PORT1", "127.0.0.1:9094"))]
     pub control_listen: SocketAddr,
-    /// The address that executors are told to attach to. Default: `control_listen`, with this machine's name in place
-    /// of `0.0.0.0`.
+    /// The address that executors are told to attach to. Default: `control_listen`, with the address that the masters see
+    /// in place of `0.0.0.0`, or this machine's name where there is none.
     #[arg(long, env = "LOGHERD_CONTROL_ADVERTISE")]
     pub control_advertise: Option<String>,
     /// The framework's name.

@@ -63,6 +63,11 @@ impl Ensemble {
         format!("zk://{}{}", self.servers, self.path)
     }
 
+    /// The servers, each `host:port`.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &str> {
+        self.servers.split(',')
+    }
+
     /// Who may use the nodes that we make: everybody, or with credentials only we.
     pub fn acls(&self) -> Acls<'static> {
         if self.auth.is_some() { Acls::creator_all() } else { Acls::anyone_all() }

@@ -59,6 +59,28 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Nodes are told of an address that leads each of them to itself.
+    #[error(
+        "{what} listens on {address}, which only this machine reaches, but {masters} is another one: give {listen} \
+         0.0.0.0:{port}, or what nodes reach it by with {advertise}", port = address.port()
+    )]
+    Loopback {
+        /// What nodes are to reach.
+        what: &'static str,
+        /// Where it listens.
+        address: SocketAddr,
+        /// Where the masters are.
+        masters: String,
+        /// The setting by which it listens elsewhere.
+        listen: &'static str,
+        /// The setting that says what to tell.
+        advertise: &'static str,
+    },
+    /// There is no address to tell the nodes.
+    #[error(
+        "executors cannot be told where to attach: this machine has no name; give --control-advertise HOST:PORT"
+    )]
+    Nameless,
     /// The secret cannot be read.
     #[error("cannot read the secret file `{path}`", path = path.display())]
     Secret {

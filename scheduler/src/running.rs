@@ -177,6 +177,8 @@ pub(crate) struct Start {
     masters: Masters,
     detector: Option<Election>,
     listener: TcpListener,
+    /// What executors are told to attach to.
+    control: String,
 }
 
 impl Start {
@@ -186,7 +188,13 @@ impl Start {
         let (masters, detector) = Masters::parse(&settings.master)?;
         let listener = TcpListener::bind(settings.control_listen).await;
         let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
-        Ok(Self { epoch: 0, settings: settings.clone(), access, masters, detector, listener })
+        let bound = listener.local_addr();
+        let bound = bound.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
+        let way = address::way_to(&masters.places()).await;
+        let control = address::control(settings, bound, &way, &masters.describe())?;
+        address::reached_by_agents(settings, &way, &masters.describe())?;
+        tracing::info!(address = control, "executors will attach here");
+        Ok(Self { epoch: 0, settings: settings.clone(), access, masters, detector, listener, control })
     }
 
     pub(crate) async fn run<S: State>(
@@ -204,7 +212,7 @@ impl Start {
         let parts_stop = CancellationToken::new();
         let mut parts = JoinSet::new();
         let clock = Clock::start();
-        let rules = self.rules()?;
+        let rules = self.rules();
         let template = self.template()?;
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
 
@@ -253,13 +261,10 @@ impl Start {
         result
     }
 
-    fn rules(&self) -> Result<Rules, Error> {
+    fn rules(&self) -> Rules {
         let needs = &self.settings.executor;
-        let bound = self.listener.local_addr();
-        let bound = bound.map_err(|source| Error::Bind { address: self.settings.control_listen, source })?;
-        let control = self.settings.control_advertise.clone().unwrap_or_else(|| address::reachable(bound));
         let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
-        Ok(Rules { needs, control, epoch: self.epoch, seed: rand::rng().random() })
+        Rules { needs, control: self.control.clone(), epoch: self.epoch, seed: rand::rng().random() }
     }
 
     fn template(&self) -> Result<Template, Error> {

@@ -106,8 +106,16 @@ impl Masters {
         }
     }
 
+    /// Where the masters are, or the servers that name the one that leads, each `host:port`.
+    pub(crate) fn places(&self) -> Vec<String> {
+        match self {
+            Self::List(masters, _) => masters.clone(),
+            Self::Elected(ensemble, _) => ensemble.servers().map(str::to_owned).collect(),
+        }
+    }
+
     /// What is waited for while none answers, for people.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::List(masters, _) => masters.join(", "),
             Self::Elected(ensemble, _) => ensemble.describe(),

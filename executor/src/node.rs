@@ -2,7 +2,7 @@
 use crate::assign::{self, Documents, Failure, Hash, UnitId, Wanted};
 use crate::assignment::Assignment;
 use crate::containers::{Container, Seen};
-use crate::leftovers::Leftover;
+use crate::leftovers::{KEEP_UNWANTED, Leftover};
 use crate::report::{
     Applied, ContainerReport, ContainerState, Counters, PipelineReport, Report, resident_bytes,
 };
@@ -123,20 +123,47 @@ impl Node {
     pub(crate) fn found(&mut self, leftovers: Vec<Leftover>, first: bool) {
         let known = self.known_containers().unwrap_or_default();
         for leftover in leftovers {
-            let id = &leftover.identity.container;
-            let exists = self.seen.containers.contains_key(id);
-            if known.contains(id) {
+            let Identity { container: id, name, image, .. } = leftover.identity.clone();
+            let exists = self.seen.containers.contains_key(&id);
+            if known.contains(&id) {
                 continue;
             }
-            if leftover.held > 0 || (first && exists) {
-                let Identity { name, image, .. } = leftover.identity.clone();
-                self.to_finish.insert(id.clone(), Container { name, image, running: false });
-            } else if !exists {
+            if leftover.held == 0 && !exists {
                 tracing::debug!(container = id, "the spool of a container that is gone is removed");
                 leftover.remove();
+            } else if !exists && self.is_unwanted(&image) {
+                self.keep_for_a_while(&leftover);
+            } else if leftover.held > 0 || first {
+                leftover.note_wanted();
+                self.to_finish.insert(id, Container { name, image, running: false });
             }
         }
         self.compare();
+    }
+
+    /// Whether it is known that no pipeline takes what is left of a container of this image.
+    fn is_unwanted(&self, image: &str) -> bool {
+        self.assigned && self.documents.for_image(image).is_none_or(|wanted| wanted.parts.is_err())
+    }
+
+    /// Keeps a spool that no pipeline wants for [`KEEP_UNWANTED`], then removes it and counts what is lost.
+    fn keep_for_a_while(&mut self, leftover: &Leftover) {
+        let Identity { container, name, path, .. } = &leftover.identity;
+        if leftover.unwanted_for.is_none_or(|duration| duration < KEEP_UNWANTED) {
+            leftover.note_unwanted();
+            return;
+        }
+        let lines = leftover.lines();
+        tracing::warn!(
+            container,
+            name,
+            path,
+            lines,
+            bytes = leftover.held,
+            "the spool of a container that is gone is removed: for a day no pipeline wanted it; its lines are lost"
+        );
+        self.past.dropped_lines += lines;
+        leftover.remove();
     }
 
     /// Begins to drain everything.
@@ -190,6 +217,14 @@ impl Node {
                 None => handle.wish(None, false, Some(Instant::now() + UNWANTED_WITHIN)),
             }
         }
+        // The next look through the spools finds what is left of those again.
+        let mut to_finish = std::mem::take(&mut self.to_finish);
+        to_finish.retain(|id, container| {
+            self.seen.containers.contains_key(id)
+                || self.units.contains_key(&UnitId::Container(id.clone()))
+                || !self.is_unwanted(&container.image)
+        });
+        self.to_finish = to_finish;
         for (id, container) in self.to_finish.clone() {
             let unit = UnitId::Container(id);
             if self.units.contains_key(&unit) || wanted.contains_key(&unit) {

@@ -1,6 +1,7 @@
 //! Checks what a node makes of assignments and containers, without Docker.
 use super::*;
 use crate::tail::SpoolRules;
+use bollard::Docker;
 use config::document::Document;
 use config::settings::SpoolFull;
 use tokio::sync::Notify;
@@ -100,4 +101,36 @@ fn a_container_streams_only_while_a_file_of_it_is_open() {
     let stuck = TailStatus { held_up: "cannot read spool".into(), ..tail("/y", reads) };
     assert_eq!(state_of(&view(&[stuck])), (ContainerState::Error, "/y: cannot read spool".to_owned()));
     assert_eq!(state_of(&view(&[])).0, ContainerState::Streaming, "its inputs are no files");
+}
+
+#[tokio::test]
+async fn the_spool_of_a_container_that_is_gone_is_kept_a_day_for_a_config_and_then_removed_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    let identity = Identity {
+        container: "gone".into(),
+        name: "n".into(),
+        image: "nginx".into(),
+        path: "/l".into(),
+        nth: 0,
+    };
+    let file = dir.path().join("s.spool");
+    crate::spool::Spool::open(&file, &identity, 10_000, 0).unwrap().push(b"one\ntwo\nhalf").unwrap();
+    node.see(Seen { listed: true, docker: Docker::connect_with_http_defaults().ok(), ..seen(&[]) });
+    let look = |node: &mut Node| {
+        let known = node.known_containers().unwrap();
+        node.found(crate::leftovers::survey(dir.path(), |id| known.contains(id)), false);
+    };
+    look(&mut node);
+    assert_eq!(node.to_finish.len(), 1, "before the first assignment nothing is known to be unwanted");
+    node.assign(&assignment(&[]));
+    assert_eq!(node.to_finish.len(), 0);
+    look(&mut node);
+    let note = std::fs::File::open(file.with_extension("unwanted")).unwrap();
+    look(&mut node);
+    assert!(file.exists() && node.past.dropped_lines == 0);
+    note.set_modified(std::time::SystemTime::now() - KEEP_UNWANTED).unwrap();
+    look(&mut node);
+    assert_eq!(node.report().counters.dropped_lines, 3);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

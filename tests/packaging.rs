@@ -175,6 +175,41 @@ fn the_package_installs_as_it_is_and_with_every_option() {
     assert_eq!(app["env"]["LOGHERD_PRINCIPAL"], "logherd");
 }
 
+/// What is built in for a setting of the scheduler, as its page says.
+fn built_in(variable: &str) -> String {
+    let page = text("docs/settings.md");
+    let of_scheduler = page.split("## `logherd scheduler`").nth(1).unwrap();
+    let row = of_scheduler.lines().find(|line| line.contains(&format!("`{variable}`"))).unwrap();
+    row.split('|').nth(3).unwrap().trim().trim_matches('`').to_owned()
+}
+
+#[test]
+fn what_is_built_in_is_what_packages_ask_for_and_agents_set_aside() {
+    let with_image = rendered(|options| options["executor"]["in_image"] = json!(true));
+    for variable in [
+        "LOGHERD_EXECUTOR_CPUS",
+        "LOGHERD_EXECUTOR_MEM",
+        "LOGHERD_EXECUTOR_DISK",
+        "LOGHERD_EXECUTOR_MOUNTS",
+        "LOGHERD_ROLE",
+        "LOGHERD_USER",
+        "LOGHERD_FRAMEWORK_NAME",
+        "LOGHERD_FAILOVER_TIMEOUT",
+        "LOGHERD_ZK_SESSION_TIMEOUT",
+        "DOCKER_HOST",
+    ] {
+        assert_eq!(with_image["env"][variable], built_in(variable), "{variable}");
+    }
+    // The task itself takes a little more than its executor.
+    let flags = text("packaging/mesos/agent");
+    for (resource, needed) in [("cpus", "CPUS"), ("mem", "MEM"), ("disk", "DISK")] {
+        let after = flags.split(&format!("{resource}(logherd):")).nth(1).unwrap();
+        let aside: f64 = after.split([';', '\n']).next().unwrap().parse().unwrap();
+        let needed: f64 = built_in(&format!("LOGHERD_EXECUTOR_{needed}")).parse().unwrap();
+        assert!(aside > needed, "{resource}: {aside} are set aside, more than {needed} are needed");
+    }
+}
+
 #[test]
 fn every_setting_that_is_shipped_is_a_setting() {
     let known = text("docs/settings.md");

@@ -408,3 +408,33 @@ fn in_sandbox(dir: &Path, environment: &MesosEnvironment) -> bool {
     let names = [Some(&environment.mesos_directory), environment.mesos_sandbox.as_ref()];
     names.into_iter().flatten().any(|sandbox| dir.starts_with(sandbox))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_in_the_sandbox_is_found_out_by_either_of_its_names() {
+        let environment = MesosEnvironment {
+            mesos_framework_id: String::new(),
+            mesos_executor_id: String::new(),
+            mesos_slave_id: String::new(),
+            mesos_agent_endpoint: String::new(),
+            mesos_directory: "/var/lib/mesos/slaves/a/runs/r".into(),
+            mesos_sandbox: Some("/mnt/mesos/sandbox".into()),
+            mesos_checkpoint: String::new(),
+            mesos_recovery_timeout: String::new(),
+            mesos_subscription_backoff_max: String::new(),
+            mesos_executor_shutdown_grace_period: String::new(),
+            mesos_executor_authentication_token: None,
+        };
+        for (dir, expected) in [
+            ("/mnt/mesos/sandbox/data", true),
+            ("/var/lib/mesos/slaves/a/runs/r/data", true),
+            ("/var/lib/logherd", false),
+            ("/mnt/mesos/sandbox-of-another", false),
+        ] {
+            assert_eq!(in_sandbox(Path::new(dir), &environment), expected, "{dir}");
+        }
+    }
+}

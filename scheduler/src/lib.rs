@@ -89,11 +89,6 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A principal that could not authenticate.
-    #[error(
-        "the principal `{0}` has no secret; give its file with --secret-file, or the secret itself in LOGHERD_SECRET"
-    )]
-    NoSecret(String),
     /// A secret without a principal would not be used.
     #[error("there is a secret but no principal; say with --principal whose it is, or leave the secret out")]
     SecretOfNobody,

@@ -90,7 +90,10 @@ fn assert_app(app: &Value, name: &str) {
         (&json!("http"), &json!("0"))
     );
     for (variable, value) in app["env"].as_object().unwrap() {
-        assert!(value.is_string(), "{variable} is {value}: Marathon takes texts only");
+        // A secret is named in the environment and found in the store.
+        let secret = value.get("secret").and_then(Value::as_str).map(|name| &app["secrets"][name]["source"]);
+        let stored = secret.is_some_and(|source| source.as_str().is_some_and(|source| !source.is_empty()));
+        assert!(value.is_string() || stored, "{variable} is {value}: neither a text nor a secret");
     }
     for required in ["LOGHERD_MASTER", "LOGHERD_STATE"] {
         assert!(app["env"][required].as_str().unwrap().starts_with("zk://"), "{required}");
@@ -173,6 +176,7 @@ fn the_package_installs_as_it_is_and_with_every_option() {
     assert_app(&app, "logs");
     assert_eq!(app["env"]["LOGHERD_EXECUTOR_IMAGE"], app["container"]["docker"]["image"]);
     assert_eq!(app["env"]["LOGHERD_PRINCIPAL"], "logherd");
+    assert!(app["env"]["LOGHERD_SECRET"].is_object(), "a principal without a secret is refused at the start");
 }
 
 /// What is built in for a setting of the scheduler, as its page says.

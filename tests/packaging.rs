@@ -171,12 +171,13 @@ fn the_package_installs_as_it_is_and_with_every_option() {
     let app = rendered(|options| {
         options["service"]["name"] = json!("logs");
         options["mesos"]["principal"] = json!("logherd");
+        options["mesos"]["secret"] = json!("logherd/secret");
         options["executor"]["in_image"] = json!(true);
     });
     assert_app(&app, "logs");
     assert_eq!(app["env"]["LOGHERD_EXECUTOR_IMAGE"], app["container"]["docker"]["image"]);
     assert_eq!(app["env"]["LOGHERD_PRINCIPAL"], "logherd");
-    assert!(app["env"]["LOGHERD_SECRET"].is_object(), "a principal without a secret is refused at the start");
+    assert_eq!(app["env"]["LOGHERD_SECRET"], json!({"secret": "principal"}));
 }
 
 /// What is built in for a setting of the scheduler, as its page says.

@@ -46,8 +46,20 @@ pub struct Standing {
     pub leader: Option<Candidate>,
     /// Why this scheduler does not lead.
     pub detail: String,
+    /// Whether it could.
+    pub chance: Chance,
+}
+
+/// Whether a scheduler that does not lead could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Chance {
+    /// It takes over when the leader ends.
+    #[default]
+    Next,
     /// ZooKeeper cannot be reached, or the election cannot be read.
-    pub trouble: bool,
+    Away,
+    /// A scheduler outside of the election has the framework.
+    Superseded,
 }
 
 /// What every write of one leadership has to check.

@@ -1,5 +1,5 @@
 //! Shows what a scheduler that does not lead can know: who leads, and the documents that are stored.
-use crate::leader::{Elector, Leadership, Standing};
+use crate::leader::{Chance, Elector, Leadership, Standing};
 use crate::revisions::check;
 use crate::running::{People, refuse};
 use crate::state::zookeeper::Zookeeper;
@@ -98,10 +98,14 @@ async fn show(
 }
 
 fn view_of(standing: &Standing, documents: &Documents) -> View {
-    // Without ZooKeeper nothing is known of any leader, so there is nobody to send people to.
-    let phase = if standing.trouble { "waiting for state" } else { "standby" };
+    // But for the first there is nobody to send people to.
+    let phase = match standing.chance {
+        Chance::Next => "standby",
+        Chance::Away => "waiting for state",
+        Chance::Superseded => "superseded",
+    };
     let detail = match &documents.trouble {
-        Some(trouble) if !standing.trouble => format!("{}; {trouble}", standing.detail),
+        Some(trouble) if standing.chance != Chance::Away => format!("{}; {trouble}", standing.detail),
         _ => standing.detail.clone(),
     };
     let status = Status {
@@ -124,7 +128,7 @@ mod tests {
     #[test]
     fn a_standby_says_who_leads_and_shows_the_documents_that_it_may_not_change() {
         let leader = Some(Candidate { api: "http://a:9092".into() });
-        let standing = Standing { leader, detail: "http://a:9092 leads".into(), trouble: false };
+        let standing = Standing { leader, detail: "http://a:9092 leads".into(), chance: Chance::Next };
         let mut documents = Documents::default();
         documents.fleet.fleet.revision = Revision(7);
         let status = view_of(&standing, &documents).status;
@@ -134,7 +138,8 @@ mod tests {
 
     #[test]
     fn without_zookeeper_it_says_so_and_keeps_showing_what_it_read() {
-        let standing = Standing { detail: "ZooKeeper does not answer".into(), trouble: true, leader: None };
+        let standing =
+            Standing { detail: "ZooKeeper does not answer".into(), chance: Chance::Away, leader: None };
         let mut documents = Documents::default();
         documents.fleet.fleet.revision = Revision(7);
         let status = view_of(&standing, &documents).status;

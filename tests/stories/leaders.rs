@@ -4,7 +4,7 @@
 
 use crate::api::Api;
 use crate::ensemble::Ensemble;
-use crate::eventually::eventually;
+use crate::eventually::{always, eventually};
 use crate::proxy::{Network, Proxy};
 use crate::world::{Logherd, SOON, START, World, free_port};
 use reqwest::{Method, StatusCode};
@@ -53,6 +53,7 @@ const FAULTS: [Fault; 7] = [
 /// Everything that runs.
 struct Stage {
     state: String,
+    master: String,
     servers: Ensemble,
     schedulers: Vec<Logherd>,
     /// The network between each scheduler and ZooKeeper.
@@ -80,7 +81,7 @@ impl Stage {
             let timeout = ["--zk-session-timeout", session.as_str()];
             schedulers.push(world.start(&format!("scheduler-{n}"), &[&arguments[..], &timeout[..]].concat()));
         }
-        let stage = Self { state, servers, schedulers, networks, _mesos: mesos };
+        let stage = Self { state, master, servers, schedulers, networks, _mesos: mesos };
         eventually("one leads and covers the node", START, async || stage.leader().await).await;
         Some(stage)
     }
@@ -351,4 +352,50 @@ async fn a_standby_shows_what_is_stored_and_sends_changes_to_the_leader() {
     };
     assert_ne!(status, StatusCode::TEMPORARY_REDIRECT, "{problems}");
     assert!(problems.contains("line"), "{status}: {problems}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_whose_framework_is_taken_over_from_outside_steps_down_and_never_fights() {
+    let world = World::alone().await;
+    let Some(mut stage) = Stage::set(&world).await else { return };
+    let (leader, _) = eventually("one leads", START, async || stage.served().await).await;
+    for (n, scheduler) in stage.schedulers.iter_mut().enumerate() {
+        if n != leader {
+            scheduler.stop().await;
+        }
+    }
+    // Another scheduler with the same framework id, in an election of its own.
+    let address = Address::parse(&stage.state).unwrap();
+    let client = address.connect(SESSION).await.unwrap();
+    let (framework, _) = client.get_data(&format!("{}/framework", address.path)).await.unwrap();
+    let options = zookeeper_client::CreateMode::Persistent.with_acls(zookeeper_client::Acls::anyone_all());
+    client.create("/foreign", b"", &options).await.unwrap();
+    client.create("/foreign/framework", &framework, &options).await.unwrap();
+    let control = format!("127.0.0.1:{}", free_port());
+    let state = stage.servers.address("foreign");
+    let foreign = world.start(
+        "foreign",
+        &["scheduler", "--master", &stage.master, "--state", &state, "--control-listen", &control],
+    );
+    let leads = async |api: &Api| match api.get("/api/v1/status").await? {
+        status if status["phase"] == "subscribed" => Ok(()),
+        status => Err(format!("{}: {}", status["phase"], status["detail"])),
+    };
+    let stays_away = async |api: &Api| {
+        let status = api.get("/api/v1/status").await?;
+        match status["phase"] == "superseded" {
+            true => Ok(()),
+            false => Err(status.to_string()),
+        }
+    };
+    let ours = &stage.schedulers[leader].api;
+    eventually("the other one has the framework", SOON, async || leads(&foreign.api).await).await;
+    eventually("ours steps down and says why", SOON, async || stays_away(ours).await).await;
+    always("ours does not take it back", SESSION * 2, async || {
+        leads(&foreign.api).await?;
+        stays_away(ours).await
+    })
+    .await;
+    let (status, answer) = ours.try_put("configs", "nginx", TEXT).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
 }

@@ -50,7 +50,7 @@ impl Shell {
         let tone = match phase {
             "subscribed" => "good",
             "standby" if status.leader.is_some() => "good",
-            "failed" => "bad",
+            "failed" | "superseded" => "bad",
             _ => "wait",
         };
         Self {

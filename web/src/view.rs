@@ -34,7 +34,7 @@ pub struct Status {
     pub leader: Option<String>,
     /// How often leadership was gained so far; 0: this scheduler does not lead, or there are no elections.
     pub epoch: u64,
-    /// What the scheduler is doing: `starting`, `connecting`, `subscribed`, `standby`, `waiting for state`, `failed`, …
+    /// What the scheduler is doing: `starting`, `connecting`, `subscribed`, `standby`, `waiting for state`, `superseded`, `failed`, …
     pub phase: String,
     /// Why, for people.
     pub detail: String,

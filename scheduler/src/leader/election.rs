@@ -1,6 +1,6 @@
 //! Stands for election in ZooKeeper: joins, watches who leads, takes office, and notices when it is over.
 use super::standing::{Candidacy, LATCH, Lost, Place, Sign, Tenure, first, place};
-use super::{Candidate, EpochRecord, Fence, Standing};
+use super::{Candidate, Chance, EpochRecord, Fence, Standing};
 use crate::Clock;
 use crate::ensemble::{Ensemble, is_lost};
 use crate::state::{StateError, record};
@@ -73,7 +73,7 @@ impl Elector {
                 Ok(leadership) => return leadership,
                 Err(error) => {
                     tracing::debug!(%error, "not elected");
-                    self.say(None, error.to_string(), true);
+                    self.say(None, error.to_string(), Chance::Away);
                 }
             }
             sleep(AGAIN).await;
@@ -98,8 +98,8 @@ impl Elector {
         }
     }
 
-    fn say(&self, leader: Option<Candidate>, detail: String, trouble: bool) {
-        let now = Standing { leader, detail, trouble };
+    fn say(&self, leader: Option<Candidate>, detail: String, chance: Chance) {
+        let now = Standing { leader, detail, chance };
         self.standing.send_if_modified(|known| {
             let news = *known != now;
             *known = now;
@@ -194,7 +194,7 @@ impl Elector {
             Some(leader) => format!("{} leads; this scheduler takes over when it ends", leader.api),
             None => "the leader is changing".to_owned(),
         };
-        self.say(leader, detail, false);
+        self.say(leader, detail, Chance::Next);
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Elector {
         }
         let detail = "a scheduler outside of this election has taken over the framework; two would fight for ever, \
              so this one stays away: stop the other one, then start this one again";
-        self.say(None, detail.to_owned(), true);
+        self.say(None, detail.to_owned(), Chance::Superseded);
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Elector {
             match self.answer(writer.commit()).await {
                 Ok(_) => {
                     tracing::info!(epoch, "elected: this scheduler leads");
-                    self.say(Some(self.me.clone()), "this scheduler leads".to_owned(), false);
+                    self.say(Some(self.me.clone()), "this scheduler leads".to_owned(), Chance::Next);
                     // A transaction raises a version by one; a create begins at zero.
                     let version = version.map_or(0, |version| version + 1);
                     let fence = Fence { path, version, epoch, over: CancellationToken::new() };

@@ -9,6 +9,7 @@ use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuild
 use bollard::{API_DEFAULT_VERSION, Docker};
 use config::settings::Share;
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub(crate) struct Container {
     pub(crate) image: String,
     /// Whether programs can run in it.
     pub(crate) running: bool,
+    /// When it ended, if it did and that is known.
+    pub(crate) ended: Option<Timestamp>,
 }
 
 /// What is known about Docker on this node.
@@ -207,11 +210,17 @@ async fn list(docker: &Docker, images: &mut Images) -> Result<BTreeMap<String, C
     let mut containers = BTreeMap::new();
     for summary in docker.list_containers(Some(options)).await? {
         let Some(id) = summary.id.clone().filter(|id| images.share.takes(id)) else { continue };
-        let image = match images.of.get(&id) {
-            Some(image) => image.clone(),
-            None => images.find(docker, &id, &summary).await,
+        let running = is_running(&summary);
+        let Image { name: image, ended } = match images.of.get_mut(&id) {
+            Some(image) if running => {
+                image.ended = None;
+                image.clone()
+            }
+            Some(image) if image.ended.is_some() => image.clone(),
+            _ => images.find(docker, &id, &summary).await,
         };
-        containers.insert(id, Container { name: name(&summary), image, running: is_running(&summary) });
+        let ended = ended.filter(|_| !running);
+        containers.insert(id, Container { name: name(&summary), image, running, ended });
     }
     images.of.retain(|id, _| containers.contains_key(id));
     Ok(containers)
@@ -233,14 +242,24 @@ fn is_running(summary: &ContainerSummary) -> bool {
 struct Images {
     /// Other containers are none of this node's business.
     share: Share,
-    of: HashMap<String, String>,
+    of: HashMap<String, Image>,
+}
+
+/// What is asked for once for each container, and once more when it ends.
+#[derive(Clone, Debug)]
+struct Image {
+    name: String,
+    /// When the container ended; long ago for one that never ran.
+    ended: Option<Timestamp>,
 }
 
 impl Images {
-    async fn find(&mut self, docker: &Docker, id: &str, summary: &ContainerSummary) -> String {
+    async fn find(&mut self, docker: &Docker, id: &str, summary: &ContainerSummary) -> Image {
         let inspected = docker.inspect_container(id, None).await.ok();
-        let image = inspected.and_then(|c| c.config).and_then(|c| c.image).or_else(|| summary.image.clone());
-        let image = image.unwrap_or_default();
+        let (config, state) = inspected.map(|c| (c.config, c.state)).unwrap_or_default();
+        let name = config.and_then(|c| c.image).or_else(|| summary.image.clone()).unwrap_or_default();
+        let ended = state.and_then(|state| state.finished_at).and_then(|at| at.parse().ok());
+        let image = Image { name, ended };
         self.of.insert(id.to_owned(), image.clone());
         image
     }
@@ -256,12 +275,15 @@ fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMes
     let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
     let mut set_running = |running: bool| {
         let known = seen.borrow().containers.get(id).cloned();
+        let at = event.time.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let ended = at.filter(|_| !running);
         let container = match (known, attribute("name"), attribute("image")) {
-            (Some(known), _, _) => Container { running, ..known },
-            (None, Some(name), Some(image)) => Container { name, image, running },
+            (Some(known), _, _) => Container { running, ended, ..known },
+            (None, Some(name), Some(image)) => Container { name, image, running, ended },
             (None, _, _) => return false,
         };
-        images.of.entry(id.clone()).or_insert_with(|| container.image.clone());
+        let known = images.of.entry(id.clone());
+        known.or_insert_with(|| Image { name: container.image.clone(), ended }).ended = ended;
         seen.send_if_modified(|seen| seen.listed && change(seen, id, Some(container)));
         // Before the first list nothing may be said: it would look as if there were no other containers.
         seen.borrow().listed
@@ -319,7 +341,10 @@ mod tests {
         let (seen, mut images) = (listed(), everything());
         assert!(apply_event(&seen, &mut images, &event("start", "c1")));
         let container = seen.borrow().containers.get("c1").cloned().unwrap();
-        assert_eq!(container, Container { name: "web".into(), image: "nginx:1".into(), running: true });
+        assert_eq!(
+            container,
+            Container { name: "web".into(), image: "nginx:1".into(), running: true, ended: None }
+        );
         assert!(apply_event(&seen, &mut images, &event("die", "c1")));
         assert!(!seen.borrow().containers["c1"].running);
         assert!(apply_event(&seen, &mut images, &event("destroy", "c1")));

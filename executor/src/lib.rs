@@ -25,6 +25,7 @@ mod main_loop;
 mod mesos;
 mod node;
 mod report;
+mod sign_of_life;
 mod spool;
 mod tail;
 mod unit;

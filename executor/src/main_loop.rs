@@ -9,9 +9,11 @@ use crate::lock::Lock;
 use crate::mesos::{self, FromMesos, Rules, ToMesos};
 use crate::node::Node;
 use crate::report::{Applied, Counters, Report};
+use crate::sign_of_life;
 use crate::tail::SpoolRules;
 use crate::unit::Place;
 use config::settings::{ExecutorSettings, MesosEnvironment};
+use jiff::Timestamp;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 const SURVEY_EVERY: Duration = Duration::from_secs(20);
+
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
 
 /// Everything that can happen.
 enum Event {
@@ -54,6 +58,9 @@ struct Started {
     surveys: JoinSet<Vec<Leftover>>,
     surveyed: bool,
     next_survey: Instant,
+    /// When an executor last watched the containers, before us.
+    last_watched: Option<Timestamp>,
+    next_sign_of_life: Instant,
     running_said: bool,
 }
 
@@ -220,6 +227,9 @@ impl Executor {
             Event::Surveyed(found) => {
                 if let Some(started) = &mut self.started {
                     started.node.found(found, !started.surveyed);
+                    if let Some(last) = started.last_watched.take() {
+                        started.node.look_for_missed(last);
+                    }
                     started.surveyed = true;
                 }
             }
@@ -269,6 +279,8 @@ impl Executor {
             surveys: JoinSet::new(),
             surveyed: false,
             next_survey: Instant::now(),
+            last_watched: sign_of_life::last(&self.dir),
+            next_sign_of_life: Instant::now(),
             running_said: false,
         });
         let framework = self.settings.mesos.mesos_framework_id.clone();
@@ -343,6 +355,10 @@ impl Executor {
             started.surveys.spawn_blocking(move || {
                 survey(&dir, |id| known.contains(id) || (!stopped_ones_too && there.contains_key(id)))
             });
+        }
+        if started.surveyed && now >= started.next_sign_of_life && started.node.is_caught_up() {
+            started.next_sign_of_life = now + SIGN_OF_LIFE_EVERY;
+            sign_of_life::note(&self.dir, Timestamp::now());
         }
         let drained = started.node.is_drained();
         self.say_drained(drained).await;

@@ -10,7 +10,8 @@ use crate::spool::Identity;
 use crate::tail::{TailState, TailStatus};
 use crate::unit::{Place, Subject, Unit, View, Wish};
 use config::document::{Key, Kind, Revision};
-use std::collections::BTreeMap;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -67,6 +68,8 @@ pub(crate) struct Node {
     tasks: JoinSet<(UnitId, Counters)>,
     /// Containers that do not run and have something left to ship, by id.
     to_finish: BTreeMap<String, Container>,
+    /// Containers that ran while nobody watched, and are not shipped yet.
+    missed: BTreeSet<String>,
     /// What units did that are gone.
     past: Counters,
     /// Set when the node drains.
@@ -83,6 +86,7 @@ impl Node {
             units: BTreeMap::new(),
             tasks: JoinSet::new(),
             to_finish: BTreeMap::new(),
+            missed: BTreeSet::new(),
             past: Counters::default(),
             drain_by: None,
         }
@@ -106,7 +110,7 @@ impl Node {
     }
 
     /// The containers about whose spools nothing needs to be found out: they run, or are being dealt with.
-    pub(crate) fn known_containers(&self) -> Option<std::collections::BTreeSet<String>> {
+    pub(crate) fn known_containers(&self) -> Option<BTreeSet<String>> {
         if !self.seen.listed || self.seen.docker.is_none() {
             return None;
         }
@@ -135,10 +139,43 @@ impl Node {
                 self.keep_for_a_while(&leftover);
             } else if leftover.held > 0 || first {
                 leftover.note_wanted();
-                self.to_finish.insert(id, Container { name, image, running: false });
+                self.to_finish.insert(id, Container { name, image, running: false, ended: None });
             }
         }
         self.compare();
+    }
+
+    /// Looks for containers that ended since `last`, when containers were last watched: they may have no spool at all.
+    pub(crate) fn look_for_missed(&mut self, last: Timestamp) {
+        let ended = |c: &Container| !c.running && c.ended.is_some_and(|ended| ended >= last);
+        let missed = self.seen.containers.iter().filter(|(_, container)| ended(container));
+        self.missed.extend(missed.map(|(id, _)| id.clone()));
+        self.compare();
+    }
+
+    /// Whether every container that ran while nobody watched is dealt with: until then those would be lost with us.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.missed.is_empty() && self.drain_by.is_none() && self.known_containers().is_some()
+    }
+
+    /// Those of the missed containers that are still there and that a config is for are to be finished.
+    fn finish_missed(&mut self) {
+        let containers = self.seen.containers.clone();
+        for id in std::mem::take(&mut self.missed) {
+            let there = containers.get(&id).filter(|container| !container.running);
+            let Some(container) = there.filter(|c| self.documents.for_image(&c.image).is_some()) else {
+                continue;
+            };
+            if !self.units.contains_key(&UnitId::Container(id.clone())) && !self.to_finish.contains_key(&id) {
+                tracing::info!(
+                    container = id,
+                    name = container.name,
+                    "it ran while no executor did; reading it now"
+                );
+                self.to_finish.insert(id.clone(), container.clone());
+            }
+            self.missed.insert(id);
+        }
     }
 
     /// Whether it is known that no pipeline takes what is left of a container of this image.
@@ -190,6 +227,7 @@ impl Node {
         self.units.remove(id);
         if let UnitId::Container(container) = id {
             self.to_finish.remove(container);
+            self.missed.remove(container);
         }
         self.compare();
     }
@@ -217,6 +255,7 @@ impl Node {
                 None => handle.wish(None, false, Some(Instant::now() + UNWANTED_WITHIN)),
             }
         }
+        self.finish_missed();
         // The next look through the spools finds what is left of those again.
         let mut to_finish = std::mem::take(&mut self.to_finish);
         to_finish.retain(|id, container| {
@@ -336,7 +375,7 @@ impl Node {
         for (unit, handle) in &self.units {
             if let (UnitId::Container(id), Some(subject)) = (unit, &handle.subject) {
                 let Subject { name, image, .. } = subject.clone();
-                let container = Container { name, image, running: false };
+                let container = Container { name, image, running: false, ended: None };
                 reports.entry(id).or_insert_with(|| self.container_report(id, &container, views));
             }
         }

@@ -21,7 +21,8 @@ fn documents(texts: &[(Kind, &str, &str)]) -> Documents {
 }
 
 fn containers(images: &[(&str, &str)]) -> BTreeMap<String, Container> {
-    let container = |image: &str| Container { name: "n".into(), image: image.into(), running: true };
+    let container =
+        |image: &str| Container { name: "n".into(), image: image.into(), running: true, ended: None };
     images.iter().map(|(id, image)| ((*id).to_owned(), container(image))).collect()
 }
 

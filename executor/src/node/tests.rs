@@ -24,7 +24,8 @@ fn assignment(documents: &[(Kind, &str, &str)]) -> Assignment {
 }
 
 fn seen(images: &[(&str, &str)]) -> Seen {
-    let container = |image: &str| Container { name: "n".into(), image: image.into(), running: true };
+    let container =
+        |image: &str| Container { name: "n".into(), image: image.into(), running: true, ended: None };
     let containers = images.iter().map(|(id, image)| ((*id).to_owned(), container(image)));
     Seen {
         docker: None,
@@ -133,4 +134,33 @@ async fn the_spool_of_a_container_that_is_gone_is_kept_a_day_for_a_config_and_th
     look(&mut node);
     assert_eq!(node.report().counters.dropped_lines, 3);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn containers_that_ended_unwatched_are_looked_at_once_there_is_a_config_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    let at = |text: &str| Some(text.parse().unwrap());
+    let ended =
+        |image: &str, ended| Container { name: "n".into(), image: image.into(), running: false, ended };
+    let containers = [
+        ("earlier", ended("nginx", at("2026-01-01T00:00:00Z"))),
+        ("missed", ended("nginx", at("2026-01-03T00:00:00Z"))),
+        ("other", ended("redis", at("2026-01-03T00:00:00Z"))),
+        ("unknown", ended("nginx", None)),
+    ];
+    let containers: BTreeMap<_, _> = containers.into_iter().map(|(id, c)| (id.to_owned(), c)).collect();
+    let docker = Docker::connect_with_http_defaults().ok();
+    node.see(Seen { listed: true, docker, detail: String::new(), containers: Arc::new(containers) });
+    node.look_for_missed("2026-01-02T00:00:00Z".parse().unwrap());
+    assert!(!node.is_caught_up(), "nothing can be decided before the first assignment");
+    node.assign(&assignment(&[
+        (Kind::Docker, "nginx", "input { file { docker-path => '/l' } }"),
+        (Kind::Host, "out", "output { null { } }"),
+    ]));
+    let units: Vec<_> = node.units.keys().cloned().collect();
+    assert_eq!(units, [UnitId::Container("missed".into())]);
+    assert!(!node.is_caught_up(), "it is not shipped yet");
+    node.unit_ended(&units[0], Counters::default());
+    assert!(node.is_caught_up());
 }

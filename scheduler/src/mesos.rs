@@ -7,6 +7,7 @@ mod http;
 mod launch;
 mod masters;
 mod operator;
+mod place;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -1,7 +1,30 @@
 //! Holds what Mesos says about the cluster, in our own words.
 use super::resources::Piece;
-use crate::ids::{AgentId, ExecutorId, OfferId, TaskId};
+use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
 use std::fmt;
+use std::time::Duration;
+
+/// Where an agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its host name.
+    pub host: String,
+    /// The region of its fault domain, if it has one.
+    pub region: Option<String>,
+    /// The zone of its fault domain, if it has one.
+    pub zone: Option<String>,
+    /// Its attributes by name, in the agent's order; scalars, ranges and sets as the agent prints them.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// When a machine is planned to be away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailability {
+    /// From when on.
+    pub start: Moment,
+    /// For how long; `None`: until an operator says otherwise.
+    pub duration: Option<Duration>,
+}
 
 /// Resources of one agent that are ours until we answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +33,10 @@ pub struct Offer {
     pub id: OfferId,
     /// Whose resources.
     pub agent: AgentId,
-    /// The agent's host name.
-    pub host: String,
+    /// Where the agent is.
+    pub place: Place,
+    /// When its machine is planned to be away, if it is.
+    pub unavailability: Option<Unavailability>,
     /// The role they are allocated to; offers of different roles cannot be accepted together.
     pub role: String,
     /// Executors of this framework that the master sees alive there.
@@ -99,8 +124,8 @@ impl Update {
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
-    /// Its host name.
-    pub host: String,
+    /// Where it is.
+    pub place: Place,
     /// Why nothing of it is offered, when it is connected but drained, deactivated or not back yet.
     pub withheld: Option<String>,
 }

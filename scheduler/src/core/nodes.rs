@@ -1,6 +1,6 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
 use super::Core;
-use super::cluster::{Agent, TaskState, Update};
+use super::cluster::{Agent, Place, TaskState, Update};
 use super::effects::{LaunchRecord, Phase};
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ pub(super) struct Nodes {
 
 #[derive(Debug, Default)]
 struct Node {
-    host: String,
+    place: Place,
     slot: Option<(TaskId, ExecutorId)>,
     launches: u64,
     failures: u32,
@@ -92,9 +92,9 @@ impl Core {
 }
 
 impl Nodes {
-    pub(super) fn verdict(&mut self, agent: &AgentId, host: &str, now: Moment) -> Verdict {
+    pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
         let node = self.node(agent, now);
-        node.host = host.to_owned();
+        node.place.clone_from(place);
         if node.slot.is_some() {
             Verdict::Covered
         } else if node.not_before > now {
@@ -106,7 +106,7 @@ impl Nodes {
 
     pub(super) fn take_up(&mut self, record: &LaunchRecord, now: Moment) {
         let node = self.node(&record.agent, now);
-        node.host.clone_from(&record.host);
+        node.place.host.clone_from(&record.host);
         node.slot = Some((record.task.clone(), record.executor.clone()));
         node.show(Coverage::Launching, "known from before; asking Mesos how it is".to_owned(), now);
     }
@@ -179,7 +179,7 @@ impl Nodes {
     }
 
     pub(super) fn host_of(&self, agent: &AgentId) -> String {
-        self.by_agent.get(agent).map(|node| node.host.clone()).unwrap_or_default()
+        self.by_agent.get(agent).map(|node| node.place.host.clone()).unwrap_or_default()
     }
 
     pub(super) fn count_launch(&mut self, agent: &AgentId) -> u64 {
@@ -203,10 +203,10 @@ impl Nodes {
         let mut new = Vec::new();
         for agent in agents {
             if !self.by_agent.contains_key(&agent.id) {
-                new.push((agent.id.clone(), agent.host.clone()));
+                new.push((agent.id.clone(), agent.place.host.clone()));
             }
             let node = self.node(&agent.id, now);
-            node.host = agent.host;
+            node.place = agent.place;
             node.listed = true;
             node.withheld = agent.withheld;
         }
@@ -248,7 +248,7 @@ impl Node {
         };
         NodeState {
             agent: agent.clone(),
-            host: self.host.clone(),
+            host: self.place.host.clone(),
             coverage,
             reason,
             since: self.since,

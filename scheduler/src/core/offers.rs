@@ -58,11 +58,11 @@ impl Core {
 
     /// Decides about all offers of one agent and role together: pieces that are answered apart come back apart.
     fn answer(&mut self, now: Moment, agent: &AgentId, group: Vec<Offer>) {
-        let host = group.first().map(|offer| offer.host.clone()).unwrap_or_default();
+        let place = group.first().map(|offer| offer.place.clone()).unwrap_or_default();
         let ids: Vec<OfferId> = group.iter().map(|offer| offer.id.clone()).collect();
         let alive: Vec<ExecutorId> = group.iter().flat_map(|offer| offer.executors.clone()).collect();
         let pieces: Vec<Piece> = group.into_iter().flat_map(|offer| offer.pieces).collect();
-        match self.nodes.verdict(agent, &host, now) {
+        match self.nodes.verdict(agent, &place, now) {
             Verdict::Covered => return self.decline(ids, REFUSE_COVERED),
             Verdict::BackingOff(rest) => return self.decline(ids, rest.max(Duration::from_millis(500))),
             Verdict::Free => {}

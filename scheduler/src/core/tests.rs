@@ -1,5 +1,5 @@
 //! Shows single decisions of the core: what is stored, called and said for one thing that happened.
-use super::cluster::{Agent, Offer, TaskState, Update};
+use super::cluster::{Agent, Offer, Place, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
 use super::resources::{Needs, Piece, Thousandths};
 use super::{Core, NotAdmitted, Rules};
@@ -24,7 +24,8 @@ pub(super) fn offer(id: &str, agent: &str, cpus: f64) -> Offer {
     Offer {
         id: id.into(),
         agent: agent.into(),
-        host: format!("host-of-{agent}"),
+        place: Place { host: format!("host-of-{agent}"), ..Place::default() },
+        unavailability: None,
         role: "logherd".into(),
         executors: vec![],
         pieces: vec![piece("cpus", cpus), piece("mem", 1024.0)],
@@ -41,6 +42,11 @@ pub(super) fn update(task: &TaskId, agent: &str, state: TaskState, uuid: Option<
         message: String::new(),
         uuid: uuid.map(|byte| vec![byte; 16]),
     }
+}
+
+/// An agent as the master lists it.
+pub(super) fn agent(id: &str, withheld: Option<String>) -> Agent {
+    Agent { id: id.into(), place: Place { host: format!("host-of-{id}"), ..Place::default() }, withheld }
 }
 
 /// A registered core that is subscribed, with nothing left to do.
@@ -403,7 +409,7 @@ fn executors_that_know_an_old_control_address_are_told_the_new_one_until_they_at
 #[test]
 fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed() {
     let mut core = ready();
-    core.agents_listed(NOW, vec![Agent { id: "a".into(), host: "h".into(), withheld: None }]);
+    core.agents_listed(NOW, vec![agent("a", None)]);
     core.take_effects();
     core.tick(NOW.after(Duration::from_millis(1500)));
     assert_eq!(calls(&core.take_effects()), [Call::Revive]);
@@ -415,7 +421,7 @@ fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed()
 fn an_agent_that_is_drained_says_so_and_is_not_waited_for() {
     let mut core = ready();
     let withheld = Some("it is being drained".to_owned());
-    core.agents_listed(NOW, vec![Agent { id: "a".into(), host: "h".into(), withheld }]);
+    core.agents_listed(NOW, vec![agent("a", withheld)]);
     assert_eq!(core.nodes(NOW)[0].reason, "nothing of this agent is offered: it is being drained");
     core.agents_listed(NOW, vec![]);
     assert!(core.nodes(NOW).is_empty());

@@ -1,6 +1,7 @@
 //! Asks the master for its agents: they are what has to be covered.
 use super::Access;
 use super::http::{Connection, HttpError};
+use super::place::place;
 use crate::core::cluster::Agent;
 use crate::ids::AgentId;
 use prost::Message;
@@ -59,11 +60,14 @@ async fn ask(master: &str, access: Access) -> Result<Vec<Agent>, HttpError> {
 pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
     let registered = listed.agents.into_iter().filter_map(|agent| {
         let withheld = withheld(&agent);
-        Some(Agent { id: AgentId(agent.agent_info.id?.value), host: agent.agent_info.hostname, withheld })
+        let info = agent.agent_info;
+        let place = place(info.hostname, info.domain, info.attributes);
+        Some(Agent { id: AgentId(info.id?.value), place, withheld })
     });
     let recovered = listed.recovered_agents.into_iter().filter_map(|info: v1::AgentInfo| {
         let withheld = Some("it has not come back since the master changed".to_owned());
-        Some(Agent { id: AgentId(info.id?.value), host: info.hostname, withheld })
+        let place = place(info.hostname, info.domain, info.attributes);
+        Some(Agent { id: AgentId(info.id?.value), place, withheld })
     });
     registered.chain(recovered).collect()
 }

@@ -1,5 +1,6 @@
 //! Translates between the scheduler API's messages and our own words.
 use super::launch::Template;
+use super::place::{place, unavailability};
 use super::{MesosEvent, Registration};
 use crate::core::cluster::{Offer, TaskState, Update};
 use crate::core::effects::Call;
@@ -67,7 +68,8 @@ fn offer(offer: v1::Offer) -> Offer {
     Offer {
         id: OfferId(offer.id.value),
         agent: AgentId(offer.agent_id.value),
-        host: offer.hostname,
+        place: place(offer.hostname, offer.domain, offer.attributes),
+        unavailability: offer.unavailability.as_ref().map(unavailability),
         role,
         executors: offer.executor_ids.into_iter().map(|id| ExecutorId(id.value)).collect(),
         pieces: offer.resources.iter().filter_map(piece).collect(),

@@ -48,7 +48,7 @@ fn a_recorded_subscription_begins_with_who_we_are_and_brings_offers() {
     assert_eq!(*heartbeat, Some(Duration::from_secs(15)));
     assert!(heard.contains(&Heard::Heartbeat));
     let offers = offers(heard);
-    assert_eq!((offers[0].host.as_str(), offers[0].role.as_str()), ("agent1.example", "logherd"));
+    assert_eq!((offers[0].place.host.as_str(), offers[0].role.as_str()), ("agent1.example", "logherd"));
     let pieces: Vec<_> = offers[0].pieces.iter().map(|p| (p.name.as_str(), p.amount.0, p.reserved)).collect();
     assert_eq!(pieces, [("cpus", 4_000, false), ("mem", 4_096_000, false), ("disk", 10_000_000, false)]);
 }
@@ -105,7 +105,7 @@ fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
         task: "logherd.S0.1.aa".into(),
         executor: "logherd-S0-1-aa".into(),
         agent: offer.agent.clone(),
-        host: offer.host.clone(),
+        host: offer.place.host.clone(),
         token_hash: String::new(),
         control: "10.0.0.1:9094".into(),
         phase: Phase::Launching,
@@ -156,5 +156,5 @@ fn the_recorded_agents_of_a_master_are_read() {
         operator::agents(response.get_agents.unwrap())
     };
     let agents = read("12-operator/04-operator-get-agents");
-    assert_eq!((agents[0].host.as_str(), agents[0].withheld.as_deref()), ("agent1.example", None));
+    assert_eq!((agents[0].place.host.as_str(), agents[0].withheld.as_deref()), ("agent1.example", None));
 }

@@ -17,6 +17,7 @@ mod nodes;
 mod offers;
 mod reconcile;
 pub mod resources;
+mod size;
 #[cfg(test)]
 mod tests;
 mod updates;
@@ -29,6 +30,7 @@ use nodes::Nodes;
 use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 use resources::{Needs, Taken};
+pub use size::Size;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 

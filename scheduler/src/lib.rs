@@ -3,7 +3,8 @@
 //! - `running` opens what is needed, starts the parts, and stops them in order; `main_loop` is the table of contents: one
 //!   closed list of events, and what follows from each.
 //! - [`core`] decides: offers, launches, updates, reconciliation. It does no IO and is driven by tests in any order.
-//! - `mesos` talks to masters (the only module that knows their messages), `control` to executors.
+//! - `mesos` talks to masters (the only module that knows their messages), `control` to executors; [`deterministic`] is the
+//!   core with Mesos' messages around it and no IO, for simulations.
 //! - [`state`] persists: a directory or ZooKeeper, behind one trait. [`ensemble`] reads `zk://` addresses.
 //! - [`leader`] elects one of several schedulers; `terms` leads and stands by in turn, `standby` is what is seen meanwhile.
 //! - `revisions` takes edits: checked, compared, persisted, then published. `config_dir` turns files into edits.
@@ -31,7 +32,7 @@ pub mod state;
 mod terms;
 mod view;
 
-pub use mesos::{MasterError, TlsError};
+pub use mesos::{MasterError, TlsError, deterministic};
 pub use running::run;
 
 use ids::Moment;

@@ -3,6 +3,7 @@
 //! Two connections, as Mesos wants it: one for the subscription and its stream, one for all calls, one call at a time.
 //! Losing either is losing the subscription: both are closed, and it begins again with backoff. Only this module and
 //! those below it know Mesos' messages.
+pub mod deterministic;
 mod http;
 mod launch;
 mod masters;

@@ -218,8 +218,8 @@ impl Start {
         let parts_stop = CancellationToken::new();
         let mut parts = JoinSet::new();
         let clock = Clock::start();
-        let rules = self.rules();
-        let template = self.template()?;
+        let rules = rules(&self.settings, self.control.clone(), self.epoch, rand::rng().random());
+        let template = template(&self.settings)?;
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
 
         let (files_out, files_in) = mpsc::channel(16);
@@ -266,19 +266,20 @@ impl Start {
         finish(parts).await;
         result
     }
+}
 
-    fn rules(&self) -> Rules {
-        let needs = &self.settings.executor;
-        let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
-        Rules { needs, control: self.control.clone(), epoch: self.epoch, seed: rand::rng().random() }
-    }
+/// What the core holds to in one time in office.
+pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, seed: [u8; 32]) -> Rules {
+    let needs = &settings.executor;
+    let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
+    Rules { needs, control, epoch, seed }
+}
 
-    fn template(&self) -> Result<Template, Error> {
-        let settings = &self.settings;
-        let program = program(settings)?;
-        tracing::info!(?program, "executors will run this");
-        Ok(Template::new(program, &settings.user, &settings.executor, &settings.collecting))
-    }
+/// What is launched.
+pub(crate) fn template(settings: &SchedulerSettings) -> Result<Template, Error> {
+    let program = program(settings)?;
+    tracing::info!(?program, "executors will run this");
+    Ok(Template::new(program, &settings.user, &settings.executor, &settings.collecting))
 }
 
 /// How the program gets onto the nodes.
@@ -302,7 +303,8 @@ fn program(settings: &SchedulerSettings) -> Result<Program, Error> {
     Ok(Program::Fetched(url))
 }
 
-fn registration(settings: &SchedulerSettings) -> Registration {
+/// What the framework says of itself.
+pub(crate) fn registration(settings: &SchedulerSettings) -> Registration {
     Registration {
         name: settings.framework_name.clone(),
         user: settings.user.clone(),

@@ -92,6 +92,10 @@ impl Core {
 }
 
 impl Nodes {
+    pub(super) fn len(&self) -> usize {
+        self.by_agent.len()
+    }
+
     pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
         let node = self.node(agent, now);
         node.place.clone_from(place);

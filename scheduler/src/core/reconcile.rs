@@ -28,6 +28,10 @@ impl Reconciler {
         self.remaining.remove(task);
     }
 
+    pub(super) fn unanswered(&self) -> usize {
+        self.remaining.len()
+    }
+
     pub(super) fn stop(&mut self) {
         *self = Self::default();
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub use agent::AgentHandle;
+pub(crate) use agent::describe;
 pub use master::MasterHandle;
 
 /// The version that master and agents say they have.

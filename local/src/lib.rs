@@ -8,6 +8,7 @@
 //! - `agent`: the same shape; besides, `containers` runs executors as real child processes in sandboxes, `checkpoint`
 //!   writes down what the next run of the agent must know.
 //! - `link`: what master and agents say to each other; `wire`: the HTTP edge that both share; `resources`: arithmetic.
+//! - [`deterministic`]: the cores of master and agents alone, for simulations.
 //!
 //! What does not live here: anything that a real cluster needs. Schedulers and executors talk to this one over TCP
 //! exactly as to a real one and share no types with it but the wire's (`proto`), which are its subject: this is the one
@@ -25,6 +26,7 @@ mod agent;
 mod chance;
 mod clock;
 mod cluster;
+pub mod deterministic;
 mod directory;
 mod error;
 mod files;

@@ -242,7 +242,7 @@ fn with_reservations(wanted: Vec<mesos::Resource>, known: &[mesos::Resource]) ->
 }
 
 /// How an agent describes itself; the id that it had is kept.
-fn describe(node: &Node, address: SocketAddr, known: Option<mesos::AgentInfo>) -> Described {
+pub(crate) fn describe(node: &Node, address: SocketAddr, known: Option<mesos::AgentInfo>) -> Described {
     let scalar = |name: &str, value: f64| mesos::Resource {
         name: name.to_owned(),
         r#type: mesos::value::Type::Scalar.into(),

@@ -10,11 +10,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use web::Artifact;
 use web::view::View;
+use web::{Artifact, Requests};
 
 /// How many edits may wait for the scheduler; more are answered with 503.
 const EDITS_WAITING_MAX: usize = 64;
+/// How many orders may wait for it; more are answered with 503.
+const ORDERS_WAITING_MAX: usize = 16;
 
 /// How long an address that is in use is tried: a process that was just killed may still hold it.
 const BIND_DEADLINE: Duration = Duration::from_secs(2);
@@ -50,7 +52,9 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let artifact = own_program(&settings).await?;
     settings.artifact = artifact.as_ref().map(Artifact::path);
-    let (edits, requests) = mpsc::channel(EDITS_WAITING_MAX);
+    let (edits, edits_asked) = mpsc::channel(EDITS_WAITING_MAX);
+    let (orders, orders_given) = mpsc::channel(ORDERS_WAITING_MAX);
+    let keeper = Requests { edits, orders };
     let both = stop.child_token();
     let mut tasks: JoinSet<anyhow::Result<&'static str>> = JoinSet::new();
     let mut onlookers = JoinSet::new();
@@ -58,12 +62,13 @@ pub(crate) async fn run(
     let seen = view.subscribe();
     let token = both.clone();
     tasks.spawn(async move {
-        web::serve(listener, seen, edits, artifact, token).await.context("serve the page")?;
+        web::serve(listener, seen, keeper, artifact, token).await.context("serve the page")?;
         Ok("page")
     });
     let token = both.clone();
     tasks.spawn(async move {
-        Box::pin(::scheduler::run(settings, requests, view, token)).await.context("run the scheduler")?;
+        let people = ::scheduler::People { edits: edits_asked, orders: orders_given, view };
+        Box::pin(::scheduler::run(settings, people, token)).await.context("run the scheduler")?;
         Ok("scheduler")
     });
     let mut ended = Ok(());

@@ -15,6 +15,7 @@ mod launches;
 mod model;
 mod nodes;
 mod offers;
+mod orders;
 mod reconcile;
 pub mod resources;
 mod size;
@@ -24,6 +25,7 @@ mod updates;
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use cluster::Offer;
+pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
 pub use nodes::NodeState;
 use nodes::Nodes;

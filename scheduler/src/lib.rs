@@ -33,7 +33,7 @@ mod terms;
 mod view;
 
 pub use mesos::{MasterError, TlsError, deterministic};
-pub use running::run;
+pub use running::{People, run};
 
 use ids::Moment;
 use std::net::SocketAddr;

@@ -1,18 +1,19 @@
 //! Runs the framework: everything that can happen is one [`Event`], and everything that follows from one is seen here.
 use crate::control::ControlEvent;
 use crate::core::effects::{Call, Change, Effect, Ticket};
-use crate::core::{Core, NotAdmitted};
+use crate::core::{Core, NotAdmitted, OrderId};
 use crate::ids::{ExecutorId, Moment};
 use crate::mesos::{Command, Listed, MesosEvent};
 use crate::revisions::Published;
 use crate::view::{Material, Reports, build};
 use crate::{Clock, Error};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
+use web::order::{OrderDone, OrderRefused, OrderRequest};
 use web::view::{BackgroundTask, FileProblem, View};
 
 /// How often time itself is news: timers of the core are that exact.
@@ -32,6 +33,7 @@ pub(crate) struct Wires {
     pub(crate) listed: mpsc::Receiver<Listed>,
     pub(crate) master: watch::Sender<Option<String>>,
     pub(crate) control: mpsc::Receiver<ControlEvent>,
+    pub(crate) orders: mpsc::Receiver<OrderRequest>,
     pub(crate) saves: mpsc::Sender<(Ticket, Change)>,
     pub(crate) saved: mpsc::Receiver<(Ticket, Result<(), String>)>,
     pub(crate) published: watch::Receiver<Arc<Published>>,
@@ -46,6 +48,8 @@ enum Event {
     Mesos(MesosEvent),
     /// An executor said something.
     Control(ControlEvent),
+    /// A person wants something done with executors.
+    Ordered(OrderRequest),
     /// The master listed its agents.
     Listed(Listed),
     /// A change is stored, or could not be.
@@ -77,6 +81,9 @@ pub(crate) struct MainLoop {
     listed: String,
     reports: Reports,
     turned_away: BTreeSet<ExecutorId>,
+    /// Who waits for the answer to an order.
+    ordering: BTreeMap<OrderId, oneshot::Sender<Result<OrderDone, OrderRefused>>>,
+    last_order: u64,
     commands: VecDeque<Command>,
     saves: VecDeque<(Ticket, Change)>,
     changed: bool,
@@ -99,6 +106,8 @@ impl MainLoop {
             listed: "not asked yet".to_owned(),
             reports: Reports::default(),
             turned_away: BTreeSet::new(),
+            ordering: BTreeMap::new(),
+            last_order: 0,
             commands: VecDeque::new(),
             saves: VecDeque::new(),
             changed: true,
@@ -127,6 +136,7 @@ impl MainLoop {
                 }
                 Event::Mesos(MesosEvent::AgentLost(agent)) => self.core.agent_lost(now, &agent),
                 Event::Control(event) => self.executor_said(now, event),
+                Event::Ordered(request) => self.ordered(now, request),
                 Event::Listed(listed) => self.agents_listed(now, listed),
                 Event::Saved(ticket, result) => self.core.saved(now, ticket, result),
                 Event::CallRoom => self.send_call(),
@@ -170,6 +180,7 @@ impl MainLoop {
                 Some(event) => Event::Control(event),
                 None => Event::PartEnded("the control plane"),
             },
+            Some(ordered) = wires.orders.recv() => Event::Ordered(ordered),
             Some(listed) = wires.listed.recv() => Event::Listed(listed),
             Ok(()) = wires.published.changed() => Event::Documents,
             Ok(()) = wires.files.changed() => Event::Documents,
@@ -222,6 +233,21 @@ impl MainLoop {
                 tracing::warn!(why, "cannot list the agents");
                 self.listed = format!("failed: {why}");
             }
+        }
+    }
+
+    fn ordered(&mut self, now: Moment, request: OrderRequest) {
+        self.last_order += 1;
+        let id = OrderId(self.last_order);
+        self.ordering.insert(id, request.reply);
+        self.core.ordered(now, id, request.order);
+    }
+
+    /// The result of an order stands, also when nobody waits for it any more.
+    fn answer_order(&mut self, order: OrderId, result: Result<OrderDone, OrderRefused>) {
+        let waiting = self.ordering.remove(&order);
+        if waiting.is_none_or(|reply| reply.send(result).is_err()) {
+            tracing::debug!(order = order.0, "nobody waits for the answer to an order any more");
         }
     }
 
@@ -282,6 +308,7 @@ impl MainLoop {
                     tracing::debug!(call = name(&call), "not sent: no subscription")
                 }
                 (Effect::RegisterAnew, _) => self.commands.push_back(Command::Register),
+                (Effect::Answer(order, result), _) => self.answer_order(order, result),
             }
         }
     }

@@ -26,10 +26,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use web::edit::{Done, Edit, EditRequest, Refused};
+use web::order::OrderRequest;
 use web::view::{Status, View};
 
 /// The pause before state that cannot be read is tried again.
 const STATE_AGAIN: Duration = Duration::from_secs(2);
+/// What is answered until the state was read for the first time.
+const UNREAD: &str = "the state has not been read yet";
 /// How long the parts may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The room in the channels between the parts. When one is full, whoever sends into it waits.
@@ -40,12 +43,10 @@ const BATCH: usize = 512;
 /// Runs the scheduler until `stop`. Executors outlive it; the framework is not torn down.
 pub async fn run(
     settings: SchedulerSettings,
-    edits: mpsc::Receiver<EditRequest>,
-    view: watch::Sender<Arc<View>>,
+    mut people: People,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let start = Start::prepare(&settings).await?;
-    let mut people = People { edits, view };
     if settings.state.starts_with("zk://") {
         let ensemble = Ensemble::parse(&settings.state)?;
         return terms::run(ensemble, settings, start, people, stop).await;
@@ -97,9 +98,14 @@ fn tls(settings: &SchedulerSettings) -> Result<Option<Tls>, Error> {
 }
 
 /// What people ask for and what they see.
-pub(crate) struct People {
-    pub(crate) edits: mpsc::Receiver<EditRequest>,
-    pub(crate) view: watch::Sender<Arc<View>>,
+#[derive(Debug)]
+pub struct People {
+    /// Changes of documents.
+    pub edits: mpsc::Receiver<EditRequest>,
+    /// What is to be done with executors.
+    pub orders: mpsc::Receiver<OrderRequest>,
+    /// What is to be seen.
+    pub view: watch::Sender<Arc<View>>,
 }
 
 /// What goes on while the state cannot be read: it is said, and edits are refused.
@@ -126,7 +132,8 @@ impl Waiting<'_> {
                 tokio::select! {
                     () = self.stop.cancelled() => return None,
                     loaded = &mut load => break loaded,
-                    Some(asked) = self.people.edits.recv() => refuse(asked, "the state has not been read yet"),
+                    Some(asked) = self.people.edits.recv() => refuse(asked, UNREAD),
+                    Some(ordered) = self.people.orders.recv() => ordered.refuse(UNREAD),
                 }
             };
             let error = match loaded {
@@ -154,6 +161,7 @@ impl Waiting<'_> {
                     () = self.stop.cancelled() => return None,
                     () = &mut again => break,
                     Some(asked) = self.people.edits.recv() => refuse(asked, &error.to_string()),
+                    Some(ordered) = self.people.orders.recv() => ordered.refuse(&error.to_string()),
                 }
             }
         }
@@ -210,7 +218,7 @@ impl Start {
         people: People,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let People { edits, view } = people;
+        let People { edits, orders, view } = people;
         let state = Arc::new(state);
         tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
             launches = stored.launches.len(), "state is read");
@@ -259,8 +267,20 @@ impl Start {
         };
         parts.spawn(client.run(events_out, commands_in, parts_stop.clone()));
         let files = problems;
-        let wires =
-            Wires { mesos, commands, listed, master, control, saves, saved, published, files, view, stop };
+        let wires = Wires {
+            mesos,
+            commands,
+            listed,
+            master,
+            control,
+            orders,
+            saves,
+            saved,
+            published,
+            files,
+            view,
+            stop,
+        };
         let result = MainLoop::new(core, wires, clock).run().await;
         parts_stop.cancel();
         finish(parts).await;

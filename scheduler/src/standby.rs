@@ -40,6 +40,10 @@ pub(crate) async fn until_elected(
                 let why = standing.borrow().detail.clone();
                 answer(asked, &why).await;
             }
+            Some(ordered) = people.orders.recv() => {
+                let why = standing.borrow().detail.clone();
+                ordered.refuse(&why);
+            }
         }
     }
 }

@@ -17,6 +17,11 @@ const STAND_AGAIN: Duration = Duration::from_secs(1);
 /// How many edits may wait for the term's editor; more are refused.
 const EDITS_WAITING_MAX: usize = 64;
 
+/// How many orders may wait for the term's core; more are refused.
+const ORDERS_WAITING_MAX: usize = 16;
+/// What is answered between two terms.
+const CHANGING: &str = "the scheduler that leads is changing; try again in a few seconds";
+
 /// Runs terms until `stop`, or until one ends in a way that another term would not mend.
 pub(crate) async fn run(
     ensemble: Ensemble,
@@ -70,7 +75,8 @@ impl Term<'_> {
     async fn serve(&self, leadership: &mut Leadership, people: &mut People) -> Result<(), Error> {
         let fence = leadership.fence();
         let (edits_out, edits) = mpsc::channel(EDITS_WAITING_MAX);
-        let mut of_term = People { edits, view: people.view.clone() };
+        let (orders_out, orders) = mpsc::channel(ORDERS_WAITING_MAX);
+        let mut of_term = People { edits, orders, view: people.view.clone() };
         let running = async {
             let mut start = Start::prepare(self.settings).await?;
             start.epoch = fence.epoch;
@@ -94,11 +100,17 @@ impl Term<'_> {
                     self.step_down(lost, people);
                 }
                 Some(asked) = people.edits.recv() => {
-                    let why = "the scheduler that leads is changing; try again in a few seconds";
                     if self.stop.is_cancelled() {
-                        refuse(asked, why);
+                        refuse(asked, CHANGING);
                     } else if let Err(error) = edits_out.try_send(asked) {
                         refuse(error.into_inner(), "too many edits at once; try again");
+                    }
+                }
+                Some(ordered) = people.orders.recv() => {
+                    if self.stop.is_cancelled() {
+                        ordered.refuse(CHANGING);
+                    } else if let Err(error) = orders_out.try_send(ordered) {
+                        error.into_inner().refuse("too many orders at once; try again");
                     }
                 }
             }

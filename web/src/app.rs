@@ -2,6 +2,7 @@
 use crate::artifact::Artifact;
 use crate::edit::{Done, Edit, EditRequest, Refused};
 use crate::metrics::RequestCounts;
+use crate::order::{Order, OrderDone, OrderRefused, OrderRequest};
 use crate::problem::Problem;
 use crate::view::View;
 use config::document::Revision;
@@ -18,6 +19,15 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(1);
 /// How many event streams may be open; more are answered with 503.
 const STREAMS_MAX: usize = 256;
 
+/// The ways to whoever keeps the fleet.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    /// Takes changes of documents.
+    pub edits: mpsc::Sender<EditRequest>,
+    /// Takes what is to be done with executors.
+    pub orders: mpsc::Sender<OrderRequest>,
+}
+
 /// The state of the server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -33,19 +43,15 @@ pub(crate) struct App {
     pub(crate) artifact: Option<Arc<Artifact>>,
     /// When this process began to serve.
     pub(crate) started: SystemTime,
-    edits: mpsc::Sender<EditRequest>,
+    keeper: Requests,
 }
 
 impl App {
     /// Makes the state.
-    pub(crate) fn new(
-        view: watch::Receiver<Arc<View>>,
-        edits: mpsc::Sender<EditRequest>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(view: watch::Receiver<Arc<View>>, keeper: Requests, stop: CancellationToken) -> Self {
         let streams = Arc::new(Semaphore::new(STREAMS_MAX));
         let (requests, started) = (Arc::default(), SystemTime::now());
-        Self { view, edits, stop, streams, requests, artifact: None, started }
+        Self { view, keeper, stop, streams, requests, artifact: None, started }
     }
 
     /// The same, and it serves the program.
@@ -60,13 +66,13 @@ impl App {
 
     /// Whether whoever keeps the fleet is still there.
     pub(crate) fn keeper_is_gone(&self) -> bool {
-        self.edits.is_closed()
+        self.keeper.edits.is_closed()
     }
 
     /// Asks for an edit and waits for the answer. The outer error means that there is none.
     pub(crate) async fn ask(&self, edit: Edit) -> Result<Result<Done, Refused>, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.edits.try_send(EditRequest { edit, reply }).map_err(|error| match error {
+        self.keeper.edits.try_send(EditRequest { edit, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Problem::unavailable("too many edits at once; try again"),
             mpsc::error::TrySendError::Closed(_) => {
                 Problem::unavailable("the scheduler is stopping; try again later")
@@ -90,6 +96,27 @@ impl App {
             self.shown(*r).await;
         }
         Ok(done)
+    }
+
+    /// Gives an order and waits for the answer. The outer error means that there is none.
+    pub(crate) async fn order(&self, order: Order) -> Result<Result<OrderDone, OrderRefused>, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.keeper.orders.try_send(OrderRequest { order, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Problem::unavailable("too many orders at once; try again"),
+            mpsc::error::TrySendError::Closed(_) => {
+                Problem::unavailable("the scheduler is stopping; try again later")
+            }
+        })?;
+        match tokio::time::timeout(EDIT_DEADLINE, answer).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_)) => Err(Problem::unavailable(
+                "the scheduler stopped before it answered; look at how things are before ordering again",
+            )),
+            Err(_) => Err(Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "the scheduler did not answer in 30 s; the order may or may not be carried out: look before ordering again",
+            )),
+        }
     }
 
     /// Waits until the view shows a revision, so that who wrote it reads it.

@@ -109,6 +109,7 @@ impl Artifact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Requests;
     use crate::guard::Reach;
     use crate::serve::router;
     use crate::view::View;
@@ -134,8 +135,9 @@ mod tests {
         request: http::request::Builder,
     ) -> (http::response::Parts, Vec<u8>) {
         let view = watch::Sender::new(Arc::new(View::default()));
-        let (edits, _requests) = mpsc::channel(1);
-        let app = App::new(view.subscribe(), edits, CancellationToken::new()).serving(artifact.cloned());
+        let (edits, orders) = (mpsc::channel(1).0, mpsc::channel(1).0);
+        let keeper = Requests { edits, orders };
+        let app = App::new(view.subscribe(), keeper, CancellationToken::new()).serving(artifact.cloned());
         let request = request.body(Body::empty()).unwrap();
         let (parts, body) = router(app, Reach::Loopback).oneshot(request).await.unwrap().into_parts();
         (parts, body.collect().await.unwrap().to_bytes().to_vec())

@@ -1,12 +1,13 @@
 //! The REST API and the page of Logherd: reads a view, sends edits.
 //!
 //! - [`view`]: what is to be seen: one immutable snapshot, replaced as a whole by whoever keeps the fleet.
-//! - [`edit`]: what people ask for, typed, and the answers.
+//! - [`edit`], [`order`]: what people ask for, typed, and the answers: changes of documents, and what is to be done with
+//!   executors.
 //! - `serve`, `connections`: the server: routes, the order of the layers around them, how it stops; how many at once.
 //! - `guard`, `problem`, `conditional`, `body`, `names`: what holds for every request: who may ask, how errors look,
 //!   `ETag`s, limits, names in addresses.
 //! - `documents`, `check`, `prior`: the resources that can be edited, validation as one types, addresses of the prior
-//!   system.
+//!   system. `rollout`: orders.
 //! - `standby`: what only the leading scheduler can answer is sent there.
 //! - `artifact`: the program itself, for agents to fetch.
 //! - `status`, `events`, `metrics`, `process`: what runs, live changes of it, numbers for Prometheus.
@@ -30,16 +31,19 @@ mod events;
 mod guard;
 mod metrics;
 mod names;
+pub mod order;
 mod pages;
 mod prior;
 mod problem;
 mod process;
+mod rollout;
 mod serve;
 mod standby;
 mod status;
 pub mod view;
 mod wording;
 
+pub use app::Requests;
 pub use artifact::Artifact;
 pub use serve::{ServeError, serve};
 

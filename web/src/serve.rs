@@ -1,11 +1,10 @@
 //! Puts routes and layers together, and serves them until told to stop.
-use crate::app::App;
+use crate::app::{App, Requests};
 use crate::artifact::{self, Artifact};
 use crate::connections::Limited;
-use crate::edit::EditRequest;
 use crate::guard::{self, Reach};
 use crate::view::View;
-use crate::{assets, check, documents, events, metrics, pages, prior, problem, standby, status};
+use crate::{assets, check, documents, events, metrics, pages, prior, problem, rollout, standby, status};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -15,7 +14,7 @@ use http::StatusCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -38,12 +37,12 @@ pub enum ServeError {
 pub async fn serve(
     listener: TcpListener,
     view: watch::Receiver<Arc<View>>,
-    edits: mpsc::Sender<EditRequest>,
+    keeper: Requests,
     artifact: Option<Artifact>,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Address)?;
-    let app = App::new(view, edits, stop.clone()).serving(artifact);
+    let app = App::new(view, keeper, stop.clone()).serving(artifact);
     let router = router(app, Reach::of(address));
     let stopping = stop.clone();
     let server = axum::serve(Limited::new(listener), router).with_graceful_shutdown(stop.cancelled_owned());
@@ -69,6 +68,7 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
         .nest("/api/v1", documents)
         .merge(prior::routes())
         .merge(status::routes())
+        .merge(rollout::routes())
         .route("/api/v1/check", post(check::check))
         .route("/api/v1/events", get(events::stream))
         .route("/metrics", get(metrics::metrics))

@@ -1,7 +1,8 @@
 //! The whole server against two channels: a view that is watched, and a keeper that answers edits.
-use crate::app::App;
+use crate::app::{App, Requests};
 use crate::edit::{Done, Edit, EditRequest, Expect, Refused};
 use crate::guard::Reach;
+use crate::order::{OrderDone, OrderRequest};
 use crate::serve::router;
 use crate::view::*;
 use axum::Router;
@@ -64,9 +65,12 @@ impl World {
         let view = Arc::new(watch::Sender::new(Arc::new(start)));
         let (edits, requests) = mpsc::channel(16);
         let stop = CancellationToken::new();
-        let router = router(App::new(view.subscribe(), edits, stop.clone()), Reach::Loopback);
+        let (orders, ordered) = mpsc::channel(16);
+        let app = App::new(view.subscribe(), Requests { edits, orders }, stop.clone());
+        let router = router(app, Reach::Loopback);
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(requests, Arc::clone(&view)));
+        keeper.spawn(obey(ordered));
         Self { router, view, stop, _keeper: keeper }
     }
 
@@ -100,6 +104,13 @@ fn request(method: Method, path: &str, body: Value, headers: &[(&str, &str)]) ->
         request = request.header(*name, *value);
     }
     request.body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) }).unwrap()
+}
+
+/// Carries out nothing, and says that it was done.
+async fn obey(mut ordered: mpsc::Receiver<OrderRequest>) {
+    while let Some(OrderRequest { order, reply }) = ordered.recv().await {
+        reply.send(Ok(OrderDone::Done(format!("{order:?}")))).ok();
+    }
 }
 
 async fn keep(mut requests: mpsc::Receiver<EditRequest>, view: Arc<watch::Sender<Arc<View>>>) {

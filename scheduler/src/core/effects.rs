@@ -3,6 +3,7 @@ use super::resources::Taken;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use web::order::{OrderDone, OrderRefused};
 
 /// How far a launch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,10 @@ pub enum Change {
 /// Names a change until it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
+
+/// Names an order until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderId(pub u64);
 
 /// Something to tell Mesos. Calls are sent in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +121,8 @@ pub enum Effect {
     Save(Ticket, Change),
     /// Tell Mesos.
     Call(Call),
+    /// An order was carried out, or refused.
+    Answer(OrderId, Result<OrderDone, OrderRefused>),
     /// Subscribe as a new framework: the old id is dead, and forgotten durably.
     RegisterAnew,
 }

@@ -226,6 +226,7 @@ impl World {
                     self.to_master.push_back(call);
                 }
                 Effect::RegisterAnew => panic!("nobody removed the framework"),
+                Effect::Answer(..) => {}
             }
         }
     }

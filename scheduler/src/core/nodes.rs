@@ -192,6 +192,12 @@ impl Nodes {
         node.launches
     }
 
+    /// Lets every node that waits for its next launch have it now; says how many those are.
+    pub(super) fn end_backoffs(&mut self, now: Moment) -> usize {
+        let waiting = self.by_agent.values_mut().filter(|node| node.slot.is_none() && node.not_before > now);
+        waiting.map(|node| node.not_before = now).count()
+    }
+
     /// Whether a node waits for an offer that may have been declined.
     pub(super) fn someone_waits(&self, now: Moment) -> bool {
         self.by_agent

@@ -2,10 +2,11 @@
 use super::cluster::{Agent, Offer, Place, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
 use super::resources::{Needs, Piece, Thousandths};
-use super::{Core, NotAdmitted, Rules};
+use super::{Core, NotAdmitted, OrderId, Rules};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use bytes::Bytes;
 use std::time::Duration;
+use web::order::{Order, OrderDone, OrderRefused};
 use web::view::Coverage;
 
 const NOW: Moment = Moment(1_000_000);
@@ -437,4 +438,19 @@ fn data_that_end_with_sandboxes_are_warned_of_once() {
     assert_eq!(said.len(), 1);
     assert_eq!(said[0].0, Some("a".into()));
     assert!(said[0].1.contains("--executor-data-dir"), "{}", said[0].1);
+}
+
+#[test]
+fn an_order_to_resume_ends_the_pauses_after_failures_and_is_refused_where_there_are_none() {
+    let mut core = ready();
+    core.ordered(NOW, OrderId(1), Order::Resume);
+    assert!(matches!(&core.take_effects()[..], [Effect::Answer(OrderId(1), Err(OrderRefused::NotNow(_)))]));
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Error, None));
+    for (ticket, _) in saves(&core.take_effects()) {
+        core.saved(NOW, ticket, Ok(()));
+    }
+    core.ordered(NOW, OrderId(2), Order::Resume);
+    assert!(matches!(&core.take_effects()[..], [Effect::Answer(OrderId(2), Ok(OrderDone::Done(_)))]));
+    launch(&mut core, "a", NOW);
 }

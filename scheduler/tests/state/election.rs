@@ -44,11 +44,11 @@ async fn the_master_that_leads_is_talked_to_and_the_next_one_when_it_changes() {
     let mut settings = SchedulerSettings::for_master(&server.address("mesos"), &state).unwrap();
     settings.control_listen = "127.0.0.1:0".parse().unwrap();
     settings.zk_session_timeout = Duration::from_secs(4);
-    let (_edits, edits) = mpsc::channel(1);
+    let ((_edits, edits), (_orders, orders)) = (mpsc::channel(1), mpsc::channel(1));
     let (view, mut seen) = watch::channel(Arc::new(View::default()));
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
-    running.spawn(scheduler::run(settings, edits, view, stop.clone()));
+    running.spawn(scheduler::run(settings, scheduler::People { edits, orders, view }, stop.clone()));
     // Nobody leads yet: the scheduler waits, and says what for.
     let waits = seen.wait_for(|view| view.status.phase == "connecting");
     timeout(PATIENCE, waits).await.expect("a view in time").unwrap();

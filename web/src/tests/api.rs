@@ -281,10 +281,12 @@ async fn a_stop_ends_open_streams_and_the_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let view = watch::Sender::new(Arc::new(View::default()));
-    let (edits, _requests) = mpsc::channel(1);
+    let (edits, _edits) = mpsc::channel(1);
+    let (orders, _orders) = mpsc::channel(1);
+    let keeper = Requests { edits, orders };
     let stop = CancellationToken::new();
     let mut server = JoinSet::new();
-    server.spawn(crate::serve(listener, view.subscribe(), edits, None, stop.clone()));
+    server.spawn(crate::serve(listener, view.subscribe(), keeper, None, stop.clone()));
     let mut reader = TcpStream::connect(address).await.unwrap();
     reader.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut seen = Vec::new();
@@ -300,7 +302,8 @@ async fn a_stop_ends_open_streams_and_the_server() {
 #[tokio::test(start_paused = true)]
 async fn an_edit_that_nobody_answers_is_an_error() {
     let (view, mut requests) = (watch::Sender::new(Arc::new(View::default())), mpsc::channel(1));
-    let app = App::new(view.subscribe(), requests.0.clone(), CancellationToken::new());
+    let keeper = Requests { edits: requests.0.clone(), orders: mpsc::channel(1).0 };
+    let app = App::new(view.subscribe(), keeper, CancellationToken::new());
     let router = router(app, Reach::Loopback);
     let put = || router.clone().oneshot(request(Method::PUT, "/configs/a", json!({"input": "a"}), &[]));
     assert_eq!(put().await.unwrap().status(), StatusCode::GATEWAY_TIMEOUT);
@@ -308,6 +311,14 @@ async fn an_edit_that_nobody_answers_is_an_error() {
     requests.1.close();
     while requests.1.recv().await.is_some() {}
     assert_eq!(put().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE, "the keeper is gone");
+}
+
+#[tokio::test]
+async fn an_order_is_answered_with_what_became_of_it_and_given_by_post_only() {
+    let world = World::new();
+    let answer = world.with(Method::POST, "/api/v1/rollout/resume", Value::Null).await;
+    assert_eq!((answer.status, answer.json()["detail"].as_str()), (StatusCode::OK, Some("Resume")));
+    world.with(Method::DELETE, "/api/v1/rollout/resume", Value::Null).await.problem(405);
 }
 
 #[tokio::test]

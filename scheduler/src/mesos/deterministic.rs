@@ -8,13 +8,14 @@ use super::launch::Template;
 use super::wire::{self, Heard};
 use super::{Ended, MesosEvent, Registration, end_of, operator};
 use crate::core::effects::{Call, Change, Effect, LaunchRecord, Ticket};
-use crate::core::{Core, NodeState, NotAdmitted, Size};
+use crate::core::{Core, NodeState, NotAdmitted, OrderId, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment};
 use crate::{Error, running};
 use config::settings::SchedulerSettings;
 use prost::Message;
 use proto::mesos::v1::master;
 use proto::recordio::{Decoder, Limits};
+use web::order::Order;
 
 /// One time in office.
 #[derive(Clone, Debug)]
@@ -231,6 +232,12 @@ impl Scheduler {
         Ok(())
     }
 
+    /// A person gave an order.
+    pub fn ordered(&mut self, now: Moment, order: Order) {
+        self.core.ordered(now, OrderId(0), order);
+        self.carry_out();
+    }
+
     /// An attached executor is gone.
     pub fn detached(&mut self, executor: &ExecutorId) {
         self.core.attached(executor, false);
@@ -268,6 +275,8 @@ impl Scheduler {
                 Effect::Save(ticket, change) => self.wanted.push(Wanted::Save(ticket, change)),
                 Effect::Call(call) => self.call(call),
                 Effect::RegisterAnew => self.wanted.push(Wanted::Register),
+                // What an order did is seen in what it wants done.
+                Effect::Answer(..) => {}
             }
         }
     }

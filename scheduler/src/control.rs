@@ -72,9 +72,9 @@ impl std::fmt::Debug for Hello {
 pub(crate) struct NodeReport {
     pub(crate) revision: Revision,
     pub(crate) docker: Option<view::Docker>,
-    pub(crate) containers: Vec<view::Container>,
+    pub(crate) containers: Arc<[view::Container]>,
     pub(crate) counters: view::Counters,
-    pub(crate) pipelines: Vec<view::Pipeline>,
+    pub(crate) pipelines: Arc<[view::Pipeline]>,
     pub(crate) resident_bytes: u64,
 }
 

@@ -5,7 +5,7 @@ use crate::core::{Core, NotAdmitted, OrderId};
 use crate::ids::{ExecutorId, Moment};
 use crate::mesos::{Command, Listed, MesosEvent};
 use crate::revisions::Published;
-use crate::view::{Material, Reports, build};
+use crate::view::{Material, Reports, Views};
 use crate::{Clock, Error};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -80,6 +80,7 @@ pub(crate) struct MainLoop {
     detail: String,
     listed: String,
     reports: Reports,
+    views: Views,
     turned_away: BTreeSet<ExecutorId>,
     /// Who waits for the answer to an order.
     ordering: BTreeMap<OrderId, oneshot::Sender<Result<OrderDone, OrderRefused>>>,
@@ -105,6 +106,7 @@ impl MainLoop {
             detail: "looking for the leading master".to_owned(),
             listed: "not asked yet".to_owned(),
             reports: Reports::default(),
+            views: Views::default(),
             turned_away: BTreeSet::new(),
             ordering: BTreeMap::new(),
             last_order: 0,
@@ -336,7 +338,8 @@ impl MainLoop {
         self.reports.keep(&nodes);
         let published = Arc::clone(&self.wires.published.borrow());
         let master = self.wires.master.borrow().clone();
-        let view = build(Material {
+        let tasks = self.tasks();
+        let view = self.views.build(Material {
             now,
             epoch: self.core.epoch(),
             phase: self.phase,
@@ -348,7 +351,7 @@ impl MainLoop {
             published: &published,
             file_problems: self.wires.files.borrow().clone(),
             decisions: self.core.decisions().collect(),
-            tasks: self.tasks(),
+            tasks,
         });
         self.wires.view.send_replace(Arc::new(view));
         self.changed = false;

@@ -120,7 +120,7 @@ fn view_of(standing: &Standing, documents: &Documents) -> View {
         revision: documents.fleet.fleet.revision,
         ..Status::default()
     };
-    View { status, documents: documents.fleet.fleet.documents.clone(), ..View::default() }
+    View { status, documents: documents.fleet.fleet.documents.clone().into(), ..View::default() }
 }
 
 #[cfg(test)]

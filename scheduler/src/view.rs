@@ -3,8 +3,9 @@ use crate::control::NodeReport;
 use crate::core::{Decision, NodeState};
 use crate::ids::{ExecutorId, FrameworkId, Moment};
 use crate::revisions::Published;
-use config::document::{Key, Revision};
-use std::collections::BTreeMap;
+use config::document::{Document, Key, Revision};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 use web::view::{
     Applied, BackgroundTask, Container, ContainerState, Coverage, Decision as Shown, Failure, FileProblem,
@@ -13,13 +14,17 @@ use web::view::{
 
 /// An executor that was not heard of for so long counts as not attached.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How many nodes that could not apply a document are named; they often fail alike.
+const FAILURES_NAMED: usize = 100;
 /// Rates are smoothed over about this long.
 const SMOOTHING: Duration = Duration::from_secs(3);
 
 /// What the executors say, by executor.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
-    by_executor: BTreeMap<ExecutorId, Heard>,
+    by_executor: HashMap<ExecutorId, Heard>,
+    /// How often anything was heard.
+    version: u64,
 }
 
 /// What one executor said.
@@ -33,6 +38,8 @@ struct Heard {
     revision: Revision,
     failures: Vec<Failure>,
     rate: f64,
+    /// The number of what was heard last: as long as it is the same, nothing is new.
+    version: u64,
 }
 
 impl Reports {
@@ -44,6 +51,7 @@ impl Reports {
         revision: Revision,
         now: Moment,
     ) {
+        self.version += 1;
         let heard = self.by_executor.entry(executor.clone()).or_insert_with(|| Heard {
             connection,
             attached: true,
@@ -53,8 +61,10 @@ impl Reports {
             revision,
             failures: Vec::new(),
             rate: 0.0,
+            version: 0,
         });
         (heard.connection, heard.attached, heard.heard_at) = (connection, true, now);
+        heard.version = self.version;
     }
 
     /// A connection ended; says whether its executor is detached by that.
@@ -96,14 +106,18 @@ impl Reports {
 
     /// Forgets executors that are in no slot any more.
     pub(crate) fn keep(&mut self, nodes: &[NodeState]) {
-        let alive: std::collections::BTreeSet<&ExecutorId> =
-            nodes.iter().filter_map(|n| n.executor.as_ref()).collect();
-        self.by_executor.retain(|executor, _| alive.contains(executor));
+        let in_slots = || nodes.iter().filter_map(|node| node.executor.as_ref());
+        let known = in_slots().filter(|executor| self.by_executor.contains_key(*executor)).count();
+        if known < self.by_executor.len() {
+            let alive: HashSet<&ExecutorId> = in_slots().collect();
+            self.by_executor.retain(|executor, _| alive.contains(executor));
+        }
     }
 
     fn heard(&mut self, executor: &ExecutorId, connection: u64, now: Moment) -> Option<&mut Heard> {
         let heard = self.by_executor.get_mut(executor).filter(|heard| heard.connection == connection)?;
-        heard.heard_at = now;
+        self.version += 1;
+        (heard.heard_at, heard.version) = (now, self.version);
         Some(heard)
     }
 }
@@ -129,65 +143,148 @@ pub(crate) struct Material<'a> {
     pub(crate) detail: &'a str,
     pub(crate) framework: Option<&'a FrameworkId>,
     pub(crate) master: Option<&'a str>,
+    /// In the order of their agents.
     pub(crate) nodes: Vec<NodeState>,
     pub(crate) reports: &'a Reports,
-    pub(crate) published: &'a Published,
+    pub(crate) published: &'a Arc<Published>,
     pub(crate) file_problems: Vec<FileProblem>,
     pub(crate) decisions: Vec<&'a Decision>,
     pub(crate) tasks: Vec<BackgroundTask>,
 }
 
-/// Builds the view.
-pub(crate) fn build(material: Material<'_>) -> View {
-    let published = material.published;
-    let nodes: Vec<Node> = material.nodes.iter().map(|n| node(n, material.reports, material.now)).collect();
-    let containers = || nodes.iter().flat_map(|node| &node.containers);
-    let streams = |container: &&Container| container.state == ContainerState::Streaming;
-    let status = Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        framework_id: material.framework.map(|id| id.0.clone()),
-        master: material.master.map(str::to_owned),
-        leader: None,
-        epoch: material.epoch,
-        phase: material.phase.to_owned(),
-        detail: published.trouble.clone().unwrap_or_else(|| material.detail.to_owned()),
-        writable: published.trouble.is_none(),
-        revision: published.stored.fleet.revision,
-        nodes_known: nodes.len(),
-        nodes_covered: nodes.iter().filter(|node| node.coverage == Coverage::Running).count(),
-        containers_streaming: containers().filter(streams).count(),
-        containers: containers().count(),
-        events_out: nodes.iter().map(|node| node.counters.events_out).sum(),
-        events_per_second: nodes.iter().map(|node| node.events_per_second).sum(),
-        dropped_lines: nodes.iter().map(|node| node.counters.dropped_lines).sum(),
-        dead_letters: nodes.iter().map(|node| node.counters.dead_letters).sum(),
-        tasks: material.tasks,
-        decisions: material.decisions.into_iter().rev().map(shown).collect(),
-    };
-    let documents = published.stored.fleet.documents.clone();
-    let applied = documents.iter().map(|(key, document)| {
-        let problems = published.problems.get(key).cloned().unwrap_or_default();
-        (key.clone(), applied(key, document.revision, &nodes, problems))
-    });
-    View { applied: applied.collect(), status, documents, file_problems: material.file_problems, nodes }
+/// Builds views, each out of the one before: what did not change is shown again, not made again.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    /// In the order of their agents.
+    nodes: Vec<Last>,
+    documents: Option<(Arc<Published>, Arc<BTreeMap<Key, Document>>)>,
 }
 
-fn applied(
-    key: &Key,
-    revision: Revision,
-    nodes: &[Node],
-    problems: Vec<config::diagnostic::Diagnostic>,
-) -> Applied {
-    let mut applied = Applied { on: 0, of: nodes.len(), failures: Vec::new(), problems };
-    for node in nodes {
-        let failure = node.failures.iter().find(|failure| failure.key == *key);
-        match failure {
-            Some(failure) => applied.failures.push((node.host.clone(), failure.reason.clone())),
-            None if node.coverage == Coverage::Running && node.revision >= revision => applied.on += 1,
-            None => {}
+/// A node as it was shown last, and of what that was made.
+#[derive(Debug)]
+struct Last {
+    state: NodeState,
+    heard: u64,
+    fresh: bool,
+    node: Arc<Node>,
+    /// How many of its containers are streamed.
+    streaming: usize,
+}
+
+impl Views {
+    /// The next view.
+    pub(crate) fn build(&mut self, material: Material<'_>) -> View {
+        let published = material.published;
+        self.take_in(material.nodes, material.reports, material.now);
+        let nodes = || self.nodes.iter().map(|last| &last.node);
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            framework_id: material.framework.map(|id| id.0.clone()),
+            master: material.master.map(str::to_owned),
+            leader: None,
+            epoch: material.epoch,
+            phase: material.phase.to_owned(),
+            detail: published.trouble.clone().unwrap_or_else(|| material.detail.to_owned()),
+            writable: published.trouble.is_none(),
+            revision: published.stored.fleet.revision,
+            nodes_known: self.nodes.len(),
+            nodes_covered: nodes().filter(|node| node.coverage == Coverage::Running).count(),
+            containers_streaming: self.nodes.iter().map(|last| last.streaming).sum(),
+            containers: nodes().map(|node| node.containers.len()).sum(),
+            events_out: nodes().map(|node| node.counters.events_out).sum(),
+            events_per_second: nodes().map(|node| node.events_per_second).sum(),
+            dropped_lines: nodes().map(|node| node.counters.dropped_lines).sum(),
+            dead_letters: nodes().map(|node| node.counters.dead_letters).sum(),
+            tasks: material.tasks,
+            decisions: material.decisions.into_iter().rev().map(shown).collect(),
+        };
+        let documents = self.documents(published);
+        let progress = Progress::of(&self.nodes);
+        let applied = documents.iter().map(|(key, document)| {
+            let problems = published.problems.get(key).cloned().unwrap_or_default();
+            (key.clone(), progress.applied(key, document.revision, problems))
+        });
+        let applied = applied.collect();
+        let nodes = self.nodes.iter().map(|last| Arc::clone(&last.node)).collect();
+        View { applied, status, documents, file_problems: material.file_problems, nodes }
+    }
+
+    /// Both the nodes and those of the last view are in the order of their agents: one pass is enough.
+    fn take_in(&mut self, states: Vec<NodeState>, reports: &Reports, now: Moment) {
+        let mut before = std::mem::take(&mut self.nodes).into_iter().peekable();
+        self.nodes.reserve_exact(states.len());
+        for state in states {
+            while before.next_if(|last| last.state.agent < state.agent).is_some() {}
+            let same = before.next_if(|last| last.state.agent == state.agent);
+            let heard = state.executor.as_ref().and_then(|executor| reports.by_executor.get(executor));
+            let fresh = heard.is_some_and(|heard| heard.attached && now.since(heard.heard_at) < SILENCE);
+            let version = heard.map_or(0, |heard| heard.version);
+            let same =
+                same.filter(|last| last.state == state && last.heard == version && last.fresh == fresh);
+            self.nodes.push(same.unwrap_or_else(|| {
+                let node = node(&state, heard, fresh);
+                let streams = |container: &&Container| container.state == ContainerState::Streaming;
+                let streaming = node.containers.iter().filter(streams).count();
+                Last { state, heard: version, fresh, node: Arc::new(node), streaming }
+            }));
         }
     }
-    applied
+
+    fn documents(&mut self, published: &Arc<Published>) -> Arc<BTreeMap<Key, Document>> {
+        match &self.documents {
+            Some((of, documents)) if Arc::ptr_eq(of, published) => Arc::clone(documents),
+            _ => {
+                let documents = Arc::new(published.stored.fleet.documents.clone());
+                self.documents = Some((Arc::clone(published), Arc::clone(&documents)));
+                documents
+            }
+        }
+    }
+}
+
+/// How far the nodes are: counted once for all documents.
+struct Progress<'a> {
+    of: usize,
+    /// How many covered nodes run which revision.
+    covered: BTreeMap<Revision, usize>,
+    /// The nodes that could not apply something.
+    failed: Vec<&'a Node>,
+}
+
+impl<'a> Progress<'a> {
+    fn of(nodes: &'a [Last]) -> Self {
+        let mut progress = Self { of: nodes.len(), covered: BTreeMap::new(), failed: Vec::new() };
+        for node in nodes.iter().map(|last| last.node.as_ref()) {
+            if node.coverage == Coverage::Running {
+                *progress.covered.entry(node.revision).or_default() += 1;
+            }
+            if !node.failures.is_empty() {
+                progress.failed.push(node);
+            }
+        }
+        progress
+    }
+
+    fn applied(
+        &self,
+        key: &Key,
+        revision: Revision,
+        problems: Vec<config::diagnostic::Diagnostic>,
+    ) -> Applied {
+        let on = self.covered.range(revision..).map(|(_, nodes)| nodes).sum();
+        let mut applied = Applied { on, of: self.of, failed: 0, failures: Vec::new(), problems };
+        for node in &self.failed {
+            let Some(failure) = node.failures.iter().find(|failure| failure.key == *key) else { continue };
+            if node.coverage == Coverage::Running && node.revision >= revision {
+                applied.on -= 1;
+            }
+            applied.failed += 1;
+            if applied.failures.len() < FAILURES_NAMED {
+                applied.failures.push((node.host.clone(), failure.reason.clone()));
+            }
+        }
+        applied
+    }
 }
 
 fn shown(decision: &Decision) -> Shown {
@@ -195,7 +292,8 @@ fn shown(decision: &Decision) -> Shown {
     Shown { at_ms: decision.at.0, node, text: decision.text.clone() }
 }
 
-fn node(state: &NodeState, reports: &Reports, now: Moment) -> Node {
+/// A node as it is shown; `fresh`: its executor is attached and was heard of lately.
+fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
     let mut node = Node {
         agent_id: state.agent.0.clone(),
         host: state.host.clone(),
@@ -206,14 +304,13 @@ fn node(state: &NodeState, reports: &Reports, now: Moment) -> Node {
         task_id: state.task.as_ref().map(|id| id.0.clone()),
         ..Node::default()
     };
-    if let Some(heard) = state.executor.as_ref().and_then(|executor| reports.by_executor.get(executor)) {
-        let fresh = heard.attached && now.since(heard.heard_at) < SILENCE;
+    if let Some(heard) = heard {
         node.attached = fresh;
         node.revision = heard.revision;
         node.failures.clone_from(&heard.failures);
         node.docker.clone_from(&heard.report.docker);
-        node.containers.clone_from(&heard.report.containers);
-        node.pipelines.clone_from(&heard.report.pipelines);
+        node.containers = Arc::clone(&heard.report.containers);
+        node.pipelines = Arc::clone(&heard.report.pipelines);
         node.counters = heard.report.counters;
         node.resident_bytes = heard.report.resident_bytes;
         if fresh {
@@ -229,109 +326,4 @@ fn node(state: &NodeState, reports: &Reports, now: Moment) -> Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use config::document::{Document, Kind};
-    use web::view::Counters;
-
-    fn report(events_out: u64, revision: u64) -> NodeReport {
-        NodeReport {
-            revision: Revision(revision),
-            counters: Counters { events_out, ..Counters::default() },
-            ..NodeReport::default()
-        }
-    }
-
-    fn state(host: &str, executor: &str) -> NodeState {
-        NodeState {
-            agent: format!("agent-of-{host}").as_str().into(),
-            host: host.into(),
-            coverage: Coverage::Running,
-            reason: format!("executor {executor} runs"),
-            since: Moment(1),
-            executor: Some(executor.into()),
-            task: None,
-        }
-    }
-
-    fn view(nodes: Vec<NodeState>, reports: &Reports, published: &Published, now: Moment) -> View {
-        build(Material {
-            now,
-            epoch: 0,
-            phase: "subscribed",
-            detail: "",
-            framework: None,
-            master: None,
-            nodes,
-            reports,
-            published,
-            file_problems: vec![],
-            decisions: vec![],
-            tasks: vec![],
-        })
-    }
-
-    #[test]
-    fn a_rate_settles_on_what_comes_and_falls_to_nothing_when_nothing_comes() {
-        let (mut reports, executor) = (Reports::default(), ExecutorId::from("e"));
-        let mut now = Moment(0);
-        reports.attached(&executor, 1, Revision(0), now);
-        for n in 0..20 {
-            now = now.after(Duration::from_secs(1));
-            reports.reported(&executor, 1, report(n * 1000, 0), now);
-        }
-        let published = Published::default();
-        let rate = view(vec![state("h", "e")], &reports, &published, now).status.events_per_second;
-        assert!((990.0..1010.0).contains(&rate), "{rate}");
-        for _ in 0..30 {
-            now = now.after(Duration::from_secs(1));
-            reports.reported(&executor, 1, report(19_000, 0), now);
-        }
-        assert!(view(vec![state("h", "e")], &reports, &published, now).status.events_per_second < 1.0);
-    }
-
-    #[test]
-    fn a_document_counts_as_applied_where_its_revision_runs_and_did_not_fail() {
-        let key = Key { kind: Kind::Docker, name: "nginx".into() };
-        let mut published = Published::default();
-        let document = Document { text: String::new(), revision: Revision(5) };
-        published.stored.fleet.documents.insert(key.clone(), document);
-        let mut reports = Reports::default();
-        let now = Moment(1000);
-        for (executor, revision, failures) in [
-            ("e1", 5, vec![]),
-            ("e2", 4, vec![]),
-            ("e3", 6, vec![Failure { key: key.clone(), reason: "no such path".into() }]),
-        ] {
-            reports.attached(&executor.into(), 1, Revision(0), now);
-            reports.applied(&executor.into(), 1, (Revision(revision), failures), now);
-        }
-        let nodes = vec![state("h1", "e1"), state("h2", "e2"), state("h3", "e3"), state("h4", "e4")];
-        let view = view(nodes, &reports, &published, now);
-        let applied = &view.applied[&key];
-        assert_eq!((applied.on, applied.of), (1, 4));
-        assert_eq!(applied.failures, [("h3".to_owned(), "no such path".to_owned())]);
-        assert_eq!(view.nodes[3].reason, "executor e4 runs, but has not attached yet");
-    }
-
-    #[test]
-    fn only_the_newest_connection_of_an_executor_speaks_for_it() {
-        let (mut reports, executor) = (Reports::default(), ExecutorId::from("e"));
-        reports.attached(&executor, 1, Revision(0), Moment(0));
-        reports.attached(&executor, 2, Revision(0), Moment(10));
-        assert!(!reports.detached(&executor, 1));
-        reports.reported(&executor, 1, report(7, 0), Moment(20));
-        let view = view(vec![state("h", "e")], &reports, &Published::default(), Moment(20));
-        assert!(view.nodes[0].attached);
-        assert_eq!(view.status.events_out, 0);
-    }
-
-    #[test]
-    fn an_executor_that_falls_silent_is_shown_as_not_attached() {
-        let (mut reports, executor) = (Reports::default(), ExecutorId::from("e"));
-        reports.attached(&executor, 1, Revision(3), Moment(0));
-        let view = view(vec![state("h", "e")], &reports, &Published::default(), Moment(31_000));
-        assert!(!view.nodes[0].attached);
-        assert_eq!(view.nodes[0].reason, "executor e runs, but is not attached: it works on with revision 3");
-    }
-}
+mod tests;

@@ -55,5 +55,5 @@ pub(crate) async fn check(State(app): State<App>, request: Request) -> Result<Js
 /// How many containers that are seen now a pattern applies to.
 pub(crate) fn containers(view: &View, pattern: &str) -> usize {
     let Ok(pattern) = ImagePattern::parse(pattern) else { return 0 };
-    view.nodes.iter().flat_map(|node| &node.containers).filter(|c| pattern.matches(&c.image)).count()
+    view.nodes.iter().flat_map(|node| node.containers.iter()).filter(|c| pattern.matches(&c.image)).count()
 }

@@ -132,7 +132,7 @@ fn register_view(registry: &mut Registry, view: &View) {
     registry.register("nodes", "Nodes by whether an executor runs there", nodes);
     let containers = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     for state in ContainerState::ALL {
-        let of = view.nodes.iter().flat_map(|n| &n.containers).filter(|c| c.state == state).count();
+        let of = view.nodes.iter().flat_map(|n| n.containers.iter()).filter(|c| c.state == state).count();
         containers.get_or_create(&[("state", state.word())]).set(of.try_into().unwrap_or(i64::MAX));
     }
     registry.register("containers", "Containers by what happens with their logs", containers);

@@ -13,6 +13,7 @@ use config::document::{Kind, Revision};
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// The routes.
 pub(crate) fn routes() -> Router<App> {
@@ -27,7 +28,9 @@ pub(crate) fn routes() -> Router<App> {
 }
 
 async fn nodes(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    conditional::json(&headers, &json!({ "nodes": app.now().nodes }))
+    let view = app.now();
+    let nodes: Vec<&Node> = view.nodes.iter().map(Arc::as_ref).collect();
+    conditional::json(&headers, &json!({ "nodes": nodes }))
 }
 
 async fn status(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -126,7 +129,7 @@ struct Missing<'a> {
 }
 
 fn missing(view: &View) -> Vec<Missing<'_>> {
-    let uncovered = view.nodes.iter().filter(|node: &&Node| node.coverage != Coverage::Running);
+    let uncovered = view.nodes.iter().filter(|node| node.coverage != Coverage::Running);
     uncovered
         .map(|node| Missing {
             agent_id: &node.agent_id,

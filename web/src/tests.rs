@@ -142,14 +142,14 @@ fn carry_out(edit: Edit, view: &mut View) -> Result<Done, Refused> {
                 return Ok(Done::Unchanged(old.revision, Vec::new()));
             }
             view.status.revision = next;
-            view.documents.insert(key, Document { text, revision: next });
+            Arc::make_mut(&mut view.documents).insert(key, Document { text, revision: next });
             Ok(if old.is_some() { Done::Changed(next, Vec::new()) } else { Done::Created(next, Vec::new()) })
         }
         Edit::Delete { key, expect } => {
             let old = view.documents.get(&key).cloned();
             old.as_ref().ok_or(Refused::NotFound)?;
             met(expect, old.as_ref())?;
-            view.documents.remove(&key);
+            Arc::make_mut(&mut view.documents).remove(&key);
             view.status.revision = next;
             Ok(Done::Deleted(next))
         }

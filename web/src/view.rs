@@ -1,24 +1,36 @@
 //! Holds what the page and the API show: one immutable snapshot, replaced as a whole.
 use config::diagnostic::Diagnostic;
 use config::document::{Document, Key, Revision};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Everything that can be seen, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct View {
     /// The framework as a whole.
     pub status: Status,
-    /// The nodes, by agent id.
-    pub nodes: Vec<Node>,
+    /// The nodes, by agent id. Those that did not change are shared with the view before.
+    #[serde(serialize_with = "shared")]
+    pub nodes: Vec<Arc<Node>>,
     /// The documents of the fleet (not serialized with the view: the API has resources for them).
     #[serde(skip)]
-    pub documents: BTreeMap<Key, Document>,
+    pub documents: Arc<BTreeMap<Key, Document>>,
     /// Problems of documents and of files in the config directory, and how far each document is applied.
     #[serde(skip)]
     pub applied: BTreeMap<Key, Applied>,
     /// Files of the config directory that are not in force, with why.
     pub file_problems: Vec<FileProblem>,
+}
+
+/// Writes a shared list as any list.
+fn all<T: Serialize, S: Serializer>(items: &Arc<[T]>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(items.iter())
+}
+
+/// Writes what is shared as if it were not.
+fn shared<T: Serialize, S: Serializer>(items: &[Arc<T>], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(items.iter().map(Arc::as_ref))
 }
 
 /// The framework as a whole.
@@ -145,10 +157,12 @@ pub struct Node {
     pub failures: Vec<Failure>,
     /// Its Docker daemon, as it sees it: `None` before its first report.
     pub docker: Option<Docker>,
-    /// Its containers.
-    pub containers: Vec<Container>,
-    /// Its pipelines.
-    pub pipelines: Vec<Pipeline>,
+    /// Its containers, shared with the report that named them.
+    #[serde(serialize_with = "all")]
+    pub containers: Arc<[Container]>,
+    /// Its pipelines, shared with the report that named them.
+    #[serde(serialize_with = "all")]
+    pub pipelines: Arc<[Pipeline]>,
     /// Its totals since it started.
     pub counters: Counters,
     /// Its events per second over the last few seconds.
@@ -278,7 +292,9 @@ pub struct Applied {
     pub on: usize,
     /// Nodes that should.
     pub of: usize,
-    /// Nodes that could not, with why: (host, reason).
+    /// How many nodes could not.
+    pub failed: usize,
+    /// The first hundred of them, with why: (host, reason).
     pub failures: Vec<(String, String)>,
     /// Warnings about the text in force.
     pub problems: Vec<Diagnostic>,

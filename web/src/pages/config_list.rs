@@ -92,7 +92,12 @@ pub(super) fn progress(view: &View, key: &Key) -> Progress {
         0 => "no node to apply it on yet".to_owned(),
         of => format!("applied on {} of {}", applied.on, plural(of, "node")),
     };
-    Progress { tone, text, failures: applied.failures.clone() }
+    let mut failures = applied.failures.clone();
+    let unnamed = applied.failed.saturating_sub(failures.len());
+    if unnamed > 0 {
+        failures.push((format!("and {}", plural(unnamed, "more node")), "see the page of the nodes".into()));
+    }
+    Progress { tone, text, failures }
 }
 
 fn file(file: &crate::view::FileProblem) -> File {

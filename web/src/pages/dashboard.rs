@@ -147,7 +147,7 @@ fn errors(view: &View) -> usize {
 }
 
 fn containers_in(view: &View, state: ContainerState) -> usize {
-    view.nodes.iter().flat_map(|node| &node.containers).filter(|c| c.state == state).count()
+    view.nodes.iter().flat_map(|node| node.containers.iter()).filter(|c| c.state == state).count()
 }
 
 fn containers_note(view: &View) -> String {
@@ -166,7 +166,7 @@ fn steps(view: &View) -> Vec<Step> {
     let unmatched = view
         .nodes
         .iter()
-        .flat_map(|node| &node.containers)
+        .flat_map(|node| node.containers.iter())
         .find(|c| c.state == ContainerState::NotMatched)
         .map(|c| c.image.clone());
     let (image_text, image_link) = match unmatched {

@@ -102,7 +102,7 @@ fn warnings(view: &View, key: &Key) -> Vec<(usize, usize, String, String)> {
 
 /// The images that run now, without their tags: names to choose from.
 fn images(view: &View) -> BTreeSet<String> {
-    let containers = view.nodes.iter().flat_map(|node| &node.containers);
+    let containers = view.nodes.iter().flat_map(|node| node.containers.iter());
     containers.map(|c| super::dashboard::without_tag(&c.image)).take(LISTED_MAX).collect()
 }
 

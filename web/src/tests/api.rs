@@ -175,8 +175,8 @@ async fn a_text_is_checked_without_being_saved() {
     let world = World::new();
     world.change(|view| {
         let mut node = node("n1", Coverage::Running);
-        node.containers.push(container("c", "web/nginx:1.27", ContainerState::NotMatched));
-        view.nodes.push(node);
+        node.containers = [container("c", "web/nginx:1.27", ContainerState::NotMatched)].into();
+        view.nodes.push(node.into());
     });
     let check = |body| world.with(Method::POST, "/api/v1/check", body);
     let good = check(json!({"kind": "docker", "name": "web/*", "input": "fine"})).await.json();
@@ -197,7 +197,7 @@ async fn ready_means_that_every_known_node_is_covered() {
     let world = World::new();
     assert!(world.get("/ready").await.problem(503).contains("no node is known yet"));
     world.change(|view| {
-        view.nodes = vec![node("a", Coverage::Running), node("b", Coverage::BackingOff)];
+        view.nodes = vec![node("a", Coverage::Running).into(), node("b", Coverage::BackingOff).into()];
         view.status.nodes_known = 2;
         view.status.nodes_covered = 1;
     });
@@ -206,7 +206,7 @@ async fn ready_means_that_every_known_node_is_covered() {
     assert_eq!(missing.json()["missing"][0]["host"], "b");
     assert_eq!(missing.json()["missing"][0]["coverage"], "backing_off");
     world.change(|view| {
-        view.nodes[1].coverage = Coverage::Running;
+        Arc::make_mut(&mut view.nodes[1]).coverage = Coverage::Running;
         view.status.nodes_covered = 2;
     });
     assert_eq!(world.get("/ready").await.status, 200);
@@ -222,7 +222,7 @@ async fn ready_means_that_every_known_node_is_covered() {
 #[tokio::test]
 async fn metrics_are_one_exposition_with_bounded_labels() {
     let world = World::new();
-    world.change(|view| view.nodes = vec![node("a", Coverage::Running)]);
+    world.change(|view| view.nodes = vec![node("a", Coverage::Running).into()]);
     world.get("/configs/some/name").await;
     let plain = world.get("/metrics").await;
     assert_eq!(plain.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");

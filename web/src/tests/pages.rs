@@ -22,13 +22,20 @@ fn busy_view() -> View {
         spool_bytes: 1_024_000,
         dropped_lines: 3,
     });
-    covered.containers = vec![streaming, container("cache", "redis:7", ContainerState::NotMatched)];
-    view.nodes = vec![covered, node("node-2", Coverage::NotOffered)];
+    covered.containers = [streaming, container("cache", "redis:7", ContainerState::NotMatched)].into();
+    view.nodes = vec![covered.into(), node("node-2", Coverage::NotOffered).into()];
     let name = key(Kind::Docker, "web/nginx");
-    view.documents.insert(name.clone(), Document { text: "filter { }".into(), revision: Revision(7) });
+    let document = Document { text: "filter { }".into(), revision: Revision(7) };
+    view.documents = Arc::new([(name.clone(), document)].into());
     view.applied.insert(
         name,
-        Applied { on: 1, of: 2, failures: vec![("node-2".into(), "no room".into())], problems: vec![] },
+        Applied {
+            on: 1,
+            of: 2,
+            failed: 1,
+            failures: vec![("node-2".into(), "no room".into())],
+            problems: vec![],
+        },
     );
     view
 }
@@ -106,9 +113,10 @@ async fn hostile_texts_are_shown_and_never_run() {
     bad.reason = HOSTILE.into();
     bad.docker = Some(Docker { reachable: false, detail: HOSTILE.into() });
     bad.failures.push(Failure { key: key(Kind::Host, HOSTILE), reason: HOSTILE.into() });
-    bad.containers.push(container(HOSTILE, HOSTILE, ContainerState::Error));
-    view.nodes.push(bad);
-    view.documents.insert(key(Kind::Host, HOSTILE), Document { text: HOSTILE.into(), revision: Revision(1) });
+    bad.containers = [container(HOSTILE, HOSTILE, ContainerState::Error)].into();
+    view.nodes.push(bad.into());
+    let document = Document { text: HOSTILE.into(), revision: Revision(1) };
+    Arc::make_mut(&mut view.documents).insert(key(Kind::Host, HOSTILE), document);
     view.file_problems.push(FileProblem { path: HOSTILE.into(), reason: HOSTILE.into(), problems: vec![] });
     let world = World::seeing(view);
     let edit = format!("/edit?kind=host&name={}", crate::names::encode(HOSTILE));

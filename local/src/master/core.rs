@@ -2,7 +2,7 @@
 //! returns what is to be done. No input or output, no clock, no randomness but a seeded generator.
 //!
 //! `state` holds what is known; `calls`, `subscribe`, `accept`, `launch`, `reserve`, `tasks` and `reconcile` answer
-//! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers; `operator` and `describe`
+//! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers, `outstanding` holds them; `operator` and `describe`
 //! answer people; `timers` does what is due.
 
 mod accept;
@@ -14,6 +14,7 @@ mod describe;
 mod framework_info;
 mod launch;
 mod operator;
+mod outstanding;
 mod reconcile;
 mod reregister;
 mod reserve;
@@ -131,7 +132,7 @@ impl Core {
             }
             Input::Agent(link, message) => self.on_agent(link, message),
             Input::Unlinked(link) => self.on_unlinked(link),
-            Input::Tick => {}
+            Input::Tick => self.look_at = self.now,
             Input::HoldHeartbeats(hold) => self.heartbeats_held = hold,
             Input::DropSchedulers => {
                 let connections: Vec<_> = self
@@ -146,7 +147,7 @@ impl Core {
                 }
             }
         }
-        self.on_time();
+        self.look_at_timers();
         std::mem::take(&mut self.out)
     }
 

@@ -17,7 +17,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// So many records wait for a slow client.
-const WAITING_RECORDS: usize = 8192;
+/// (A reconciliation of everything answers with one for each task at once.)
+const WAITING_RECORDS: usize = 65_536;
 
 enum Piece {
     Record(Bytes),

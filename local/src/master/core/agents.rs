@@ -65,7 +65,7 @@ impl Core {
         self.remember();
         self.out.push(Effect::Tell(link, ToAgent::Registered { agent_id: id.clone() }));
         self.publish_agent_added(&id);
-        self.allocate();
+        self.allocate_on(vec![id]);
     }
 
     /// Puts an agent among the registered ones.
@@ -111,7 +111,7 @@ impl Core {
         agent.link = None;
         agent.reregister_by = Some(now + self.timings.agent_reregister);
         let hostname = agent.described.info.hostname.clone();
-        self.rescind(|offer| offer.agent == id);
+        self.rescind_on(&id);
         let frameworks: Vec<FrameworkId> = self
             .frameworks
             .iter()
@@ -127,7 +127,7 @@ impl Core {
 
     /// Takes an agent out, with all that ran on it.
     pub(super) fn remove_agent(&mut self, id: &AgentId, why: Leaving) {
-        self.rescind(|offer| offer.agent == *id);
+        self.rescind_on(id);
         let Some(agent) = self.agents.remove(id) else { return };
         let frameworks: Vec<FrameworkId> = self.frameworks.keys().cloned().collect();
         for framework in frameworks {

@@ -3,11 +3,14 @@
 use super::constraints;
 use super::state::{Agent, Core, Framework, Offer};
 use super::statuses;
-use crate::ids::{AgentId, FrameworkId, OfferId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId};
 use crate::resources::{Resources, Style};
 use mesos::framework_info::capability::Type as Capability;
 use proto::mesos::v1 as mesos;
 use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
 
 /// Below this, in thousandths, nothing is offered: 0.01 processors or 32 MB.
 const LEAST_CPUS: i64 = 10;
@@ -18,21 +21,32 @@ impl Core {
     pub(super) fn allocate(&mut self) {
         let now = self.now;
         for framework in self.frameworks.values_mut() {
-            framework.filters.retain(|filter| filter.until > now);
+            framework.filters.expire(now);
         }
-        let mut shares = self.shares();
+        self.allocate_on(self.agents.keys().cloned().collect());
+    }
+
+    /// A round over some agents. What it costs does not grow with the number of the others, unless there are several to
+    /// choose from: then it has to be known how much each has.
+    pub(super) fn allocate_on(&mut self, agents: Vec<AgentId>) {
         let mut made: BTreeMap<FrameworkId, Vec<mesos::Offer>> = BTreeMap::new();
-        let agents: Vec<AgentId> =
-            self.agents.iter().filter(|(_, agent)| agent.takes_tasks()).map(|(id, _)| id.clone()).collect();
+        let mut candidates = self.candidates();
+        let mut shares = if candidates.len() > 1 { Some(self.shares()) } else { None };
         for agent_id in agents {
-            let mut candidates = self.candidates();
-            candidates
-                .sort_by(|a, b| shares.get(&a.0).unwrap_or(&0.0).total_cmp(shares.get(&b.0).unwrap_or(&0.0)));
-            for (framework_id, role) in candidates {
-                let Some(resources) = self.allocatable(&agent_id, &framework_id, &role) else { continue };
-                *shares.entry(framework_id.clone()).or_default() += self.share(&resources);
-                if let Some(offer) = self.make_offer(&agent_id, &framework_id, role, resources) {
-                    made.entry(framework_id).or_default().push(offer);
+            if !self.agents.get(&agent_id).is_some_and(Agent::takes_tasks) {
+                continue;
+            }
+            if let Some(shares) = &shares {
+                // Those with equal shares stay in the order in which they stand.
+                candidates.sort_by(|a, b| shares.of(&a.0).total_cmp(&shares.of(&b.0)).then(a.2.cmp(&b.2)));
+            }
+            for (framework_id, role, _) in &candidates {
+                let Some(resources) = self.allocatable(&agent_id, framework_id, role) else { continue };
+                if let Some(shares) = &mut shares {
+                    shares.add(framework_id, &resources);
+                }
+                if let Some(offer) = self.make_offer(&agent_id, framework_id, role.clone(), resources) {
+                    made.entry(framework_id.clone()).or_default().push(offer);
                 }
             }
         }
@@ -41,8 +55,8 @@ impl Core {
         }
     }
 
-    /// Connected frameworks with the roles in which they want offers.
-    fn candidates(&self) -> Vec<(FrameworkId, String)> {
+    /// Connected frameworks with the roles in which they want offers, numbered.
+    fn candidates(&self) -> Vec<(FrameworkId, String, usize)> {
         self.frameworks
             .iter()
             .filter(|(_, framework)| framework.subscription.is_some())
@@ -51,6 +65,8 @@ impl Core {
                     framework.roles().into_iter().filter(|role| !framework.suppressed.contains(role));
                 wanted.map(|role| (id.clone(), role)).collect::<Vec<_>>()
             })
+            .enumerate()
+            .map(|(number, (id, role))| (id, role, number))
             .collect()
     }
 
@@ -68,9 +84,7 @@ impl Core {
             framework.can(Capability::RevocableResources),
             framework.can(Capability::SharedResources),
         );
-        let filtered = framework.filters.iter().any(|filter| {
-            filter.agent == *agent_id && filter.role == role && filter.refused.contains(&resources)
-        });
+        let filtered = framework.filters.refuse(agent_id, role, &resources, self.now);
         (worth_offering(&resources, framework.info.offer_filters.get(role)) && !filtered).then_some(resources)
     }
 
@@ -102,7 +116,9 @@ impl Core {
             .then(|| mesos::resource::AllocationInfo { role: Some(role.clone()) });
         let refined = framework.can(Capability::ReservationRefinement);
         let style = Style { allocated_to: allocation.as_ref().map(|_| role.as_str()), refined };
-        let executors = framework.executors.keys().filter(|(on, _)| on == agent_id);
+        let from = (agent_id.clone(), ExecutorId(String::new()));
+        let executors = framework.executors.range(from..).map(|(key, _)| key);
+        let executors = executors.take_while(|(on, _)| on == agent_id);
         let info = &agent.described.info;
         let wire = mesos::Offer {
             id: id.wire(),
@@ -119,30 +135,44 @@ impl Core {
         };
         let expires = self.timings.offer_timeout.map(|timeout| self.now + timeout);
         let (framework, agent) = (framework_id.clone(), agent_id.clone());
-        self.offers.insert(id.clone(), Offer { id, framework, agent, role, resources, expires });
+        self.offers.insert(Offer { id, framework, agent, role, resources, expires });
         Some(wire)
     }
 
-    /// How much of the cluster each framework has: the larger of its shares of processors and memory.
-    fn shares(&self) -> BTreeMap<FrameworkId, f64> {
-        let mut shares = BTreeMap::new();
+    /// How much of the cluster each framework has.
+    fn shares(&self) -> Shares {
+        let total = |name: &str| self.agents.values().map(|agent| agent.total.thousandths(name)).sum();
+        let mut shares = Shares { cpus: total("cpus"), mem: total("mem"), held: BTreeMap::new() };
         for agent in self.agents.values() {
             for ((framework, _), held) in &agent.held {
-                *shares.entry(framework.clone()).or_default() += self.share(held);
+                shares.add(framework, held);
             }
         }
         for offer in self.offers.values() {
-            *shares.entry(offer.framework.clone()).or_default() += self.share(&offer.resources);
+            shares.add(&offer.framework, &offer.resources);
         }
         shares
     }
+}
 
-    fn share(&self, part: &Resources) -> f64 {
-        let of = |name: &str| {
-            let total: i64 = self.agents.values().map(|agent| agent.total.thousandths(name)).sum();
+/// How much of the cluster each framework has: the larger of its shares of processors and memory, summed over what it has.
+struct Shares {
+    /// All there is, in thousandths.
+    cpus: i64,
+    mem: i64,
+    held: BTreeMap<FrameworkId, f64>,
+}
+
+impl Shares {
+    fn add(&mut self, framework: &FrameworkId, part: &Resources) {
+        let of = |name: &str, total: i64| {
             if total == 0 { 0.0 } else { part.thousandths(name) as f64 / total as f64 }
         };
-        of("cpus").max(of("mem"))
+        *self.held.entry(framework.clone()).or_default() += of("cpus", self.cpus).max(of("mem", self.mem));
+    }
+
+    fn of(&self, framework: &FrameworkId) -> f64 {
+        self.held.get(framework).copied().unwrap_or(0.0)
     }
 }
 

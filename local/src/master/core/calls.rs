@@ -1,6 +1,6 @@
 //! Checks that a scheduler's call is well-formed and allowed, and hands it to whoever answers it.
 
-use super::state::{Core, Filter};
+use super::state::Core;
 use super::{Answer, statuses};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, is_uuid};
 use crate::link::ToAgent;
@@ -181,7 +181,7 @@ impl Core {
         }
         let until = self.now + refuse.max(self.timings.allocation);
         if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.filters.push(Filter { role: role.to_owned(), agent: agent.clone(), refused, until });
+            framework.filters.add(agent, role, refused, until);
         }
     }
 
@@ -193,7 +193,7 @@ impl Core {
         }
         let revived = |role: &String| roles.is_empty() || roles.contains(role);
         framework.suppressed.retain(|role| !revived(role));
-        framework.filters.retain(|filter| !revived(&filter.role));
+        framework.filters.forget(revived);
         self.allocate();
     }
 

@@ -121,10 +121,7 @@ impl Core {
         agent.held.values().for_each(|held| allocated.add(held));
         let mut offered = Resources::default();
         let id = agent.id();
-        self.offers
-            .values()
-            .filter(|offer| offer.agent == id)
-            .for_each(|offer| offered.add(&offer.resources));
+        self.offers.on(&id).for_each(|offer| offered.add(&offer.resources));
         get_agents::Agent {
             agent_info: agent.described.info.clone(),
             active: agent.link.is_some(),

@@ -204,7 +204,7 @@ impl Core {
         });
         let mark_gone = call.mark_gone();
         self.answer(Answer::Done);
-        self.rescind(|offer| offer.agent == id);
+        self.rescind_on(&id);
         self.tell_agent(&id, ToAgent::Drain { max_grace, mark_gone });
     }
 
@@ -217,7 +217,7 @@ impl Core {
         let was_draining = !deactivated && agent.drain.take().is_some();
         self.answer(Answer::Done);
         if deactivated {
-            self.rescind(|offer| offer.agent == id);
+            self.rescind_on(&id);
         } else {
             if was_draining {
                 self.tell_agent(&id, ToAgent::EndDrain);

@@ -26,7 +26,7 @@ impl Core {
         if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
             self.links.insert(old, None);
             self.out.push(Effect::Unlink(old));
-            self.rescind(|offer| offer.agent == id);
+            self.rescind_on(&id);
         }
         self.adopt_frameworks(&running);
         let kills =
@@ -46,7 +46,7 @@ impl Core {
         if was_unreachable || was_recovered || !known {
             self.remember();
         }
-        self.allocate();
+        self.allocate_on(vec![id]);
     }
 
     /// Tasks that the master believes to be on the agent and that the agent did not name.

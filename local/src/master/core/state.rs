@@ -1,5 +1,6 @@
 //! Holds what a master knows: frameworks, agents, offers, tasks.
 
+use super::outstanding::{Filters, Offers};
 use super::{Birth, ConnectionId, Effect};
 use crate::chance::Chance;
 use crate::clock::Moment;
@@ -11,11 +12,16 @@ use crate::settings::Timings;
 use mesos::framework_info::capability::Type as Capability;
 use proto::mesos::v1::{self as mesos, scheduler};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// So many removed frameworks are remembered.
 pub(super) const COMPLETED_FRAMEWORKS: usize = 50;
 /// So many finished tasks are remembered of each framework.
 pub(super) const COMPLETED_TASKS: usize = 200;
+/// A registry of fewer agents is written down at once.
+const FEW_AGENTS: u32 = 100;
+/// How long a larger one waits before it is written again, for each agent in it.
+const WRITE_PER_AGENT: Duration = Duration::from_micros(50);
 
 /// A master.
 pub(crate) struct Core {
@@ -33,11 +39,17 @@ pub(crate) struct Core {
     pub(super) recovered: BTreeMap<AgentId, (mesos::AgentInfo, Moment)>,
     pub(super) unreachable: BTreeMap<AgentId, Moment>,
     pub(super) gone: BTreeSet<AgentId>,
-    pub(super) offers: BTreeMap<OfferId, Offer>,
+    pub(super) offers: Offers,
     pub(super) links: BTreeMap<LinkId, Option<AgentId>>,
     /// Operators' streams, with their next heartbeat.
     pub(super) watchers: BTreeMap<ConnectionId, Moment>,
     pub(super) next_allocation: Moment,
+    /// When the registry is written down, if it has changed.
+    pub(super) remember_at: Option<Moment>,
+    pub(super) remembered_at: Moment,
+    /// When timers are looked at next, at the latest, and when they were last.
+    pub(super) look_at: Moment,
+    pub(super) looked_at: Moment,
     pub(super) heartbeats_held: bool,
 
     /// The time of this step.
@@ -68,7 +80,7 @@ pub(super) struct Framework {
     pub(super) unregistered: Option<Moment>,
     pub(super) suppressed: BTreeSet<String>,
     pub(super) constraints: Option<scheduler::OfferConstraints>,
-    pub(super) filters: Vec<Filter>,
+    pub(super) filters: Filters,
     pub(super) tasks: BTreeMap<TaskId, mesos::Task>,
     pub(super) unreachable: BTreeMap<TaskId, mesos::Task>,
     pub(super) finished: VecDeque<mesos::Task>,
@@ -80,14 +92,6 @@ pub(super) struct Subscription {
     pub(super) connection: ConnectionId,
     pub(super) stream_id: String,
     pub(super) next_heartbeat: Moment,
-}
-
-/// What a framework does not want to be offered for a while.
-pub(super) struct Filter {
-    pub(super) role: String,
-    pub(super) agent: AgentId,
-    pub(super) refused: Resources,
-    pub(super) until: Moment,
 }
 
 /// A registered agent.
@@ -138,6 +142,10 @@ impl Core {
         Self {
             info: birth.info,
             next_allocation: now + birth.timings.allocation,
+            remember_at: None,
+            remembered_at: Moment::ZERO,
+            look_at: now,
+            looked_at: Moment::ZERO,
             timings: birth.timings,
             roles: birth.roles,
             started: now,
@@ -149,7 +157,7 @@ impl Core {
             recovered,
             unreachable: unreachable.into_iter().collect(),
             gone: gone.into_iter().collect(),
-            offers: BTreeMap::new(),
+            offers: Offers::default(),
             links: BTreeMap::new(),
             watchers: BTreeMap::new(),
             heartbeats_held: false,
@@ -158,8 +166,22 @@ impl Core {
         }
     }
 
-    /// Writes down which agents exist.
+    /// Has it written down which agents exist. One of many agents is not written for each of them that comes: how long it
+    /// may wait grows with how long it takes to write.
     pub(super) fn remember(&mut self) {
+        let pause = match u32::try_from(self.agents.len()) {
+            Ok(agents) if agents < FEW_AGENTS => Duration::ZERO,
+            agents => WRITE_PER_AGENT * agents.unwrap_or(u32::MAX),
+        };
+        self.remember_at.get_or_insert(self.now.max(self.remembered_at + pause));
+    }
+
+    /// Writes the registry down if that is due.
+    pub(super) fn remember_if_due(&mut self) {
+        if self.remember_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        (self.remember_at, self.remembered_at) = (None, self.now);
         let admitted = self.agents.values().map(|agent| agent.described.info.clone());
         let admitted = admitted.chain(self.recovered.values().map(|(info, _)| info.clone())).collect();
         let registry = Registry {
@@ -191,6 +213,16 @@ impl Core {
         }
     }
 
+    /// Withdraws the offers of one agent and says so.
+    pub(super) fn rescind_on(&mut self, agent: &AgentId) {
+        let ids: Vec<OfferId> = self.offers.on(agent).map(|offer| offer.id.clone()).collect();
+        for id in ids {
+            if let Some(offer) = self.offers.remove(&id) {
+                self.send(&offer.framework, super::statuses::rescind(&id));
+            }
+        }
+    }
+
     /// What is neither held nor offered on an agent.
     pub(super) fn free(&self, agent_id: &AgentId) -> Resources {
         let Some(agent) = self.agents.get(agent_id) else { return Resources::default() };
@@ -198,7 +230,7 @@ impl Core {
         for held in agent.held.values() {
             free.subtract(held);
         }
-        for offer in self.offers.values().filter(|offer| offer.agent == *agent_id) {
+        for offer in self.offers.on(agent_id) {
             free.subtract(&offer.resources);
         }
         free
@@ -233,7 +265,7 @@ impl Framework {
             unregistered: None,
             suppressed: BTreeSet::new(),
             constraints: None,
-            filters: Vec::new(),
+            filters: Filters::default(),
             tasks: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             finished: VecDeque::new(),

@@ -128,7 +128,7 @@ impl Core {
         framework.info = info;
         framework.recovered = false;
         let left: Vec<String> = framework.suppressed.difference(&suppressed).cloned().collect();
-        framework.filters.retain(|filter| !left.contains(&filter.role));
+        framework.filters.forget(|role| left.contains(role));
         framework.suppressed = suppressed;
         framework.constraints = constraints;
         let own = framework.roles();

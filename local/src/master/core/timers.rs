@@ -7,10 +7,33 @@ use crate::clock::Moment;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::link::ToAgent;
 use proto::mesos::v1 as mesos;
+use std::time::Duration;
+
+/// However much happens, timers are looked at no more often than this: looking at all of them takes time in proportion
+/// to the number of agents.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 impl Core {
-    /// The moment of the next timer.
+    /// When timers are to be looked at next.
     pub(crate) fn next_wake(&self) -> Moment {
+        self.look_at
+    }
+
+    /// Does what is due, unless it was looked at just before.
+    pub(super) fn look_at_timers(&mut self) {
+        let soon = self.looked_at + LOOK_PAUSE;
+        if self.now < soon && self.now < self.look_at {
+            // What just happened may have set a timer.
+            self.look_at = self.look_at.min(soon);
+            return;
+        }
+        self.on_time();
+        self.looked_at = self.now;
+        self.look_at = self.next_timer();
+    }
+
+    /// The moment of the next timer.
+    fn next_timer(&self) -> Moment {
         let heartbeats =
             self.frameworks.values().filter_map(|f| f.subscription.as_ref()).map(|s| s.next_heartbeat);
         let expiries = self.frameworks.values().filter_map(|framework| framework.expires);
@@ -24,13 +47,14 @@ impl Core {
             .chain(offers)
             .chain(self.recovered.values().map(|(_, by)| *by))
             .chain(self.watchers.values().copied())
+            .chain(self.remember_at)
             .chain([self.next_allocation])
             .min()
             .unwrap_or(self.next_allocation)
     }
 
     /// Does everything that is due now.
-    pub(super) fn on_time(&mut self) {
+    fn on_time(&mut self) {
         self.send_heartbeats();
         self.expire_frameworks();
         self.ping_agents();
@@ -41,6 +65,7 @@ impl Core {
             self.next_allocation = self.now + self.timings.allocation;
             self.allocate();
         }
+        self.remember_if_due();
     }
 
     fn send_heartbeats(&mut self) {

@@ -15,8 +15,8 @@
 //! crate that keeps Mesos' messages in its state.
 //!
 //! Not here yet, or never: command tasks and the default executor (refused with TASK_ERROR and a reason), volumes, quota,
-//! maintenance windows with their inverse offers, uuids on the feedback of operations, executor tokens and domain
-//! sockets, compressed requests, the older protocol. Users are not switched: executors run as who runs this process.
+//! uuids on the feedback of operations, executor tokens and domain sockets, compressed requests, the older protocol. Users
+//! are not switched: executors run as who runs this process.
 //!
 //! A launch: scheduler → `master::http` → `master::core` (checks, holds resources) → `link` → `agent::core` → writes it
 //! down → `agent::containers` → the executor → `agent::http` → `agent::core` (updates in line, one on its way) → `link` →

@@ -2,6 +2,7 @@
 
 pub(crate) mod core;
 pub(crate) mod http;
+mod maintenance;
 pub(crate) mod registry;
 pub(crate) mod run;
 mod state_json;

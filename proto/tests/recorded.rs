@@ -22,11 +22,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Fields that Mesos sends and Logherd has no use for: `message.field`, as in the `.proto` files of Mesos.
-const LEFT_OUT: &[&str] = &[
-    "mesos.v1.AgentInfo.checkpoint",
-    "mesos.v1.agent.Response.GetContainers.Container.resource_statistics",
-    "mesos.v1.master.Response.get_maintenance_status",
-];
+const LEFT_OUT: &[&str] =
+    &["mesos.v1.AgentInfo.checkpoint", "mesos.v1.agent.Response.GetContainers.Container.resource_statistics"];
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/mesos-1.12")

@@ -2,8 +2,9 @@
 //! returns what is to be done. No input or output, no clock, no randomness but a seeded generator.
 //!
 //! `state` holds what is known; `calls`, `subscribe`, `accept`, `launch`, `reserve`, `tasks` and `reconcile` answer
-//! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers, `outstanding` holds them; `operator` and `describe`
-//! answer people; `timers` does what is due.
+//! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers, `outstanding` holds them;
+//! `maintenance` keeps the schedule and `inverse` asks frameworks to leave; `operator` and `describe` answer people; `timers`
+//! does what is due.
 
 mod accept;
 mod agents;
@@ -12,7 +13,9 @@ mod calls;
 mod constraints;
 mod describe;
 mod framework_info;
+mod inverse;
 mod launch;
+mod maintenance;
 mod operator;
 mod outstanding;
 mod reconcile;

@@ -9,7 +9,7 @@ use crate::wire::content::{self, Encoding};
 use crate::wire::reflect;
 use crate::wire::server::Handler;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use operator_api::call::Type;
 use operator_api::response::GetState;
@@ -41,6 +41,9 @@ impl Handler for MasterHttp {
             "/redirect" => Ok(body::redirect(&format!("//{}", self.address()))),
             "/version" => Ok(json(&serde_json::json!({ "version": self.info.version() }))),
             "/teardown" => self.teardown(request).await,
+            "/maintenance/schedule" | "/maintenance/status" | "/machine/down" | "/machine/up" => {
+                self.maintenance(request, &path).await
+            }
             "/metrics/snapshot" => self.metrics().await,
             "/state" | "/slaves" | "/frameworks" | "/tasks" => self.page(&path).await,
             _ if path == "/api/v1" || path.starts_with("/api/v1/") => self.operator(request).await,
@@ -79,7 +82,7 @@ impl MasterHttp {
             return Ok(body::wrong_method("POST", request.method()));
         }
         let headers = request.headers().clone();
-        if let Err(unauthorized) = basic::principal(&self.credentials, "mesos-master-readwrite", &headers) {
+        if let Err(unauthorized) = self.operator_principal(&headers) {
             return Ok(*unauthorized);
         }
         let encoding = content::of_body(&headers)?;
@@ -95,10 +98,18 @@ impl MasterHttp {
         finish(answer, encoding).await
     }
 
+    /// Who calls as an operator; nobody is asked where there are no credentials.
+    pub(super) fn operator_principal(&self, headers: &HeaderMap) -> Result<Option<String>, Box<Answer>> {
+        basic::principal(&self.credentials, "mesos-master-readwrite", headers)
+    }
+
     /// `POST /teardown` with the form `frameworkId=…`.
     async fn teardown(&self, request: Request<Incoming>) -> Result<Answer, content::Refusal> {
         if request.method() != Method::POST {
             return Ok(body::wrong_method("POST", request.method()));
+        }
+        if let Err(unauthorized) = self.operator_principal(request.headers()) {
+            return Ok(*unauthorized);
         }
         let bytes = body::read(request.into_body()).await?;
         let form = String::from_utf8_lossy(&bytes).into_owned();
@@ -144,7 +155,7 @@ impl MasterHttp {
         Ok(json(&part))
     }
 
-    async fn ask(&self, call: operator_api::Call) -> Result<Reply, content::Refusal> {
+    pub(super) async fn ask(&self, call: operator_api::Call) -> Result<Reply, content::Refusal> {
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Operator { call: Box::new(call), encoding: Encoding::Protobuf, reply }).await?;
         answer.await.map_err(|_| stopping())
@@ -159,7 +170,7 @@ impl MasterHttp {
     }
 }
 
-fn call(kind: Type) -> operator_api::Call {
+pub(super) fn call(kind: Type) -> operator_api::Call {
     operator_api::Call { r#type: Some(kind.into()), ..Default::default() }
 }
 

@@ -1,4 +1,4 @@
-//! Keeps the registry: which agents exist, are unreachable or gone. All that a master remembers over its restarts.
+//! Keeps the registry: which agents exist, are unreachable or gone, and which machines are to be away. All that a master remembers over its restarts.
 //!
 //! Invariants: the file is replaced as a whole (written beside, synced, renamed); a damaged one is an error, never an
 //! empty registry. Format: `LHRG`, a version byte (1), the CRC-32 of the rest (little endian), a protobuf message.
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::files;
 use crate::ids::AgentId;
 use prost::Message;
-use proto::mesos::v1 as mesos;
+use proto::mesos::v1::{self as mesos, maintenance};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub(crate) struct Registry {
     pub(crate) admitted: Vec<mesos::AgentInfo>,
     pub(crate) unreachable: Vec<(AgentId, Moment)>,
     pub(crate) gone: Vec<AgentId>,
+    /// When machines are to be away.
+    pub(crate) schedule: maintenance::Schedule,
+    /// Machines that are away.
+    pub(crate) down: Vec<mesos::MachineId>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -30,6 +34,10 @@ struct Stored {
     unreachable: Vec<StoredAway>,
     #[prost(string, repeated, tag = "3")]
     gone: Vec<String>,
+    #[prost(message, repeated, tag = "4")]
+    windows: Vec<maintenance::Window>,
+    #[prost(message, repeated, tag = "5")]
+    down: Vec<mesos::MachineId>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -58,6 +66,8 @@ pub(crate) fn load(path: &Path) -> Result<Registry, Error> {
             .map(|away| (AgentId(away.agent), Duration::from_nanos(away.since_nanos)))
             .collect(),
         gone: stored.gone.into_iter().map(AgentId).collect(),
+        schedule: maintenance::Schedule { windows: stored.windows },
+        down: stored.down,
     })
 }
 
@@ -74,6 +84,8 @@ pub(crate) fn save(path: &Path, registry: &Registry) -> Result<(), Error> {
             })
             .collect(),
         gone: registry.gone.iter().map(|agent| agent.0.clone()).collect(),
+        windows: registry.schedule.windows.clone(),
+        down: registry.down.clone(),
     };
     files::write_checked(path, MAGIC, &stored.encode_to_vec())
 }
@@ -91,6 +103,8 @@ mod tests {
             admitted: vec![mesos::AgentInfo { hostname: "node-1".into(), ..Default::default() }],
             unreachable: vec![(AgentId("S1".into()), Duration::from_secs(7))],
             gone: vec![AgentId("S2".into())],
+            schedule: maintenance::Schedule { windows: vec![maintenance::Window::default()] },
+            down: vec![mesos::MachineId { hostname: Some("node-3".into()), ip: None }],
         };
         save(&path, &registry).unwrap();
         assert_eq!(load(&path).unwrap(), registry);

@@ -239,3 +239,40 @@ async fn pages_in_browsers_are_refused_whatever_site_they_are_of() {
     }
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn maintenance_can_be_ordered_and_seen_through_its_older_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Settings::new(dir.path(), 1)).await.unwrap();
+    let master = cluster.master();
+    let machines = r#"[{"hostname":"node-1","ip":"127.0.0.1"}]"#;
+    let schedule = format!(
+        r#"{{"windows":[{{"machine_ids":{machines},"unavailability":{{"start":{{"nanoseconds":1800000000000000000}}}}}}]}}"#
+    );
+    let posts = [
+        ("/machine/down", machines, 400),
+        ("/maintenance/schedule", schedule.as_str(), 200),
+        ("/maintenance/schedule", "{", 400),
+        ("/machine/down", machines, 200),
+        ("/machine/up", machines, 200),
+    ];
+    let pages = |status: &'static str| async move {
+        let at = (Method::GET, master, "/master/maintenance/status");
+        let (given, page) = text(request(&http(), at, &[], vec![]).await).await;
+        assert_eq!(given, StatusCode::OK);
+        assert!(page.contains(status), "{page}");
+    };
+    for (path, body, status) in posts {
+        let answer = request(&http(), (Method::POST, master, path), &[], body.as_bytes().to_vec()).await;
+        assert_eq!(answer.status().as_u16(), status, "{path} {body}");
+        match (path, status) {
+            ("/maintenance/schedule", 200) => pages("draining_machines").await,
+            ("/machine/down", 200) => pages("down_machines").await,
+            _ => {}
+        }
+    }
+    let (status, page) =
+        text(request(&http(), (Method::GET, master, "/maintenance/schedule"), &[], vec![]).await).await;
+    assert_eq!((status, page.as_str()), (StatusCode::OK, "{}"));
+    cluster.stop().await;
+}

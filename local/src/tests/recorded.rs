@@ -677,3 +677,11 @@ fn an_agent_that_forgets_its_executors_reads_as_recorded() {
     ];
     load("14-agent-restart-refusals", Timings::default()).play(&acts);
 }
+
+#[test]
+fn maintenance_reads_as_recorded() {
+    let mut scenario = load("11-maintenance", Timings::default());
+    // Rounds of allocation fall between the same calls as in the recording.
+    scenario.world.advance(Duration::from_millis(100));
+    scenario.play(&[]);
+}

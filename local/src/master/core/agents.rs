@@ -11,6 +11,9 @@ use mesos::task_status::Reason;
 use proto::mesos::v1 as mesos;
 use std::collections::BTreeMap;
 
+/// What agents and frameworks hear when an operator takes a machine down.
+const MACHINE_DOWN: &str = "Operator initiated 'Machine DOWN'";
+
 /// Why an agent is taken out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -22,6 +25,8 @@ pub(super) enum Leaving {
     Replaced,
     /// An operator marked it gone: it never returns.
     Gone,
+    /// An operator took its machine down: it returns when that is up.
+    MachineDown,
 }
 
 impl Core {
@@ -54,6 +59,9 @@ impl Core {
 
     /// A new agent.
     fn register(&mut self, link: LinkId, mut described: Described) {
+        if self.refuse_machine_down(link, &described) {
+            return;
+        }
         let same_address = |(_, agent): &(&AgentId, &Agent)| agent.described.pid == described.pid;
         if let Some(old) = self.agents.iter().find(same_address).map(|(id, _)| id.clone()) {
             self.remove_agent(&old, Leaving::Replaced);
@@ -66,6 +74,17 @@ impl Core {
         self.out.push(Effect::Tell(link, ToAgent::Registered { agent_id: id.clone() }));
         self.publish_agent_added(&id);
         self.allocate_on(vec![id]);
+    }
+
+    /// Agents of machines that are down must end.
+    pub(super) fn refuse_machine_down(&mut self, link: LinkId, described: &Described) -> bool {
+        let machine = super::maintenance::machine(&described.info, &described.pid);
+        let down = self.maintenance.is_down(&machine);
+        if down {
+            let message = "Machine is `DOWN`".to_owned();
+            self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
+        }
+        down
     }
 
     /// Puts an agent among the registered ones.
@@ -111,7 +130,7 @@ impl Core {
         agent.link = None;
         agent.reregister_by = Some(now + self.timings.agent_reregister);
         let hostname = agent.described.info.hostname.clone();
-        self.rescind_on(&id);
+        self.withdraw(&id);
         let frameworks: Vec<FrameworkId> = self
             .frameworks
             .iter()
@@ -138,7 +157,7 @@ impl Core {
             Leaving::Unreachable(_) => {
                 self.unreachable.insert(id.clone(), self.now);
             }
-            Leaving::Unregistered | Leaving::Replaced => {}
+            Leaving::Unregistered | Leaving::Replaced | Leaving::MachineDown => {}
             Leaving::Gone => {
                 self.gone.insert(id.clone());
             }
@@ -147,10 +166,19 @@ impl Core {
         if !matches!(why, Leaving::Unreachable(_)) {
             self.publish(&describe::agent_removed(id));
         }
+        self.rescind_inverse(|about| about == id);
         self.broadcast_failure(id);
+        if let (Some(link), Leaving::Gone | Leaving::MachineDown) = (agent.link, why) {
+            // What it still says is not heard.
+            self.links.insert(link, None);
+        }
         match (agent.link, why) {
             (Some(link), Leaving::Gone) => {
                 let message = "Agent has been marked gone".to_owned();
+                self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
+            }
+            (Some(link), Leaving::MachineDown) => {
+                let message = MACHINE_DOWN.to_owned();
                 self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
             }
             // One that only was slow finds its link broken and registers again.
@@ -164,11 +192,11 @@ impl Core {
         let id = agent.id();
         match why {
             Leaving::Unreachable(message) => self.make_unreachable(framework, &id, message),
-            Leaving::Unregistered | Leaving::Replaced => {
-                let cause = if why == Leaving::Replaced {
-                    "a new agent registered at the same address"
-                } else {
-                    "the agent unregistered"
+            Leaving::Unregistered | Leaving::Replaced | Leaving::MachineDown => {
+                let cause = match why {
+                    Leaving::Replaced => "a new agent registered at the same address",
+                    Leaving::MachineDown => MACHINE_DOWN,
+                    _ => "the agent unregistered",
                 };
                 let message = format!("Agent {} removed: {cause}", agent.described.info.hostname);
                 self.lose_tasks(framework, &id, (TaskState::TaskLost, Reason::AgentRemoved), &message);

@@ -3,7 +3,7 @@
 use super::constraints;
 use super::state::{Agent, Core, Framework, Offer};
 use super::statuses;
-use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use crate::resources::{Resources, Style};
 use mesos::framework_info::capability::Type as Capability;
 use proto::mesos::v1 as mesos;
@@ -53,6 +53,7 @@ impl Core {
         for (framework, offers) in made {
             self.send(&framework, statuses::offers(offers));
         }
+        self.make_inverse_offers();
     }
 
     /// Connected frameworks with the roles in which they want offers, numbered.
@@ -107,10 +108,9 @@ impl Core {
         role: String,
         resources: Resources,
     ) -> Option<mesos::Offer> {
+        let id = self.new_offer_id();
         let agent = self.agents.get(agent_id)?;
         let framework = self.frameworks.get(framework_id)?;
-        let id = OfferId(format!("{}-O{}", self.info.id, self.counters.offer));
-        self.counters.offer += 1;
         let allocation = framework
             .can(Capability::MultiRole)
             .then(|| mesos::resource::AllocationInfo { role: Some(role.clone()) });
@@ -131,7 +131,7 @@ impl Core {
             url: Some(url(&agent.described.pid, &info.hostname)),
             allocation_info: allocation,
             domain: info.domain.clone(),
-            ..Default::default()
+            unavailability: self.unavailability(agent_id),
         };
         let expires = self.timings.offer_timeout.map(|timeout| self.now + timeout);
         let (framework, agent) = (framework_id.clone(), agent_id.clone());
@@ -192,7 +192,7 @@ fn worth_offering(resources: &Resources, filters: Option<&mesos::OfferFilters>) 
 }
 
 /// `slave(1)@127.0.0.1:5051` as a URL.
-fn url(pid: &str, hostname: &str) -> mesos::Url {
+pub(super) fn url(pid: &str, hostname: &str) -> mesos::Url {
     let (name, address) = pid.split_once('@').unwrap_or(("", pid));
     let (ip, port) = address.rsplit_once(':').unwrap_or((address, "0"));
     mesos::Url {

@@ -5,6 +5,7 @@ use super::{Answer, statuses};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, is_uuid};
 use crate::link::ToAgent;
 use crate::resources::Resources;
+use proto::mesos::v1::maintenance::inverse_offer_status::Status;
 use proto::mesos::v1::{self as mesos, scheduler};
 use scheduler::Call;
 use scheduler::call::Type;
@@ -146,12 +147,17 @@ impl Core {
             Type::ReconcileOperations => {
                 self.on_reconcile_operations(id, &call.reconcile_operations.unwrap_or_default());
             }
-            // Allocation takes no hints, as in a real Mesos; this master makes no inverse offers and its operation
-            // feedback carries no uuid, so that there is nothing to answer or to acknowledge.
-            Type::Request
-            | Type::AcceptInverseOffers
-            | Type::DeclineInverseOffers
-            | Type::AcknowledgeOperationStatus => {}
+            Type::AcceptInverseOffers => {
+                let call = call.accept_inverse_offers.unwrap_or_default();
+                self.on_inverse_answer(id, (call.inverse_offer_ids, call.filters, Status::Accept));
+            }
+            Type::DeclineInverseOffers => {
+                let call = call.decline_inverse_offers.unwrap_or_default();
+                self.on_inverse_answer(id, (call.inverse_offer_ids, call.filters, Status::Decline));
+            }
+            // Allocation takes no hints, as in a real Mesos; the feedback of operations carries no uuid here, so that
+            // there is nothing to acknowledge.
+            Type::Request | Type::AcknowledgeOperationStatus => {}
             Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
         }
     }
@@ -194,6 +200,7 @@ impl Core {
         let revived = |role: &String| roles.is_empty() || roles.contains(role);
         framework.suppressed.retain(|role| !revived(role));
         framework.filters.forget(revived);
+        self.maintenance.inverse.revive(id);
         self.allocate();
     }
 

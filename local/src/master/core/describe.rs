@@ -100,8 +100,8 @@ impl Core {
                 .collect(),
             allocated_resources: allocated.write(Style::PLAIN),
             offered_resources: offered.write(Style::PLAIN),
+            inverse_offers: self.maintenance.inverse.of(&id).cloned().collect(),
             offer_constraints: framework.constraints.clone(),
-            ..Default::default()
         }
     }
 

@@ -17,7 +17,7 @@ const WATCHERS: usize = 1000;
 impl Core {
     pub(super) fn on_operator(&mut self, call: &Call) {
         let Some(kind) = call.r#type.and_then(|number| Type::try_from(number).ok()) else {
-            return self.refuse(400, "Failed to validate master::Call: Expecting 'type' to be present");
+            return self.refuse(400, missing("type"));
         };
         match kind {
             Type::Subscribe => self.on_watch(),
@@ -32,6 +32,9 @@ impl Core {
                 let id = call.reactivate_agent.as_ref().map(|call| AgentId::from(&call.agent_id));
                 self.set_deactivated(id, false);
             }
+            Type::UpdateMaintenanceSchedule => self.on_schedule(call.update_maintenance_schedule.as_ref()),
+            Type::StartMaintenance => self.on_machines_down(call.start_maintenance.as_ref()),
+            Type::StopMaintenance => self.on_machines_up(call.stop_maintenance.as_ref()),
             _ => match self.describe_for(kind) {
                 Some(response) => self.answer(Answer::Response(Box::new(response))),
                 None => self.refuse(501, format!("{} is not implemented here", kind.as_str_name())),
@@ -91,6 +94,18 @@ impl Core {
             Type::GetRoles => {
                 Response { get_roles: Some(self.describe_roles()), ..response(Answered::GetRoles) }
             }
+            Type::GetMaintenanceStatus => {
+                let status = response::GetMaintenanceStatus { status: self.describe_maintenance() };
+                Response { get_maintenance_status: Some(status), ..response(Answered::GetMaintenanceStatus) }
+            }
+            Type::GetMaintenanceSchedule => {
+                let schedule =
+                    response::GetMaintenanceSchedule { schedule: self.maintenance.schedule.clone() };
+                Response {
+                    get_maintenance_schedule: Some(schedule),
+                    ..response(Answered::GetMaintenanceSchedule)
+                }
+            }
             Type::GetOperations => Response {
                 get_operations: Some(response::GetOperations::default()),
                 ..response(Answered::GetOperations)
@@ -130,7 +145,7 @@ impl Core {
 
     fn on_operator_teardown(&mut self, teardown: Option<&operator_api::call::Teardown>) {
         let Some(teardown) = teardown else {
-            return self.refuse(400, "Failed to validate master::Call: Expecting 'teardown' to be present");
+            return self.refuse(400, missing("teardown"));
         };
         let id = FrameworkId::from(&teardown.framework_id);
         if !self.frameworks.contains_key(&id) {
@@ -142,8 +157,7 @@ impl Core {
 
     fn on_mark_gone(&mut self, call: Option<&operator_api::call::MarkAgentGone>) {
         let Some(call) = call else {
-            return self
-                .refuse(400, "Failed to validate master::Call: Expecting 'mark_agent_gone' to be present");
+            return self.refuse(400, missing("mark_agent_gone"));
         };
         let id = AgentId::from(&call.agent_id);
         let away = self.recovered.contains_key(&id) || self.unreachable.contains_key(&id);
@@ -185,8 +199,7 @@ impl Core {
 
     fn on_drain(&mut self, call: Option<&operator_api::call::DrainAgent>) {
         let Some(call) = call else {
-            return self
-                .refuse(400, "Failed to validate master::Call: Expecting 'drain_agent' to be present");
+            return self.refuse(400, missing("drain_agent"));
         };
         let id = AgentId::from(&call.agent_id);
         let Some(agent) = self.agents.get_mut(&id) else { return self.refuse(404, "Agent not found") };
@@ -204,7 +217,7 @@ impl Core {
         });
         let mark_gone = call.mark_gone();
         self.answer(Answer::Done);
-        self.rescind_on(&id);
+        self.withdraw(&id);
         self.tell_agent(&id, ToAgent::Drain { max_grace, mark_gone });
     }
 
@@ -217,7 +230,7 @@ impl Core {
         let was_draining = !deactivated && agent.drain.take().is_some();
         self.answer(Answer::Done);
         if deactivated {
-            self.rescind_on(&id);
+            self.withdraw(&id);
         } else {
             if was_draining {
                 self.tell_agent(&id, ToAgent::EndDrain);
@@ -225,6 +238,10 @@ impl Core {
             self.allocate();
         }
     }
+}
+
+pub(super) fn missing(name: &str) -> String {
+    format!("Failed to validate master::Call: Expecting '{name}' to be present")
 }
 
 /// A duration of the wire; a negative one is none.

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 impl Core {
     pub(super) fn reregister(&mut self, link: LinkId, described: Described, running: Running) {
         let Some(id) = described.info.id.as_ref().map(AgentId::from) else { return };
+        if self.refuse_machine_down(link, &described) {
+            return;
+        }
         if self.gone.contains(&id) {
             let message = "Agent has been marked gone".to_owned();
             self.out.push(Effect::Tell(link, ToAgent::Shutdown { message }));
@@ -26,7 +29,7 @@ impl Core {
         if let Some(old) = self.agents.get(&id).and_then(|agent| agent.link).filter(|old| *old != link) {
             self.links.insert(old, None);
             self.out.push(Effect::Unlink(old));
-            self.rescind_on(&id);
+            self.withdraw(&id);
         }
         self.adopt_frameworks(&running);
         let kills =

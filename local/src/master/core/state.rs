@@ -1,5 +1,6 @@
 //! Holds what a master knows: frameworks, agents, offers, tasks.
 
+use super::maintenance::Maintenance;
 use super::outstanding::{Filters, Offers};
 use super::{Birth, ConnectionId, Effect};
 use crate::chance::Chance;
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub(super) unreachable: BTreeMap<AgentId, Moment>,
     pub(super) gone: BTreeSet<AgentId>,
     pub(super) offers: Offers,
+    pub(super) maintenance: Maintenance,
     pub(super) links: BTreeMap<LinkId, Option<AgentId>>,
     /// Operators' streams, with their next heartbeat.
     pub(super) watchers: BTreeMap<ConnectionId, Moment>,
@@ -134,7 +136,8 @@ impl Core {
     /// A master that has just been elected.
     pub(crate) fn new(birth: Birth, now: Moment) -> Self {
         let reregister_by = now + birth.timings.agent_reregister;
-        let Registry { admitted, unreachable, gone } = birth.registry;
+        let maintenance = Maintenance::recovered(&birth.registry);
+        let Registry { admitted, unreachable, gone, .. } = birth.registry;
         let recovered = admitted
             .into_iter()
             .filter_map(|info| Some((AgentId::from(info.id.as_ref()?), (info, reregister_by))))
@@ -158,6 +161,7 @@ impl Core {
             unreachable: unreachable.into_iter().collect(),
             gone: gone.into_iter().collect(),
             offers: Offers::default(),
+            maintenance,
             links: BTreeMap::new(),
             watchers: BTreeMap::new(),
             heartbeats_held: false,
@@ -188,6 +192,8 @@ impl Core {
             admitted,
             unreachable: self.unreachable.iter().map(|(id, since)| (id.clone(), *since)).collect(),
             gone: self.gone.iter().cloned().collect(),
+            schedule: self.maintenance.schedule.clone(),
+            down: self.maintenance.down.clone(),
         };
         self.out.push(Effect::Remember(Box::new(registry)));
     }
@@ -195,6 +201,13 @@ impl Core {
     pub(super) fn new_connection(&mut self) -> ConnectionId {
         self.counters.connection += 1;
         ConnectionId(self.counters.connection)
+    }
+
+    /// The id of the next offer or inverse offer.
+    pub(super) fn new_offer_id(&mut self) -> OfferId {
+        let number = self.counters.offer;
+        self.counters.offer += 1;
+        OfferId(format!("{}-O{number}", self.info.id))
     }
 
     /// Gives an offer's resources back, without a word to the framework.

@@ -76,6 +76,20 @@ pub(super) fn offers(offers: Vec<mesos::Offer>) -> scheduler::Event {
     scheduler::Event { offers: Some(scheduler::event::Offers { offers }), ..event(Type::Offers) }
 }
 
+pub(super) fn inverse_offers(inverse_offers: Vec<mesos::InverseOffer>) -> scheduler::Event {
+    scheduler::Event {
+        inverse_offers: Some(scheduler::event::InverseOffers { inverse_offers }),
+        ..event(Type::InverseOffers)
+    }
+}
+
+pub(super) fn rescind_inverse_offer(offer: &OfferId) -> scheduler::Event {
+    scheduler::Event {
+        rescind_inverse_offer: Some(scheduler::event::RescindInverseOffer { inverse_offer_id: offer.wire() }),
+        ..event(Type::RescindInverseOffer)
+    }
+}
+
 pub(super) fn error(message: impl Into<String>) -> scheduler::Event {
     let message = message.into();
     scheduler::Event { error: Some(scheduler::event::Error { message }), ..event(Type::Error) }

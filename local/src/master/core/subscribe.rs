@@ -77,6 +77,7 @@ impl Core {
     }
 
     fn discard_offers(&mut self, id: &FrameworkId) {
+        self.maintenance.inverse.discard(id);
         let offers: Vec<OfferId> = self
             .offers
             .values()
@@ -184,6 +185,7 @@ impl Core {
         let id = id.clone();
         framework.subscription = None;
         framework.filters.clear();
+        self.maintenance.inverse.revive(&id);
         let timeout = Duration::try_from_secs_f64(framework.info.failover_timeout()).unwrap_or_default();
         framework.expires = Some(self.now + timeout);
         self.discard_offers(&id);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::Moment;
+use crate::ids::OfferId;
 use crate::link::{Described, LinkId, ToMaster};
 use crate::master::core::{Birth, Effect, Input};
 use crate::master::registry::Registry;

@@ -1,0 +1,150 @@
+//! Asks frameworks to give back what they have on machines that are to be away, and keeps what they said. Answers change
+//! nothing but how long the same question is not asked again.
+
+use super::allocate::url;
+use super::calls::refuse_duration;
+use super::reconcile::time_info;
+use super::state::Core;
+use super::statuses;
+use crate::clock::Moment;
+use crate::ids::{AgentId, FrameworkId, OfferId};
+use maintenance::InverseOfferStatus;
+use maintenance::inverse_offer_status::Status;
+use proto::mesos::v1::{self as mesos, maintenance};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The questions that were asked and the answers to them.
+#[derive(Default)]
+pub(super) struct InverseOffers {
+    outstanding: BTreeMap<OfferId, mesos::InverseOffer>,
+    /// Not asked again until then.
+    answered_until: BTreeMap<(FrameworkId, AgentId), Moment>,
+    answers: BTreeMap<(AgentId, FrameworkId), InverseOfferStatus>,
+}
+
+impl InverseOffers {
+    /// What frameworks said about some agents.
+    pub(super) fn answers(&self, which: impl Fn(&AgentId) -> bool) -> Vec<InverseOfferStatus> {
+        self.answers.iter().filter(|((agent, _), _)| which(agent)).map(|(_, status)| status.clone()).collect()
+    }
+
+    /// The questions that a framework has not answered.
+    pub(super) fn of(&self, framework: &FrameworkId) -> impl Iterator<Item = &mesos::InverseOffer> {
+        self.outstanding.values().filter(move |offer| offer.framework_id.value == framework.0)
+    }
+
+    /// Forgets the questions to a framework without a word.
+    pub(super) fn discard(&mut self, framework: &FrameworkId) {
+        self.outstanding.retain(|_, offer| offer.framework_id.value != framework.0);
+    }
+
+    /// Asks a framework again at once.
+    pub(super) fn revive(&mut self, framework: &FrameworkId) {
+        self.answered_until.retain(|(answering, _), _| answering != framework);
+    }
+}
+
+impl Core {
+    /// Asks every connected framework that has, or is offered, something on a machine that is to be away.
+    pub(super) fn make_inverse_offers(&mut self) {
+        if self.maintenance.schedule.windows.is_empty() {
+            return;
+        }
+        let mut made: BTreeMap<FrameworkId, Vec<mesos::InverseOffer>> = BTreeMap::new();
+        for (agent, unavailability) in self.leaving() {
+            for framework in self.users_of(&agent) {
+                if self.may_ask(&framework, &agent)
+                    && let Some(offer) = self.inverse_offer(&framework, &agent, unavailability)
+                {
+                    made.entry(framework).or_default().push(offer);
+                }
+            }
+        }
+        for (framework, offers) in made {
+            self.send(&framework, statuses::inverse_offers(offers));
+        }
+    }
+
+    fn leaving(&self) -> Vec<(AgentId, mesos::Unavailability)> {
+        let agents = self.agents.iter().filter(|(_, agent)| agent.takes_tasks());
+        agents.filter_map(|(id, _)| Some((id.clone(), self.unavailability(id)?))).collect()
+    }
+
+    fn users_of(&self, agent_id: &AgentId) -> BTreeSet<FrameworkId> {
+        let held = self.agents.get(agent_id).into_iter().flat_map(|agent| agent.held.keys());
+        let offered = self.offers.on(agent_id);
+        held.map(|(framework, _)| framework).chain(offered.map(|offer| &offer.framework)).cloned().collect()
+    }
+
+    fn may_ask(&self, framework: &FrameworkId, agent: &AgentId) -> bool {
+        let inverse = &self.maintenance.inverse;
+        let connected = self.frameworks.get(framework).is_some_and(|known| known.subscription.is_some());
+        let asked =
+            inverse.of(framework).any(|offer| offer.agent_id.as_ref().is_some_and(|id| id.value == agent.0));
+        let until = inverse.answered_until.get(&(framework.clone(), agent.clone()));
+        connected && !asked && until.is_none_or(|until| *until <= self.now)
+    }
+
+    fn inverse_offer(
+        &mut self,
+        framework: &FrameworkId,
+        agent_id: &AgentId,
+        unavailability: mesos::Unavailability,
+    ) -> Option<mesos::InverseOffer> {
+        let described = &self.agents.get(agent_id)?.described;
+        let url = url(&described.pid, &described.info.hostname);
+        let id = self.new_offer_id();
+        let offer = mesos::InverseOffer {
+            id: id.wire(),
+            url: Some(url),
+            framework_id: framework.wire(),
+            agent_id: Some(agent_id.wire()),
+            unavailability,
+            resources: Vec::new(),
+        };
+        self.maintenance.inverse.outstanding.insert(id, offer.clone());
+        Some(offer)
+    }
+
+    /// Notes what a framework says to questions of its own; others are ignored.
+    pub(super) fn on_inverse_answer(
+        &mut self,
+        id: &FrameworkId,
+        (offers, filters, status): (Vec<mesos::OfferId>, Option<mesos::Filters>, Status),
+    ) {
+        let refuse = refuse_duration(filters.as_ref());
+        for offer in offers.iter().map(OfferId::from) {
+            let inverse = &mut self.maintenance.inverse;
+            if inverse.outstanding.get(&offer).is_none_or(|offer| offer.framework_id.value != id.0) {
+                continue;
+            }
+            let agent = inverse.outstanding.remove(&offer).and_then(|offer| offer.agent_id);
+            let Some(agent) = agent.as_ref().map(AgentId::from) else { continue };
+            inverse.answered_until.insert((id.clone(), agent.clone()), self.now + refuse);
+            let answer = InverseOfferStatus {
+                status: status.into(),
+                framework_id: id.wire(),
+                timestamp: time_info(self.now),
+            };
+            inverse.answers.insert((agent, id.clone()), answer);
+        }
+    }
+
+    /// Takes questions about some agents back and says so.
+    pub(super) fn rescind_inverse(&mut self, which: impl Fn(&AgentId) -> bool) {
+        let of = |offer: &mesos::InverseOffer| {
+            offer.agent_id.as_ref().is_some_and(|agent| which(&AgentId::from(agent)))
+        };
+        let taken: Vec<(OfferId, mesos::InverseOffer)> =
+            self.maintenance.inverse.outstanding.extract_if(.., |_, offer| of(offer)).collect();
+        for (id, offer) in taken {
+            self.send(&FrameworkId::from(&offer.framework_id), statuses::rescind_inverse_offer(&id));
+        }
+    }
+
+    /// Takes back everything that was offered or asked about an agent.
+    pub(super) fn withdraw(&mut self, agent: &AgentId) {
+        self.rescind_on(agent);
+        self.rescind_inverse(|about| about == agent);
+    }
+}

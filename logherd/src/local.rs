@@ -178,7 +178,7 @@ fn ready_text(view: &View, url: &str) -> String {
 
 fn waiting_text(view: &View) -> String {
     let status = &view.status;
-    let uncovered = view.nodes.iter().find(|node| node.coverage != web::view::Coverage::Running);
+    let uncovered = view.nodes.iter().find(|node| node.coverage.is_missing());
     match uncovered {
         Some(node) => format!("{} is {}: {}", node.host, node.coverage.word().replace('_', " "), node.reason),
         None if status.detail.is_empty() => format!("the scheduler is {}", status.phase),

@@ -8,6 +8,7 @@
 //!
 //! Nothing here does IO or looks at a clock: methods take what happened and `now`, and leave [`Effect`]s to be carried
 //! out in order ([`Core::take_effects`]).
+mod cause;
 pub mod cluster;
 pub mod effects;
 mod launches;
@@ -27,8 +28,8 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use cluster::Offer;
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
-pub use nodes::NodeState;
 use nodes::Nodes;
+pub use nodes::{Listing, NodeState};
 use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 use resources::{Needs, Taken};
@@ -42,6 +43,8 @@ const DECISIONS: usize = 200;
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after a failed write it is tried again.
 const RETRY_SAVE: Duration = Duration::from_secs(5);
+/// How long before a maintenance nothing is launched any more.
+const MAINTENANCE_LEAD: Duration = Duration::from_secs(300);
 
 /// What does not change while the core lives.
 #[derive(Clone, Debug)]
@@ -168,13 +171,14 @@ impl Core {
         now: Moment,
     ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
+        let nodes = Nodes::new(rules.needs.clone(), MAINTENANCE_LEAD);
         let mut core = Self {
             rules,
             rng,
             framework_stored: framework.is_some(),
             framework,
             connected: false,
-            nodes: Nodes::default(),
+            nodes,
             launches: BTreeMap::new(),
             executors: BTreeMap::new(),
             held: Vec::new(),
@@ -217,6 +221,7 @@ impl Core {
     /// A subscription stands: offers may come, calls may be sent.
     pub fn subscribed(&mut self, now: Moment, framework: FrameworkId) {
         self.connected = true;
+        self.nodes.subscribed(true, now);
         if self.framework.as_ref() != Some(&framework) {
             self.decide(now, None, format!("registered as framework {framework}"));
             self.framework = Some(framework.clone());
@@ -232,8 +237,9 @@ impl Core {
     }
 
     /// The subscription is gone, and with it every offer.
-    pub fn disconnected(&mut self, _now: Moment) {
+    pub fn disconnected(&mut self, now: Moment) {
         self.connected = false;
+        self.nodes.subscribed(false, now);
         self.held.clear();
         for launch in self.launches.values_mut() {
             if let Stage::Storing(held) = &mut launch.stage {
@@ -246,6 +252,7 @@ impl Core {
     /// Mesos removed the framework: its id will never work again and its executors are being killed.
     pub fn removed(&mut self, now: Moment) {
         self.connected = false;
+        self.nodes.subscribed(false, now);
         self.held.clear();
         self.decide(now, None, "Mesos removed the framework; forgetting it and registering anew".to_owned());
         let tasks: Vec<TaskId> = self.launches.keys().cloned().collect();
@@ -259,6 +266,7 @@ impl Core {
 
     /// Time passed.
     pub fn tick(&mut self, now: Moment) {
+        self.nodes.pass(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_saves();
         }

@@ -3,9 +3,9 @@ use crate::control::ControlEvent;
 use crate::core::effects::{Call, Change, Effect, Ticket};
 use crate::core::{Core, NotAdmitted, OrderId};
 use crate::ids::{ExecutorId, Moment};
-use crate::mesos::{Command, Listed, MesosEvent};
+use crate::mesos::{Command, MesosEvent, Told};
 use crate::revisions::Published;
-use crate::view::{Material, Reports, Views};
+use crate::view::{Listed, Material, Reports, Views};
 use crate::{Clock, Error};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const TURNED_AWAY: usize = 1000;
 pub(crate) struct Wires {
     pub(crate) mesos: mpsc::Receiver<MesosEvent>,
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) listed: mpsc::Receiver<Listed>,
+    pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) master: watch::Sender<Option<String>>,
     pub(crate) control: mpsc::Receiver<ControlEvent>,
     pub(crate) orders: mpsc::Receiver<OrderRequest>,
@@ -50,8 +50,8 @@ enum Event {
     Control(ControlEvent),
     /// A person wants something done with executors.
     Ordered(OrderRequest),
-    /// The master listed its agents.
-    Listed(Listed),
+    /// The master said something about its cluster.
+    Told(Told),
     /// A change is stored, or could not be.
     Saved(Ticket, Result<(), String>),
     /// There is room to send a call to Mesos.
@@ -79,6 +79,8 @@ pub(crate) struct MainLoop {
     phase: &'static str,
     detail: String,
     listed: String,
+    /// When all nodes were covered last; the start, if they never were.
+    all_covered_at: Moment,
     reports: Reports,
     views: Views,
     turned_away: BTreeSet<ExecutorId>,
@@ -105,6 +107,7 @@ impl MainLoop {
             phase: "connecting",
             detail: "looking for the leading master".to_owned(),
             listed: "not asked yet".to_owned(),
+            all_covered_at: clock.now(),
             reports: Reports::default(),
             views: Views::default(),
             turned_away: BTreeSet::new(),
@@ -139,7 +142,7 @@ impl MainLoop {
                 Event::Mesos(MesosEvent::AgentLost(agent)) => self.core.agent_lost(now, &agent),
                 Event::Control(event) => self.executor_said(now, event),
                 Event::Ordered(request) => self.ordered(now, request),
-                Event::Listed(listed) => self.agents_listed(now, listed),
+                Event::Told(told) => self.told(now, told),
                 Event::Saved(ticket, result) => self.core.saved(now, ticket, result),
                 Event::CallRoom => self.send_call(),
                 Event::SaveRoom => self.send_save(),
@@ -183,7 +186,7 @@ impl MainLoop {
                 None => Event::PartEnded("the control plane"),
             },
             Some(ordered) = wires.orders.recv() => Event::Ordered(ordered),
-            Some(listed) = wires.listed.recv() => Event::Listed(listed),
+            Some(told) = wires.told.recv() => Event::Told(told),
             Ok(()) = wires.published.changed() => Event::Documents,
             Ok(()) = wires.files.changed() => Event::Documents,
         }
@@ -225,15 +228,24 @@ impl MainLoop {
         self.wires.master.send_replace(None);
     }
 
-    fn agents_listed(&mut self, now: Moment, listed: Listed) {
-        match listed {
-            Ok(agents) => {
+    fn told(&mut self, now: Moment, told: Told) {
+        match told {
+            Told::Agents(agents) => {
                 self.listed = format!("{} agents", agents.len());
                 self.core.agents_listed(now, agents);
             }
-            Err(why) => {
+            Told::Added(agent) => self.core.agent_added(now, *agent),
+            Told::Removed(agent) => self.core.agent_removed(now, &agent),
+            Told::Cluster(cluster) => self.core.cluster_described(now, &cluster),
+            Told::Failed { why, denied } => {
                 tracing::warn!(why, "cannot list the agents");
-                self.listed = format!("failed: {why}");
+                self.listed = match denied {
+                    true => format!("not allowed, so nodes are known by their offers only: {why}"),
+                    false => format!("failed: {why}"),
+                };
+                if denied {
+                    self.core.agents_not_listed();
+                }
             }
         }
     }
@@ -336,6 +348,11 @@ impl MainLoop {
         let began = Instant::now();
         let nodes = self.core.nodes(now);
         self.reports.keep(&nodes);
+        if !nodes.is_empty() && !nodes.iter().any(|node| node.coverage.is_missing()) {
+            self.all_covered_at = now;
+        }
+        let proven = self.core.listing(now);
+        let listing = Listed { proven, words: &self.listed };
         let published = Arc::clone(&self.wires.published.borrow());
         let master = self.wires.master.borrow().clone();
         let tasks = self.tasks();
@@ -347,6 +364,8 @@ impl MainLoop {
             framework: self.core.framework(),
             master: master.as_deref(),
             nodes,
+            listing,
+            all_covered_at: self.all_covered_at,
             reports: &self.reports,
             published: &published,
             file_problems: self.wires.files.borrow().clone(),
@@ -366,7 +385,11 @@ impl MainLoop {
         };
         vec![
             task("mesos client", "keeps the subscription to the leading master", self.detail.clone()),
-            task("agents", "asks the master for its agents every few seconds", self.listed.clone()),
+            task(
+                "agents",
+                "follows which agents the master has, and asks for them every few seconds",
+                self.listed.clone(),
+            ),
             task(
                 "state",
                 "stores launches before they are asked for",

@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 pub(crate) use launch::{Program, Template};
 pub use masters::MasterError;
 pub(crate) use masters::{Election, Masters, Seek, detect};
-pub(crate) use operator::{Listed, list_agents};
+pub(crate) use operator::{Told, watch_cluster};
 use proto::recordio::{Decoder, Limits};
 use rand::Rng;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
     Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, Tls,
-    detect, list_agents,
+    detect, watch_cluster,
 };
 use crate::revisions::{Editor, check};
 use crate::state::directory::Directory;
@@ -250,8 +250,8 @@ impl Start {
             }
         });
         let (master, master_seen) = watch::channel(None);
-        let (listed_out, listed) = mpsc::channel(1);
-        parts.spawn(list_agents(master_seen, self.access.clone(), listed_out, parts_stop.clone()));
+        let (told_out, told) = mpsc::channel(16);
+        parts.spawn(watch_cluster(master_seen, self.access.clone(), told_out, parts_stop.clone()));
         if let Some((ensemble, leader)) = self.detector {
             let seek = if self.access.tls.is_some() { Seek::Name } else { Seek::Address };
             parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, seek, parts_stop.clone()));
@@ -270,7 +270,7 @@ impl Start {
         let wires = Wires {
             mesos,
             commands,
-            listed,
+            told,
             master,
             control,
             orders,

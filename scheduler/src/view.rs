@@ -1,6 +1,6 @@
 //! Puts together what the page shows: the core's nodes, what executors reported, and the documents.
 use crate::control::NodeReport;
-use crate::core::{Decision, NodeState};
+use crate::core::{Decision, Listing, NodeState};
 use crate::ids::{ExecutorId, FrameworkId, Moment};
 use crate::revisions::Published;
 use config::document::{Document, Key, Revision};
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use web::view::{
-    Applied, BackgroundTask, Container, ContainerState, Coverage, Decision as Shown, Failure, FileProblem,
-    Node, Status, View,
+    Applied, BackgroundTask, Cause, Container, ContainerState, Coverage, Decision as Shown, Failure,
+    FileProblem, Node, Status, View,
 };
 
 /// An executor that was not heard of for so long counts as not attached.
@@ -145,6 +145,9 @@ pub(crate) struct Material<'a> {
     pub(crate) master: Option<&'a str>,
     /// In the order of their agents.
     pub(crate) nodes: Vec<NodeState>,
+    pub(crate) listing: Listed<'a>,
+    /// When all nodes were covered last.
+    pub(crate) all_covered_at: Moment,
     pub(crate) reports: &'a Reports,
     pub(crate) published: &'a Arc<Published>,
     pub(crate) file_problems: Vec<FileProblem>,
@@ -152,12 +155,22 @@ pub(crate) struct Material<'a> {
     pub(crate) tasks: Vec<BackgroundTask>,
 }
 
+/// What is known of which agents there are.
+pub(crate) struct Listed<'a> {
+    pub(crate) proven: Listing,
+    /// How the last question went.
+    pub(crate) words: &'a str,
+}
+
+/// What is published, and its documents.
+type OfPublished = (Arc<Published>, Arc<BTreeMap<Key, Document>>);
+
 /// Builds views, each out of the one before: what did not change is shown again, not made again.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     /// In the order of their agents.
     nodes: Vec<Last>,
-    documents: Option<(Arc<Published>, Arc<BTreeMap<Key, Document>>)>,
+    documents: Option<OfPublished>,
 }
 
 /// A node as it was shown last, and of what that was made.
@@ -187,8 +200,12 @@ impl Views {
             detail: published.trouble.clone().unwrap_or_else(|| material.detail.to_owned()),
             writable: published.trouble.is_none(),
             revision: published.stored.fleet.revision,
-            nodes_known: self.nodes.len(),
+            nodes_known: nodes().filter(|node| node.coverage != Coverage::Excluded).count(),
             nodes_covered: nodes().filter(|node| node.coverage == Coverage::Running).count(),
+            nodes_excluded: nodes().filter(|node| node.coverage == Coverage::Excluded).count(),
+            nodes_listed: material.listing.proven.proven.then_some(material.listing.proven.listed),
+            listing: material.listing.words.to_owned(),
+            all_covered_ms: material.all_covered_at.0,
             containers_streaming: self.nodes.iter().map(|last| last.streaming).sum(),
             containers: nodes().map(|node| node.containers.len()).sum(),
             events_out: nodes().map(|node| node.counters.events_out).sum(),
@@ -253,7 +270,8 @@ struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     fn of(nodes: &'a [Last]) -> Self {
-        let mut progress = Self { of: nodes.len(), covered: BTreeMap::new(), failed: Vec::new() };
+        let of = nodes.iter().filter(|last| last.state.coverage != Coverage::Excluded).count();
+        let mut progress = Self { of, covered: BTreeMap::new(), failed: Vec::new() };
         for node in nodes.iter().map(|last| last.node.as_ref()) {
             if node.coverage == Coverage::Running {
                 *progress.covered.entry(node.revision).or_default() += 1;
@@ -298,6 +316,8 @@ fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
         agent_id: state.agent.0.clone(),
         host: state.host.clone(),
         coverage: state.coverage,
+        cause: state.cause,
+        listed: state.listed,
         reason: state.reason.clone(),
         since_ms: state.since.0,
         executor_id: state.executor.as_ref().map(|id| id.0.clone()),
@@ -316,10 +336,12 @@ fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
         if fresh {
             node.events_per_second = heard.rate;
         } else if node.coverage == Coverage::Running {
+            node.cause = Cause::NotAttached;
             node.reason =
                 format!("{}, but is not attached: it works on with revision {}", node.reason, heard.revision);
         }
     } else if node.coverage == Coverage::Running {
+        node.cause = Cause::NotAttached;
         node.reason = format!("{}, but has not attached yet", node.reason);
     }
     node

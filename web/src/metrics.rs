@@ -1,7 +1,8 @@
 //! Exports what is to be seen for Prometheus: `GET /metrics`. Labels are from closed sets, never ids or paths.
 use crate::app::App;
+use crate::pages::now_ms;
 use crate::process;
-use crate::view::{ContainerState, Coverage, View};
+use crate::view::{Cause, ContainerState, Coverage, View};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -45,7 +46,9 @@ pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) 
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let mut registry = Registry::with_prefix("logherd");
-    register_view(&mut registry, &app.now());
+    let view = app.now();
+    register_coverage(&mut registry, &view);
+    register_view(&mut registry, &view);
     registry.register("http_requests", "Answered requests", app.requests.0.clone());
     let mut text = String::new();
     let mut process_registry = Registry::default();
@@ -77,7 +80,8 @@ fn encode_all(text: &mut String, registries: [&Registry; 2]) -> Result<(), std::
     Ok(())
 }
 
-fn register_view(registry: &mut Registry, view: &View) {
+/// Which nodes there are, which are covered, and why the others are not.
+fn register_coverage(registry: &mut Registry, view: &View) {
     let status = &view.status;
     let mut gauge = |name: &str, help: &str, value: f64| {
         let gauge = FloatGauge::default();
@@ -86,6 +90,41 @@ fn register_view(registry: &mut Registry, view: &View) {
     };
     gauge("nodes_known", "Nodes that should have an executor", count_of(status.nodes_known));
     gauge("nodes_covered", "Nodes that have a running executor", count_of(status.nodes_covered));
+    gauge("nodes_excluded", "Nodes that shall have no executor", count_of(status.nodes_excluded));
+    gauge(
+        "nodes_listed",
+        "Agents that the master lists; -1 when it does not list them",
+        status.nodes_listed.map_or(-1.0, count_of),
+    );
+    let uncovered = view.nodes.iter().any(|node| node.coverage.is_missing());
+    let since_covered = if uncovered { now_ms().saturating_sub(status.all_covered_ms) } else { 0 };
+    gauge(
+        "seconds_since_all_covered",
+        "Seconds since all nodes were covered; 0 while they are",
+        since_covered as f64 / 1000.0,
+    );
+    let nodes = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+    for coverage in Coverage::ALL {
+        let of = view.nodes.iter().filter(|node| node.coverage == coverage).count();
+        nodes.get_or_create(&[("coverage", coverage.word())]).set(of.try_into().unwrap_or(i64::MAX));
+    }
+    registry.register("nodes", "Nodes by whether an executor runs there", nodes);
+    let causes = Family::<[(&'static str, &'static str); 2], Gauge>::default();
+    for &cause in Cause::ALL {
+        let of = view.nodes.iter().filter(|node| node.cause == cause).count();
+        let labels = [("coverage", cause.coverage().word()), ("cause", cause.word())];
+        causes.get_or_create(&labels).set(of.try_into().unwrap_or(i64::MAX));
+    }
+    registry.register("nodes_by_cause", "Nodes by why they are in the state they are in", causes);
+}
+
+fn register_view(registry: &mut Registry, view: &View) {
+    let status = &view.status;
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        let gauge = FloatGauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
     gauge("containers_known", "Containers seen on all nodes", count_of(status.containers));
     gauge(
         "containers_streaming",
@@ -124,12 +163,6 @@ fn register_view(registry: &mut Registry, view: &View) {
     counter("dead_letters", "Events refused for good by an output, over all nodes", sum(|c| c.dead_letters));
     counter("output_retries", "Repeated attempts of outputs, over all nodes", sum(|c| c.retries));
 
-    let nodes = Family::<[(&'static str, &'static str); 1], Gauge>::default();
-    for coverage in Coverage::ALL {
-        let of = view.nodes.iter().filter(|node| node.coverage == coverage).count();
-        nodes.get_or_create(&[("coverage", coverage.word())]).set(of.try_into().unwrap_or(i64::MAX));
-    }
-    registry.register("nodes", "Nodes by whether an executor runs there", nodes);
     let containers = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     for state in ContainerState::ALL {
         let of = view.nodes.iter().flat_map(|n| n.containers.iter()).filter(|c| c.state == state).count();

@@ -77,7 +77,8 @@ fn render(page: &impl Template) -> Result<Response, Problem> {
     Ok(Html(html).into_response())
 }
 
-fn now_ms() -> u64 {
+/// The time as the page and the metrics count it.
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_millis().try_into().unwrap_or(u64::MAX)
 }

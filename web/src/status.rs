@@ -3,15 +3,15 @@ use crate::app::App;
 use crate::conditional;
 use crate::problem::Problem;
 use crate::standby;
-use crate::view::{Applied, Coverage, Node, View};
+use crate::view::{Applied, Cause, Coverage, Node, View};
 use axum::Json;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use config::document::{Kind, Revision};
-use http::HeaderMap;
-use serde::Serialize;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -27,10 +27,44 @@ pub(crate) fn routes() -> Router<App> {
         .route("/version", get(version))
 }
 
-async fn nodes(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+/// Which nodes are asked for: words of coverage and cause, several with commas between.
+#[derive(Deserialize)]
+struct Filter {
+    state: Option<String>,
+    cause: Option<String>,
+}
+
+async fn nodes(
+    State(app): State<App>,
+    Query(filter): Query<Filter>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let states: Vec<&str> = Coverage::ALL.iter().map(|coverage| coverage.word()).collect();
+    let causes: Vec<&str> = Cause::ALL.iter().map(|cause| cause.word()).collect();
+    let states = words("state", filter.state.as_deref(), &states)?;
+    let causes = words("cause", filter.cause.as_deref(), &causes)?;
+    let wanted = |words: &Option<Vec<&str>>, word: &str| words.as_ref().is_none_or(|w| w.contains(&word));
     let view = app.now();
-    let nodes: Vec<&Node> = view.nodes.iter().map(Arc::as_ref).collect();
+    let nodes: Vec<&Node> = view
+        .nodes
+        .iter()
+        .map(Arc::as_ref)
+        .filter(|node| wanted(&states, node.coverage.word()) && wanted(&causes, node.cause.word()))
+        .collect();
     conditional::json(&headers, &json!({ "nodes": nodes }))
+}
+
+/// The words that a filter names; one that does not exist is refused with those that do.
+fn words<'a>(name: &str, given: Option<&'a str>, all: &[&str]) -> Result<Option<Vec<&'a str>>, Problem> {
+    let Some(given) = given else { return Ok(None) };
+    let given: Vec<&str> = given.split(',').map(str::trim).collect();
+    match given.iter().find(|word| !all.contains(word)) {
+        None => Ok(Some(given)),
+        Some(word) => {
+            let detail = format!("there is no {name} `{word}`; there are: {}", all.join(", "));
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
 }
 
 async fn status(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
@@ -124,17 +158,19 @@ struct Missing<'a> {
     agent_id: &'a str,
     host: &'a str,
     coverage: Coverage,
+    cause: Cause,
     reason: &'a str,
     since_ms: u64,
 }
 
 fn missing(view: &View) -> Vec<Missing<'_>> {
-    let uncovered = view.nodes.iter().filter(|node| node.coverage != Coverage::Running);
+    let uncovered = view.nodes.iter().filter(|node| node.coverage.is_missing());
     uncovered
         .map(|node| Missing {
             agent_id: &node.agent_id,
             host: &node.host,
             coverage: node.coverage,
+            cause: node.cause,
             reason: &node.reason,
             since_ms: node.since_ms,
         })

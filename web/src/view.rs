@@ -5,6 +5,10 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod cause;
+
+pub use cause::Cause;
+
 /// Everything that can be seen, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct View {
@@ -58,6 +62,15 @@ pub struct Status {
     pub nodes_known: usize,
     /// Nodes that have a running one.
     pub nodes_covered: usize,
+    /// Nodes that shall have none.
+    pub nodes_excluded: usize,
+    /// Agents that the master lists: covered, not covered and excluded ones add up to them. `None`: it does not list them
+    /// (now), so nodes are known by their offers and launches only, and nothing is proven about others.
+    pub nodes_listed: Option<usize>,
+    /// How the last question for the agents went, for people.
+    pub listing: String,
+    /// When all nodes were covered last, in milliseconds since the Unix epoch; the start of this scheduler if they never were.
+    pub all_covered_ms: u64,
     /// Containers with at least one running tail.
     pub containers_streaming: usize,
     /// All containers seen.
@@ -113,12 +126,26 @@ pub enum Coverage {
     NotOffered,
     /// Mesos cannot reach it.
     Unreachable,
+    /// An operator drains it or took it out of use.
+    Draining,
+    /// Its machine is away for maintenance, or soon will be.
+    Maintenance,
+    /// It shall have no executor.
+    Excluded,
 }
 
 impl Coverage {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Running, Self::Launching, Self::BackingOff, Self::NotOffered, Self::Unreachable];
+    pub const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Launching,
+        Self::BackingOff,
+        Self::NotOffered,
+        Self::Unreachable,
+        Self::Draining,
+        Self::Maintenance,
+        Self::Excluded,
+    ];
 
     /// Its word in the API, in metrics and on the page.
     pub fn word(self) -> &'static str {
@@ -128,7 +155,15 @@ impl Coverage {
             Self::BackingOff => "backing_off",
             Self::NotOffered => "not_offered",
             Self::Unreachable => "unreachable",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
+            Self::Excluded => "excluded",
         }
+    }
+
+    /// Whether the node should have a running executor and has none.
+    pub fn is_missing(self) -> bool {
+        !matches!(self, Self::Running | Self::Excluded)
     }
 }
 
@@ -139,11 +174,15 @@ pub struct Node {
     pub agent_id: String,
     /// The agent's host name.
     pub host: String,
+    /// Whether the master lists it as an agent now.
+    pub listed: bool,
     /// Whether it is covered.
     pub coverage: Coverage,
+    /// Why it is in that state: one word of a closed set.
+    pub cause: Cause,
     /// Why it is in that state, for people.
     pub reason: String,
-    /// Since when, in milliseconds since the Unix epoch.
+    /// Since when it is in that state, in milliseconds since the Unix epoch.
     pub since_ms: u64,
     /// The executor that runs or is being launched there.
     pub executor_id: Option<String>,

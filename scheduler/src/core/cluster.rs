@@ -1,8 +1,8 @@
 //! Holds what Mesos says about the cluster, in our own words.
-use super::resources::Piece;
-use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
+use super::resources::{Piece, Thousandths};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Where an agent is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,25 @@ pub struct Unavailability {
     pub start: Moment,
     /// For how long; `None`: until an operator says otherwise.
     pub duration: Option<Duration>,
+}
+
+impl Unavailability {
+    /// Whether the machine should be back.
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.duration.is_some_and(|duration| self.start.after(duration) <= now)
+    }
+
+    /// The window for people: "from 2026-11-20T10:00:00Z to 2026-11-20T10:30:00Z".
+    pub fn words(&self) -> String {
+        let at = |moment: Moment| {
+            let time = UNIX_EPOCH.checked_add(Duration::from_millis(moment.0));
+            time.map_or_else(|| "ever".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
+        };
+        match self.duration {
+            Some(duration) => format!("from {} to {}", at(self.start), at(self.start.after(duration))),
+            None => format!("from {} on", at(self.start)),
+        }
+    }
 }
 
 /// Resources of one agent that are ours until we answer.
@@ -119,13 +138,93 @@ impl Update {
     }
 }
 
-/// An agent that is registered with the master.
+/// How an agent stands with the master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It is registered and connected.
+    #[default]
+    Active,
+    /// It is registered, but its connection is broken.
+    Disconnected,
+    /// The master remembers it from before it was elected, and it has not come back.
+    NotBack,
+    /// An operator took it out of use.
+    Deactivated,
+    /// An operator drains it.
+    Draining,
+    /// It is drained.
+    Drained,
+}
+
+/// A scalar resource of an agent, as far as it is reserved to one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The role; `*`: reserved to nobody.
+    pub role: String,
+    /// `cpus`, `mem`, …
+    pub name: String,
+    /// How much of it the agent has.
+    pub total: Thousandths,
+    /// How much of that is in use, by us or by others.
+    pub used: Thousandths,
+}
+
+/// An agent, as the operator API describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
     /// Where it is.
     pub place: Place,
-    /// Why nothing of it is offered, when it is connected but drained, deactivated or not back yet.
-    pub withheld: Option<String>,
+    /// How it stands with the master.
+    pub standing: Standing,
+    /// The version of Mesos that it runs; empty: not told.
+    pub version: String,
+    /// Whether it can serve frameworks of several roles.
+    pub multi_role: bool,
+    /// Its scalar resources.
+    pub shares: Vec<Share>,
+}
+
+/// What the master has on record of this framework.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether it offers anything to it.
+    pub active: bool,
+    /// The roles it is offered resources for.
+    pub roles: Vec<String>,
+    /// Whether agents with GPUs are offered to it.
+    pub gpus: bool,
+    /// Whether agents of other regions are offered to it.
+    pub region_aware: bool,
+    /// The region of the masters, if they have one.
+    pub region: Option<String>,
+}
+
+/// A framework that a master knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: FrameworkId,
+    /// Its name.
+    pub name: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Whether it is offered anything.
+    pub active: bool,
+    /// Whether a scheduler of it is connected.
+    pub connected: bool,
+    /// Whether agents with GPUs are offered to it.
+    pub gpus: bool,
+    /// Whether agents of other regions are offered to it.
+    pub region_aware: bool,
+}
+
+/// What a master says about its cluster as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The region of the masters, if they have one.
+    pub region: Option<String>,
+    /// The frameworks.
+    pub frameworks: Vec<Known>,
 }

@@ -7,6 +7,7 @@ use proto::announcement::{self, Announced};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+use web::view::Cause;
 
 /// The longest pause between two questions about a launch that stays silent.
 const LAUNCH_ASK_MAX: Duration = Duration::from_secs(600);
@@ -55,7 +56,12 @@ impl Core {
         let Stage::Storing(held) = &mut launch.stage else { return };
         let Some(Held { offers, taken, token }) = held.take().filter(|_| connected) else {
             let agent = launch.record.agent.clone();
-            self.nodes.not_offered(&agent, "the offer was withdrawn before it could be used", now);
+            self.nodes.not_offered(
+                &agent,
+                Cause::OfferWithdrawn,
+                "the offer was withdrawn before it could be used",
+                now,
+            );
             self.drop_launch(task, Vec::new());
             return;
         };
@@ -79,7 +85,7 @@ impl Core {
             self.call(Call::Decline { offers, refuse: RETRY_SAVE });
         }
         let text = format!("not launched: the intent could not be stored: {why}");
-        self.nodes.not_offered(&agent, &text, now);
+        self.nodes.not_offered(&agent, Cause::NotStored, &text, now);
         self.decide(now, Some(agent), text);
         // The write may have happened all the same.
         self.drop_launch(task, Vec::new());

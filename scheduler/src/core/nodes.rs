@@ -1,11 +1,13 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
 use super::Core;
-use super::cluster::{Agent, Place, TaskState, Update};
+use super::cause::{Framework, Ours, cause, reason};
+use super::cluster::{Agent, Cluster, Place, Registered, TaskState, Unavailability, Update};
 use super::effects::{LaunchRecord, Phase};
+use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use web::view::Coverage;
+use web::view::{Cause, Coverage};
 
 /// The first pause after a launch ended.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -15,6 +17,9 @@ const FIRST_BACKOFF_INVALID: Duration = Duration::from_secs(60);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// An executor that ran this long was no failure to launch.
 const PROVEN: Duration = Duration::from_secs(60);
+/// How long a list of the agents proves which ones there are.
+const LISTING_HOLDS: Duration = Duration::from_secs(60);
+const AWAITING: &str = "waiting for Mesos to offer resources of this agent";
 
 /// What is known of one agent, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +28,13 @@ pub struct NodeState {
     pub agent: AgentId,
     /// Its host name.
     pub host: String,
+    /// Whether the master lists it.
+    pub listed: bool,
     /// Whether an executor runs there.
     pub coverage: Coverage,
-    /// Why.
+    /// Why, in one word.
+    pub cause: Cause,
+    /// Why, for people.
     pub reason: String,
     /// Since when.
     pub since: Moment,
@@ -55,9 +64,14 @@ pub(super) struct End<'a> {
     pub(super) jitter: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Nodes {
     by_agent: BTreeMap<AgentId, Node>,
+    framework: Framework,
+    /// When the master listed its agents last; `None`: never, or it does not want to.
+    listed_at: Option<Moment>,
+    /// The newest moment that was told.
+    latest: Moment,
 }
 
 #[derive(Debug, Default)]
@@ -67,37 +81,106 @@ struct Node {
     launches: u64,
     failures: u32,
     not_before: Moment,
-    /// Whether the master lists it as registered.
-    listed: bool,
-    withheld: Option<String>,
-    coverage: Coverage,
-    reason: String,
+    /// What the master says of it; `None`: it is not listed.
+    agent: Option<Agent>,
+    /// When its machine is planned to be away.
+    away: Option<Unavailability>,
+    /// What happened there last.
+    own: Cause,
+    /// The same for people.
+    text: String,
+    /// The cause that is shown, since when its coverage is.
+    cause: Cause,
     since: Moment,
+}
+
+/// How far it is proven which agents there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Whether the master listed its agents lately.
+    pub proven: bool,
+    /// How many it lists.
+    pub listed: usize,
 }
 
 impl Core {
     /// The master told which agents are registered.
     pub fn agents_listed(&mut self, now: Moment, agents: Vec<Agent>) {
         let new = self.nodes.list(agents, now);
-        for (agent, host) in new {
-            self.decide(now, Some(agent), format!("agent on {host} is known; waiting for an offer of it"));
-            self.revive_soon(now);
+        for agent in new {
+            self.agent_is_new(now, agent);
         }
     }
 
-    /// Every agent that should have an executor, each with one state and its reason.
+    /// An agent registered, or registered again.
+    pub fn agent_added(&mut self, now: Moment, agent: Agent) {
+        let id = agent.id.clone();
+        if self.nodes.add(agent, now) {
+            self.agent_is_new(now, id);
+        }
+    }
+
+    /// The master removed an agent for good.
+    pub fn agent_removed(&mut self, now: Moment, agent: &AgentId) {
+        self.nodes.unlist(agent, now);
+        self.agent_lost(now, agent);
+    }
+
+    /// The master told about its cluster.
+    pub fn cluster_described(&mut self, now: Moment, cluster: &Cluster) {
+        let ours = cluster.frameworks.iter().find(|known| Some(&known.id) == self.framework.as_ref());
+        let registered = ours.map(|known| Registered {
+            active: known.active,
+            roles: known.roles.clone(),
+            gpus: known.gpus,
+            region_aware: known.region_aware,
+            region: cluster.region.clone(),
+        });
+        if self.nodes.framework.registered != registered {
+            self.nodes.framework.registered = registered;
+            self.nodes.settle_all(now);
+        }
+    }
+
+    /// The master does not say which agents there are: nodes are known by their offers only.
+    pub fn agents_not_listed(&mut self) {
+        self.nodes.listed_at = None;
+        self.nodes.framework.lists = false;
+    }
+
+    /// Whether it is proven which agents there are.
+    pub fn listing(&self, now: Moment) -> Listing {
+        let fresh = self.nodes.listed_at.is_some_and(|at| now.since(at) < LISTING_HOLDS);
+        let listed = self.nodes.by_agent.values().filter(|node| node.agent.is_some()).count();
+        Listing { proven: fresh && self.connected, listed }
+    }
+
+    /// Every agent that is known, each with one state and its reason.
     pub fn nodes(&self, now: Moment) -> Vec<NodeState> {
-        self.nodes.by_agent.iter().map(|(agent, node)| node.state(agent, now)).collect()
+        let nodes = &self.nodes;
+        nodes.by_agent.iter().map(|(agent, node)| node.state(&nodes.framework, agent, now)).collect()
+    }
+
+    fn agent_is_new(&mut self, now: Moment, agent: AgentId) {
+        let host = self.nodes.host_of(&agent);
+        self.decide(now, Some(agent), format!("agent on {host} is known; waiting for an offer of it"));
+        self.revive_soon(now);
     }
 }
 
 impl Nodes {
+    /// None yet, for executors that need this.
+    pub(super) fn new(needs: Needs, lead: Duration) -> Self {
+        let framework = Framework { subscribed: false, lists: false, registered: None, needs, lead };
+        Self { by_agent: BTreeMap::new(), framework, listed_at: None, latest: Moment(0) }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_agent.len()
     }
 
     pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
-        let node = self.node(agent, now);
+        let (node, _) = self.node(agent, now);
         node.place.clone_from(place);
         if node.slot.is_some() {
             Verdict::Covered
@@ -109,60 +192,61 @@ impl Nodes {
     }
 
     pub(super) fn take_up(&mut self, record: &LaunchRecord, now: Moment) {
-        let node = self.node(&record.agent, now);
+        let (node, _) = self.node(&record.agent, now);
         node.place.host.clone_from(&record.host);
         node.slot = Some((record.task.clone(), record.executor.clone()));
-        node.show(Coverage::Launching, "known from before; asking Mesos how it is".to_owned(), now);
+        let text = "an executor is known from before; asking Mesos how it is".to_owned();
+        self.show(&record.agent, Cause::TakenUp, text, now);
     }
 
     pub(super) fn launching(&mut self, agent: &AgentId, record: &LaunchRecord, now: Moment) {
-        let node = self.node(agent, now);
+        let (node, _) = self.node(agent, now);
         node.slot = Some((record.task.clone(), record.executor.clone()));
-        node.show(Coverage::Launching, "an executor is being launched".to_owned(), now);
+        self.show(agent, Cause::Intended, "an executor is being launched".to_owned(), now);
     }
 
     /// Why nothing is launched there; says whether that is news.
-    pub(super) fn not_offered(&mut self, agent: &AgentId, reason: &str, now: Moment) -> bool {
-        let node = self.node(agent, now);
-        let news = node.reason != reason;
-        node.show(Coverage::NotOffered, reason.to_owned(), now);
+    pub(super) fn not_offered(&mut self, agent: &AgentId, cause: Cause, reason: &str, now: Moment) -> bool {
+        let news = self.by_agent.get(agent).is_none_or(|node| node.text != reason);
+        self.show(agent, cause, reason.to_owned(), now);
         news
     }
 
     pub(super) fn progress(&mut self, agent: &AgentId, phase: Phase, words: &str, now: Moment) {
-        let node = self.node(agent, now);
+        let (node, _) = self.node(agent, now);
         let executor = node.slot.as_ref().map_or("", |(_, executor)| executor.0.as_str());
-        let (coverage, reason) = match phase {
-            Phase::Running => (Coverage::Running, format!("executor {executor} runs")),
-            Phase::Unreachable => (Coverage::Unreachable, format!("Mesos cannot reach the agent: {words}")),
-            Phase::Killing => (Coverage::Launching, format!("executor {executor} is being ended: {words}")),
-            Phase::Starting => (Coverage::Launching, format!("executor {executor} starts its pipelines")),
-            Phase::Intended | Phase::Launching => {
-                (Coverage::Launching, format!("executor {executor} is {words}"))
-            }
+        let (cause, text) = match phase {
+            Phase::Running => (Cause::Runs, format!("executor {executor} runs")),
+            Phase::Unreachable => (Cause::Unreachable, format!("Mesos cannot reach the agent: {words}")),
+            Phase::Killing => (Cause::Ending, format!("executor {executor} is being ended: {words}")),
+            Phase::Starting => (Cause::Starting, format!("executor {executor} starts its pipelines")),
+            Phase::Intended | Phase::Launching => (Cause::Asked, format!("executor {executor} is {words}")),
         };
-        node.show(coverage, reason, now);
+        self.show(agent, cause, text, now);
     }
 
     /// A launch ended; gives how long the next one waits. An executor that was told to end has not failed: its node does
     /// not wait longer for it.
     pub(super) fn failed(&mut self, agent: &AgentId, end: &End<'_>, now: Moment) -> Duration {
-        let node = self.node(agent, now);
+        let (node, _) = self.node(agent, now);
+        let words = end.update.words();
         if end.update.state == TaskState::Killed {
-            let reason = format!("the last executor was told to end: {}", end.update.words());
             node.not_before = now.after(FIRST_BACKOFF);
-            node.show(Coverage::BackingOff, reason, now);
+            self.show(agent, Cause::ToldToEnd, format!("the last executor was told to end: {words}"), now);
             return FIRST_BACKOFF;
         }
         if end.ran_for >= PROVEN {
             node.failures = 0;
         }
-        let first = if end.update.state == TaskState::Error { FIRST_BACKOFF_INVALID } else { FIRST_BACKOFF };
+        let (first, cause) = match end.update.state {
+            TaskState::Error => (FIRST_BACKOFF_INVALID, Cause::LaunchRefused),
+            _ => (FIRST_BACKOFF, Cause::LaunchFailed),
+        };
         let pause = (first * (1 << node.failures.min(16))).min(BACKOFF_MAX).mul_f64(end.jitter);
         node.failures = node.failures.saturating_add(1);
         node.not_before = now.after(pause);
-        let reason = format!("the last executor ended ({} in a row): {}", node.failures, end.update.words());
-        node.show(Coverage::BackingOff, reason, now);
+        let text = format!("the last executor ended ({} in a row): {words}", node.failures);
+        self.show(agent, cause, text, now);
         pause
     }
 
@@ -171,6 +255,12 @@ impl Nodes {
             && node.slot.as_ref().is_some_and(|(held, _)| held == task)
         {
             node.slot = None;
+            if node.own == Cause::Unreachable
+                || matches!(node.own.coverage(), Coverage::Running | Coverage::Launching)
+            {
+                (node.own, node.text) = (Cause::AwaitingOffer, AWAITING.to_owned());
+            }
+            node.settle(&self.framework, self.latest);
         }
     }
 
@@ -200,67 +290,120 @@ impl Nodes {
 
     /// Whether a node waits for an offer that may have been declined.
     pub(super) fn someone_waits(&self, now: Moment) -> bool {
-        self.by_agent
-            .values()
-            .any(|node| node.slot.is_none() && node.not_before <= now && node.withheld.is_none())
+        let waits = |node: &Node| {
+            node.slot.is_none()
+                && node.not_before <= now
+                && matches!(node.cause.coverage(), Coverage::NotOffered | Coverage::BackingOff)
+        };
+        self.by_agent.values().any(waits)
+    }
+
+    /// A subscription stands now, or no longer.
+    pub(super) fn subscribed(&mut self, subscribed: bool, now: Moment) {
+        self.framework.subscribed = subscribed;
+        self.framework.registered = None;
+        self.settle_all(now);
+    }
+
+    /// Time passed: maintenance begins and ends by itself.
+    pub(super) fn pass(&mut self, now: Moment) {
+        for node in self.by_agent.values_mut().filter(|node| node.away.is_some()) {
+            node.settle(&self.framework, now);
+        }
+    }
+
+    fn settle_all(&mut self, now: Moment) {
+        self.by_agent.values_mut().for_each(|node| node.settle(&self.framework, now));
     }
 
     /// Takes in which agents are registered; gives those that are new.
-    fn list(&mut self, agents: Vec<Agent>, now: Moment) -> Vec<(AgentId, String)> {
-        for node in self.by_agent.values_mut() {
-            node.listed = false;
-        }
+    fn list(&mut self, agents: Vec<Agent>, now: Moment) -> Vec<AgentId> {
+        self.listed_at = Some(now);
+        self.framework.lists = true;
+        let listed: BTreeSet<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
         let mut new = Vec::new();
         for agent in agents {
-            if !self.by_agent.contains_key(&agent.id) {
-                new.push((agent.id.clone(), agent.place.host.clone()));
+            let id = agent.id.clone();
+            if self.add(agent, now) {
+                new.push(id);
             }
-            let node = self.node(&agent.id, now);
-            node.place = agent.place;
-            node.listed = true;
-            node.withheld = agent.withheld;
         }
-        self.by_agent.retain(|_, node| node.listed || node.slot.is_some());
+        let away: Vec<AgentId> = self.by_agent.keys().filter(|id| !listed.contains(id)).cloned().collect();
+        away.iter().for_each(|id| self.unlist(id, now));
         new
     }
 
-    fn node(&mut self, agent: &AgentId, now: Moment) -> &mut Node {
-        self.by_agent.entry(agent.clone()).or_insert_with(|| Node {
+    /// Takes in an agent; says whether it was not known.
+    fn add(&mut self, agent: Agent, now: Moment) -> bool {
+        let new = !self.by_agent.contains_key(&agent.id);
+        let (node, framework) = self.node(&agent.id, now);
+        node.place.clone_from(&agent.place);
+        node.agent = Some(agent);
+        node.settle(framework, now);
+        new
+    }
+
+    /// An agent is not listed any more. It is kept while an executor may run there, and through its maintenance.
+    fn unlist(&mut self, agent: &AgentId, now: Moment) {
+        let Some(node) = self.by_agent.get_mut(agent) else { return };
+        node.agent = None;
+        let away = node.away.is_some_and(|window| window.start <= now && !window.is_over(now));
+        if node.slot.is_some() || away {
+            node.settle(&self.framework, now);
+        } else {
+            self.by_agent.remove(agent);
+        }
+    }
+
+    fn node(&mut self, agent: &AgentId, now: Moment) -> (&mut Node, &Framework) {
+        self.latest = now;
+        let node = self.by_agent.entry(agent.clone()).or_insert_with(|| Node {
             since: now,
-            reason: "waiting for Mesos to offer resources of this agent".to_owned(),
+            text: AWAITING.to_owned(),
             ..Node::default()
-        })
+        });
+        (node, &self.framework)
+    }
+
+    /// Something happened on a node.
+    fn show(&mut self, agent: &AgentId, own: Cause, text: String, now: Moment) {
+        let (node, framework) = self.node(agent, now);
+        (node.own, node.text) = (own, text);
+        node.settle(framework, now);
     }
 }
 
 impl Node {
-    fn show(&mut self, coverage: Coverage, reason: String, now: Moment) {
-        if self.coverage != coverage {
-            self.since = now;
+    fn ours<'a>(&'a self, framework: &'a Framework, now: Moment) -> Ours<'a> {
+        Ours {
+            framework,
+            own: self.own,
+            text: &self.text,
+            held: self.slot.is_some(),
+            not_before: self.not_before,
+            away: self.away,
+            unlisted: framework.lists && self.agent.is_none(),
+            now,
         }
-        self.coverage = coverage;
-        self.reason = reason;
     }
 
-    fn state(&self, agent: &AgentId, now: Moment) -> NodeState {
-        let (coverage, reason) = match (&self.withheld, self.coverage) {
-            (Some(why), Coverage::NotOffered | Coverage::BackingOff) => {
-                (Coverage::NotOffered, format!("nothing of this agent is offered: {why}"))
-            }
-            (None, Coverage::BackingOff) if self.not_before > now => {
-                let rest = self.not_before.since(now).as_secs() + 1;
-                (Coverage::BackingOff, format!("{}; the next launch waits {rest} s", self.reason))
-            }
-            (None, Coverage::BackingOff) => {
-                (Coverage::BackingOff, format!("{}; waiting for an offer of this agent", self.reason))
-            }
-            (_, coverage) => (coverage, self.reason.clone()),
-        };
+    /// Finds the cause anew.
+    fn settle(&mut self, framework: &Framework, now: Moment) {
+        let cause = cause(self.agent.as_ref(), &self.ours(framework, now));
+        if self.cause.coverage() != cause.coverage() {
+            self.since = now;
+        }
+        self.cause = cause;
+    }
+
+    fn state(&self, framework: &Framework, agent: &AgentId, now: Moment) -> NodeState {
         NodeState {
             agent: agent.clone(),
             host: self.place.host.clone(),
-            coverage,
-            reason,
+            listed: self.agent.is_some(),
+            coverage: self.cause.coverage(),
+            cause: self.cause,
+            reason: reason(self.cause, self.agent.as_ref(), &self.ours(framework, now)),
             since: self.since,
             executor: self.slot.as_ref().map(|(_, executor)| executor.clone()),
             task: self.slot.as_ref().map(|(task, _)| task.clone()),

@@ -7,6 +7,7 @@ use super::{Core, Stage};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use web::view::Cause;
 
 /// How long an offer of a node that has its executor is refused. When the executor ends, more becomes free than was
 /// refused and Mesos offers again; and we revive.
@@ -74,7 +75,7 @@ impl Core {
             Ok(taken) => self.intend(now, agent, ids, taken),
             Err(shortage) => {
                 let text = format!("declined: {}", shortage.0);
-                if self.nodes.not_offered(agent, &text, now) {
+                if self.nodes.not_offered(agent, Cause::TooFewResources, &text, now) {
                     self.decide(now, Some(agent.clone()), text);
                 }
                 self.decline(ids, REFUSE_SHORT);
@@ -87,7 +88,7 @@ impl Core {
         let names: Vec<&str> = alive.iter().map(|executor| executor.0.as_str()).collect();
         let text =
             format!("declined: executor {} still runs there and is being ended first", names.join(", "));
-        if self.nodes.not_offered(agent, &text, now) {
+        if self.nodes.not_offered(agent, Cause::ExecutorEnding, &text, now) {
             self.decide(now, Some(agent.clone()), text);
         }
         for executor in alive {

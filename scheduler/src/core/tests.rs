@@ -1,5 +1,5 @@
 //! Shows single decisions of the core: what is stored, called and said for one thing that happened.
-use super::cluster::{Agent, Offer, Place, TaskState, Update};
+use super::cluster::{Agent, Offer, Place, Standing, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
 use super::resources::{Needs, Piece, Thousandths};
 use super::{Core, NotAdmitted, OrderId, Rules};
@@ -46,8 +46,15 @@ pub(super) fn update(task: &TaskId, agent: &str, state: TaskState, uuid: Option<
 }
 
 /// An agent as the master lists it.
-pub(super) fn agent(id: &str, withheld: Option<String>) -> Agent {
-    Agent { id: id.into(), place: Place { host: format!("host-of-{id}"), ..Place::default() }, withheld }
+pub(super) fn agent(id: &str, standing: Option<Standing>) -> Agent {
+    Agent {
+        id: id.into(),
+        place: Place { host: format!("host-of-{id}"), ..Place::default() },
+        standing: standing.unwrap_or_default(),
+        version: "1.12.0".into(),
+        multi_role: true,
+        shares: vec![],
+    }
 }
 
 /// A registered core that is subscribed, with nothing left to do.
@@ -421,9 +428,8 @@ fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed()
 #[test]
 fn an_agent_that_is_drained_says_so_and_is_not_waited_for() {
     let mut core = ready();
-    let withheld = Some("it is being drained".to_owned());
-    core.agents_listed(NOW, vec![agent("a", withheld)]);
-    assert_eq!(core.nodes(NOW)[0].reason, "nothing of this agent is offered: it is being drained");
+    core.agents_listed(NOW, vec![agent("a", Some(Standing::Draining))]);
+    assert_eq!(core.nodes(NOW)[0].reason, "an operator drains the agent; nothing of it is offered");
     core.agents_listed(NOW, vec![]);
     assert!(core.nodes(NOW).is_empty());
 }

@@ -1,84 +1,293 @@
-//! Asks the master for its agents: they are what has to be covered.
+//! Asks the master about its cluster over the operator API: its agents are what has to be covered.
+//!
+//! A stream tells of agents as they come and go; a question every few seconds finds what the stream does not tell (drains,
+//! agents that became unreachable) and goes on alone while there is no stream.
 use super::Access;
 use super::http::{Connection, HttpError};
 use super::place::place;
-use crate::core::cluster::Agent;
-use crate::ids::AgentId;
+use crate::core::cluster::{Agent, Cluster, Known, Share, Standing};
+use crate::core::resources::Thousandths;
+use crate::ids::{AgentId, FrameworkId};
+use http_body_util::BodyExt;
 use prost::Message;
 use proto::mesos::v1;
-use proto::mesos::v1::master;
+use proto::mesos::v1::master::{self, call::Type};
+use proto::recordio::{Decoder, Limits};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often the master is asked.
+const PATH: &str = "/api/v1";
+/// How often the master is asked for its agents; less often when its answers take long.
 const PERIOD: Duration = Duration::from_secs(3);
+const PERIOD_MAX: Duration = Duration::from_secs(60);
+/// The pause after a question is at least so many times as long as its answer took.
+const REST: u32 = 20;
+/// How often the master is asked for its frameworks.
+const SLOW_PERIOD: Duration = Duration::from_secs(60);
 /// The largest answer that is read: one agent takes a few kilobytes.
 const ANSWER_MAX: usize = 256 << 20;
+/// The first pause before the stream is opened again, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A stream that is silent for longer is given up: the master sends a sign of life every 15 s.
+const SILENCE: Duration = Duration::from_secs(75);
 
-/// What a question about the agents gave: all of them, or why not.
-pub(crate) type Listed = Result<Vec<Agent>, String>;
+/// What the master said about its cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told {
+    /// These are all agents.
+    Agents(Vec<Agent>),
+    /// An agent registered, or registered again.
+    Added(Box<Agent>),
+    /// An agent was removed for good.
+    Removed(AgentId),
+    /// These are the frameworks.
+    Cluster(Cluster),
+    /// The agents could not be listed.
+    Failed {
+        /// Why.
+        why: String,
+        /// Whether the master does not allow it.
+        denied: bool,
+    },
+}
 
-/// Asks the master of the subscription every few seconds, until `stop`. When nobody takes the answers, it waits.
-pub(crate) async fn list_agents(
+/// Asks the master of the subscription and follows its stream, until `stop`. When nobody takes the answers, it waits.
+pub(crate) async fn watch_cluster(
     mut master: watch::Receiver<Option<String>>,
     access: Access,
-    answers: mpsc::Sender<Listed>,
+    told: mpsc::Sender<Told>,
     stop: CancellationToken,
 ) {
-    let mut period = interval(PERIOD);
-    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let address = master.borrow_and_update().clone();
+        let watching = async {
+            match &address {
+                Some(address) => {
+                    let watcher = Watcher { address, access: &access, told: &told };
+                    tokio::join!(watcher.ask_again_and_again(), watcher.follow_again_and_again());
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = period.tick() => {}
             changed = master.changed() => if changed.is_err() { return },
-        }
-        let Some(address) = master.borrow_and_update().clone() else { continue };
-        let answer = tokio::select! {
-            () = stop.cancelled() => return,
-            answer = ask(&address, access.clone()) => answer,
-        };
-        if answers.send(answer.map_err(|e| e.to_string())).await.is_err() {
-            return;
+            () = told.closed() => return,
+            () = watching => return,
         }
     }
 }
 
-async fn ask(master: &str, access: Access) -> Result<Vec<Agent>, HttpError> {
-    let call = master::Call { r#type: Some(master::call::Type::GetAgents as i32), ..master::Call::default() };
-    let mut connection = Connection::open(master, access).await?;
-    let body = connection.ask("/api/v1", None, call.encode_to_vec(), ANSWER_MAX).await?;
-    let response = master::Response::decode(body).map_err(|e| HttpError::Broken {
-        master: master.to_owned(),
-        why: format!("its answer is no protobuf: {e}"),
-    })?;
-    Ok(agents(response.get_agents.unwrap_or_default()))
+struct Watcher<'a> {
+    address: &'a str,
+    access: &'a Access,
+    told: &'a mpsc::Sender<Told>,
+}
+
+impl Watcher<'_> {
+    async fn ask_again_and_again(&self) {
+        let mut cluster_at = Instant::now();
+        loop {
+            let began = Instant::now();
+            let told = match self.ask(Type::GetAgents).await {
+                Ok(response) => Told::Agents(agents(response.get_agents.unwrap_or_default())),
+                Err(error) => failed(&error),
+            };
+            let took = began.elapsed();
+            let works = matches!(told, Told::Agents(_));
+            if self.told.send(told).await.is_err() {
+                return;
+            }
+            if works && cluster_at <= began {
+                cluster_at = began + SLOW_PERIOD;
+                match self.cluster().await {
+                    Ok(cluster) => drop(self.told.send(Told::Cluster(cluster)).await),
+                    Err(error) => tracing::debug!(%error, "cannot ask for the frameworks"),
+                }
+            }
+            sleep((took * REST).clamp(PERIOD, PERIOD_MAX)).await;
+        }
+    }
+
+    async fn ask(&self, what: Type) -> Result<master::Response, HttpError> {
+        let mut connection = Connection::open(self.address, self.access.clone()).await?;
+        let body = connection.ask(PATH, None, call(what), ANSWER_MAX).await?;
+        master::Response::decode(body).map_err(|e| HttpError::Broken {
+            master: self.address.to_owned(),
+            why: format!("its answer is no protobuf: {e}"),
+        })
+    }
+
+    async fn cluster(&self) -> Result<Cluster, HttpError> {
+        let frameworks = self.ask(Type::GetFrameworks).await?.get_frameworks.unwrap_or_default();
+        let master = self.ask(Type::GetMaster).await?.get_master.unwrap_or_default();
+        Ok(cluster(frameworks, master))
+    }
+
+    async fn follow_again_and_again(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let began = Instant::now();
+            match self.follow().await {
+                Ok(()) => return,
+                Err(why) => tracing::debug!(why, "the stream of the operator API ended; asking meanwhile"),
+            }
+            if began.elapsed() > SILENCE {
+                pause = FIRST_PAUSE;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// One stream from its beginning to its end; `Ok`: nobody listens any more.
+    async fn follow(&self) -> Result<(), String> {
+        let opening = Connection::open(self.address, self.access.clone());
+        let mut connection = opening.await.map_err(|e| e.to_string())?;
+        let response = connection.post(PATH, None, call(Type::Subscribe)).await.map_err(|e| e.to_string())?;
+        let mut body = response.into_body();
+        let mut decoder = Decoder::new(Limits::default());
+        loop {
+            while let Some(record) = decoder.next().map_err(|e| e.to_string())? {
+                if let Some(told) = read(&record)
+                    && self.told.send(told).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+            let frame = timeout(SILENCE, body.frame()).await.map_err(|_| "no sign of life".to_owned())?;
+            let frame = frame.ok_or("the master ended it")?.map_err(|e| e.to_string())?;
+            if let Ok(data) = frame.into_data() {
+                decoder.push_bytes(data);
+            }
+        }
+    }
+}
+
+fn failed(error: &HttpError) -> Told {
+    let denied = matches!(error, HttpError::Status { status, .. } if [401, 403].contains(&status.as_u16()));
+    Told::Failed { why: error.to_string(), denied }
+}
+
+fn call(what: Type) -> Vec<u8> {
+    master::Call { r#type: Some(what as i32), ..master::Call::default() }.encode_to_vec()
+}
+
+/// Reads one record of the stream; what is of no concern, unknown or garbage is skipped: the next question finds it.
+pub(super) fn read(record: &[u8]) -> Option<Told> {
+    use master::event::Type;
+    let event = master::Event::decode(record).ok()?;
+    match Type::try_from(event.r#type?).ok()? {
+        Type::Subscribed => Some(Told::Agents(agents(event.subscribed?.get_state?.get_agents?))),
+        Type::AgentAdded => registered(event.agent_added?.agent).map(|agent| Told::Added(Box::new(agent))),
+        Type::AgentRemoved => Some(Told::Removed(AgentId(event.agent_removed?.agent_id.value))),
+        _ => None,
+    }
 }
 
 pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
-    let registered = listed.agents.into_iter().filter_map(|agent| {
-        let withheld = withheld(&agent);
-        let info = agent.agent_info;
-        let place = place(info.hostname, info.domain, info.attributes);
-        Some(Agent { id: AgentId(info.id?.value), place, withheld })
-    });
     let recovered = listed.recovered_agents.into_iter().filter_map(|info: v1::AgentInfo| {
-        let withheld = Some("it has not come back since the master changed".to_owned());
-        let place = place(info.hostname, info.domain, info.attributes);
-        Some(Agent { id: AgentId(info.id?.value), place, withheld })
+        Some(Agent {
+            id: AgentId(info.id?.value),
+            place: place(info.hostname, info.domain, info.attributes),
+            standing: Standing::NotBack,
+            version: String::new(),
+            multi_role: true,
+            shares: shares(&info.resources, &[]),
+        })
     });
-    registered.chain(recovered).collect()
+    listed.agents.into_iter().filter_map(registered).chain(recovered).collect()
 }
 
-fn withheld(agent: &master::response::get_agents::Agent) -> Option<String> {
-    if let Some(drain) = &agent.drain_info {
-        let drained = drain.state == v1::DrainState::Drained as i32;
-        return Some(if drained { "it is drained" } else { "it is being drained" }.to_owned());
+fn registered(agent: master::response::get_agents::Agent) -> Option<Agent> {
+    let standing = standing(&agent);
+    let can = |capability| agent.capabilities.iter().any(|c| c.r#type == Some(capability));
+    let info = agent.agent_info;
+    Some(Agent {
+        id: AgentId(info.id?.value),
+        place: place(info.hostname, info.domain, info.attributes),
+        standing,
+        version: agent.version,
+        multi_role: can(v1::agent_info::capability::Type::MultiRole as i32),
+        shares: shares(&agent.total_resources, &agent.allocated_resources),
+    })
+}
+
+fn standing(agent: &master::response::get_agents::Agent) -> Standing {
+    match &agent.drain_info {
+        Some(drain) if drain.state == v1::DrainState::Drained as i32 => Standing::Drained,
+        Some(_) => Standing::Draining,
+        None if agent.deactivated == Some(true) => Standing::Deactivated,
+        None if agent.active => Standing::Active,
+        None => Standing::Disconnected,
     }
-    if agent.deactivated == Some(true) {
-        return Some("an operator deactivated it".to_owned());
+}
+
+/// Scalar resources by role and name.
+fn shares(total: &[v1::Resource], used: &[v1::Resource]) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for (resources, uses) in [(total, false), (used, true)] {
+        for resource in resources {
+            let Some(amount) = resource.scalar.as_ref().map(|scalar| Thousandths::of(scalar.value)) else {
+                continue;
+            };
+            let role = reserved_to(resource);
+            let at = shares.iter().position(|share| share.role == role && share.name == resource.name);
+            let share = match at.and_then(|at| shares.get_mut(at)) {
+                Some(share) => share,
+                None => {
+                    shares.push(Share {
+                        role: role.to_owned(),
+                        name: resource.name.clone(),
+                        total: Thousandths(0),
+                        used: Thousandths(0),
+                    });
+                    let Some(share) = shares.last_mut() else { continue };
+                    share
+                }
+            };
+            let sum = if uses { &mut share.used } else { &mut share.total };
+            sum.0 += amount.0;
+        }
     }
-    (!agent.active).then(|| "it is not connected to the master".to_owned())
+    shares
+}
+
+/// The role that a resource is reserved to, in the format before and after reservations could be refined.
+fn reserved_to(resource: &v1::Resource) -> &str {
+    let refined = resource.reservations.last().and_then(|reservation| reservation.role.as_deref());
+    refined.or(resource.role.as_deref()).unwrap_or("*")
+}
+
+pub(super) fn cluster(
+    frameworks: master::response::GetFrameworks,
+    master: master::response::GetMaster,
+) -> Cluster {
+    let domain = master.master_info.and_then(|info| info.domain).and_then(|domain| domain.fault_domain);
+    let known = |framework: master::response::get_frameworks::Framework| {
+        let can = |capability: v1::framework_info::capability::Type| {
+            framework.framework_info.capabilities.iter().any(|c| c.r#type == Some(capability as i32))
+        };
+        let (gpus, region_aware) = (
+            can(v1::framework_info::capability::Type::GpuResources),
+            can(v1::framework_info::capability::Type::RegionAware),
+        );
+        let info = framework.framework_info;
+        Some(Known {
+            id: FrameworkId(info.id?.value),
+            name: info.name,
+            roles: if info.roles.is_empty() { info.role.into_iter().collect() } else { info.roles },
+            active: framework.active,
+            connected: framework.connected,
+            gpus,
+            region_aware,
+        })
+    };
+    Cluster {
+        region: domain.map(|domain| domain.region.name),
+        frameworks: frameworks.frameworks.into_iter().filter_map(known).collect(),
+    }
 }

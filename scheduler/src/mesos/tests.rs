@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+mod operator;
 mod recorded;
 
 const PATIENCE: Duration = Duration::from_secs(20);

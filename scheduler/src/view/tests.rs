@@ -16,7 +16,9 @@ fn state(host: &str, executor: &str) -> NodeState {
     NodeState {
         agent: format!("agent-of-{host}").as_str().into(),
         host: host.into(),
+        listed: true,
         coverage: Coverage::Running,
+        cause: Cause::Runs,
         reason: format!("executor {executor} runs"),
         since: Moment(1),
         executor: Some(executor.into()),
@@ -41,6 +43,8 @@ fn material<'a>(
         detail: "",
         framework: None,
         master: None,
+        listing: Listed { proven: Listing { proven: true, listed: nodes.len() }, words: "" },
+        all_covered_at: now,
         nodes,
         reports,
         published,

@@ -3,7 +3,7 @@ use super::{Shell, now_ms, render};
 use crate::app::App;
 use crate::names;
 use crate::problem::Problem;
-use crate::view::{ContainerState, Coverage, Node, View};
+use crate::view::{ContainerState, Node, View};
 use crate::wording::{ago, count, plural, rate};
 use askama::Template;
 use axum::extract::State;
@@ -230,7 +230,7 @@ fn attention(view: &View) -> Vec<Attention> {
             text,
             link: format!("nodes#{}", names::encode(&node.agent_id)),
         };
-        if node.coverage != Coverage::Running {
+        if node.coverage.is_missing() {
             all.push(at(format!("{}: {}", super::nodes::coverage_text(node.coverage), node.reason)));
         }
         all.extend(node_troubles(node).into_iter().map(at));

@@ -23,6 +23,8 @@ struct NodeCard {
     host: String,
     tone: &'static str,
     coverage: &'static str,
+    cause: &'static str,
+    advice: &'static str,
     reason: String,
     since: String,
     facts: Vec<(&'static str, String)>,
@@ -71,8 +73,17 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, Problem> {
 
 fn summary(view: &View) -> String {
     let status = &view.status;
+    let excluded = match status.nodes_excluded {
+        0 => String::new(),
+        excluded => format!(" · {} excluded", count(excluded as u64)),
+    };
+    let unproven = match status.nodes_listed {
+        Some(_) => "",
+        None if view.nodes.is_empty() => "",
+        None => " · the master does not list its agents, so there may be more",
+    };
     format!(
-        "{} of {} covered · {} of {} streamed · {} events/s",
+        "{} of {} covered{excluded}{unproven} · {} of {} streamed · {} events/s",
         count(status.nodes_covered as u64),
         plural(status.nodes_known, "node"),
         count(status.containers_streaming as u64),
@@ -89,6 +100,9 @@ pub(super) fn coverage_text(coverage: Coverage) -> &'static str {
         Coverage::BackingOff => "waiting after a failed launch",
         Coverage::NotOffered => "not covered",
         Coverage::Unreachable => "unreachable",
+        Coverage::Draining => "draining",
+        Coverage::Maintenance => "maintenance",
+        Coverage::Excluded => "excluded",
     }
 }
 
@@ -98,7 +112,8 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
         errors > 0 || !node.failures.is_empty() || node.docker.as_ref().is_some_and(|d| !d.reachable);
     let tone = match node.coverage {
         Coverage::Running if node.attached && !troubled => "good",
-        Coverage::Running | Coverage::Launching => "wait",
+        Coverage::Running | Coverage::Launching | Coverage::Draining | Coverage::Maintenance => "wait",
+        Coverage::Excluded => "off",
         Coverage::BackingOff | Coverage::NotOffered | Coverage::Unreachable => "bad",
     };
     let (docker, docker_tone) = match &node.docker {
@@ -112,6 +127,8 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
         host: if node.host.is_empty() { node.agent_id.clone() } else { node.host.clone() },
         tone,
         coverage: coverage_text(node.coverage),
+        cause: node.cause.word(),
+        advice: node.cause.advice(),
         reason: node.reason.clone(),
         since: ago(now, node.since_ms),
         facts: facts(node, view),

@@ -210,6 +210,8 @@ async fn ready_means_that_every_known_node_is_covered() {
         view.status.nodes_covered = 2;
     });
     assert_eq!(world.get("/ready").await.status, 200);
+    world.change(|view| view.nodes.push(node("c", Coverage::Excluded).into()));
+    assert_eq!(world.get("/ready").await.status, 200);
     assert_eq!(world.get("/api/v1/nodes").await.json()["nodes"][0]["coverage"], "running");
     assert_eq!(world.get("/api/v1/status").await.json()["nodes_known"], 2);
     for path in ["/health", "/live", "/version"] {
@@ -217,6 +219,31 @@ async fn ready_means_that_every_known_node_is_covered() {
     }
     world.change(|view| view.status.phase = "failed".into());
     world.get("/health").await.problem(503);
+}
+
+#[tokio::test]
+async fn nodes_are_chosen_by_state_and_by_cause() {
+    let world = World::new();
+    world.change(|view| {
+        view.nodes = vec![
+            node("a", Coverage::Running).into(),
+            Node { cause: Cause::Drained, ..node("b", Coverage::Draining) }.into(),
+            Node { cause: Cause::Draining, ..node("c", Coverage::Draining) }.into(),
+        ];
+    });
+    for (query, hosts) in [
+        ("", vec!["a", "b", "c"]),
+        ("?state=draining", vec!["b", "c"]),
+        ("?state=running,draining&cause=draining", vec!["c"]),
+        ("?cause=gpus", vec![]),
+    ] {
+        let answer = world.get(&format!("/api/v1/nodes{query}")).await.json();
+        let found: Vec<&str> =
+            answer["nodes"].as_array().unwrap().iter().map(|node| node["host"].as_str().unwrap()).collect();
+        assert_eq!(found, hosts, "{query}");
+    }
+    let refused = world.get("/api/v1/nodes?cause=moon").await.problem(400);
+    assert!(refused.contains("no cause `moon`") && refused.contains("one_per_host"), "{refused}");
 }
 
 #[tokio::test]
@@ -229,6 +256,9 @@ async fn metrics_are_one_exposition_with_bounded_labels() {
     for line in [
         "logherd_nodes{coverage=\"running\"} 1",
         "logherd_nodes{coverage=\"launching\"} 0",
+        "logherd_nodes_by_cause{coverage=\"draining\",cause=\"drained\"} 0",
+        "logherd_nodes_listed -1",
+        "logherd_seconds_since_all_covered 0",
         "logherd_events_out_total 0",
         "logherd_http_requests_total{method=\"GET\",route=\"/configs/{*name}\",status=\"404\"} 1",
         "process_resident_memory_bytes ",

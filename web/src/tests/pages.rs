@@ -57,6 +57,8 @@ async fn each_part_of_the_page_shows_what_is_to_be_seen() {
                 "edit?kind=docker&#38;name=web%2Fnginx",
                 "edit?kind=docker&#38;name=redis",
                 "not covered",
+                "awaiting_first_offer",
+                "the master does not list its agents",
             ],
         ),
         (

@@ -1,6 +1,7 @@
 //! Reads what a real master said, and writes calls as a real master wants them.
+use super::super::operator;
 use super::*;
-use crate::core::cluster::TaskState;
+use crate::core::cluster::{Standing, TaskState};
 use crate::core::effects::{LaunchRecord, Phase};
 use crate::core::resources::{Needs, take};
 use crate::ids::Moment;
@@ -9,16 +10,17 @@ use prost::Message;
 use proto::mesos::v1;
 use proto::mesos::v1::scheduler as sched;
 
-/// Everything in a recorded stream of a subscription.
-fn heard(recording: &str) -> Vec<Heard> {
+/// The records of a recorded stream.
+fn records(recording: &str) -> Vec<bytes::Bytes> {
     let path = format!("{}/../proto/fixtures/mesos-1.12/{recording}.stream.bin", env!("CARGO_MANIFEST_DIR"));
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(&std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}")));
-    let mut heard = Vec::new();
-    while let Some(record) = decoder.next().unwrap() {
-        heard.push(wire::read(&record).unwrap());
-    }
-    heard
+    std::iter::from_fn(|| decoder.next().unwrap()).collect()
+}
+
+/// Everything in a recorded stream of a subscription.
+fn heard(recording: &str) -> Vec<Heard> {
+    records(recording).iter().map(|record| wire::read(record).unwrap()).collect()
 }
 
 fn offers(heard: Vec<Heard>) -> Vec<Offer> {
@@ -148,13 +150,48 @@ fn an_implicit_reconciliation_is_an_empty_list_that_is_there() {
     assert_eq!(call.reconcile, Some(sched::call::Reconcile { tasks: vec![] }));
 }
 
+fn recorded_response(name: &str) -> v1::master::Response {
+    let path = format!("{}/../proto/fixtures/mesos-1.12/{name}.response.bin", env!("CARGO_MANIFEST_DIR"));
+    v1::master::Response::decode(&std::fs::read(path).unwrap()[..]).unwrap()
+}
+
 #[test]
 fn the_recorded_agents_of_a_master_are_read() {
-    let read = |name: &str| {
-        let path = format!("{}/../proto/fixtures/mesos-1.12/{name}.response.bin", env!("CARGO_MANIFEST_DIR"));
-        let response = v1::master::Response::decode(&std::fs::read(path).unwrap()[..]).unwrap();
-        operator::agents(response.get_agents.unwrap())
-    };
-    let agents = read("12-operator/04-operator-get-agents");
-    assert_eq!((agents[0].place.host.as_str(), agents[0].withheld.as_deref()), ("agent1.example", None));
+    let agents =
+        operator::agents(recorded_response("12-operator/04-operator-get-agents").get_agents.unwrap());
+    let agent = &agents[0];
+    assert_eq!((agent.place.host.as_str(), agent.standing), ("agent1.example", Standing::Active));
+    assert_eq!((agent.version.as_str(), agent.multi_role), ("1.12.0", true));
+    let cpus = agent.shares.iter().find(|share| share.name == "cpus").unwrap();
+    assert_eq!((cpus.role.as_str(), cpus.total.0), ("*", 4000));
+    let unreachable = recorded_response("12-operator/20-operator-get-agents-unreachable");
+    assert_eq!(operator::agents(unreachable.get_agents.unwrap()), []);
+    let drained = recorded_response("11-drain-gone/16-operator-get-agents-drained").get_agents.unwrap();
+    let standings: Vec<_> = operator::agents(drained).into_iter().map(|agent| agent.standing).collect();
+    assert!(standings.contains(&Standing::Drained) && standings.contains(&Standing::Active), "{standings:?}");
+}
+
+#[test]
+fn a_recorded_stream_of_the_operator_api_tells_of_agents_as_they_come() {
+    let told: Vec<Told> = records("12-operator/17-operator-subscribe")
+        .iter()
+        .filter_map(|record| operator::read(record))
+        .collect();
+    assert!(matches!(&told[0], Told::Agents(agents) if agents.len() == 1), "{told:?}");
+    assert!(
+        told.iter().any(|told| matches!(told, Told::Added(agent) if agent.place.host == "agent1.example"))
+    );
+}
+
+#[test]
+fn the_recorded_frameworks_of_a_master_are_read() {
+    let frameworks = recorded_response("12-operator/05-operator-get-frameworks").get_frameworks.unwrap();
+    let master = recorded_response("12-operator/03-operator-get-master").get_master.unwrap();
+    let cluster = operator::cluster(frameworks, master);
+    let ours = &cluster.frameworks[0];
+    assert_eq!(
+        (ours.name.as_str(), ours.active, ours.gpus, ours.region_aware),
+        ("logherd", true, true, true)
+    );
+    assert_eq!((ours.roles.clone(), cluster.region), (vec!["logherd".to_owned()], None));
 }

@@ -196,7 +196,7 @@ fn what_is_built_in_is_what_packages_ask_for_and_agents_set_aside() {
         "LOGHERD_EXECUTOR_MEM",
         "LOGHERD_EXECUTOR_DISK",
         "LOGHERD_EXECUTOR_MOUNTS",
-        "LOGHERD_ROLE",
+        "LOGHERD_ROLES",
         "LOGHERD_USER",
         "LOGHERD_FRAMEWORK_NAME",
         "LOGHERD_FAILOVER_TIMEOUT",

@@ -13,6 +13,7 @@ mod file;
 mod log;
 mod marathon;
 mod pipeline;
+mod placement;
 mod secret;
 mod share;
 
@@ -21,6 +22,7 @@ pub use file::{FileError, Unusable, parse};
 pub use log::{LogFormat, ProcessSettings};
 pub use marathon::host as marathon_host;
 pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
+pub use placement::Placement;
 pub use secret::Secret;
 pub use share::{Share, ShareError};
 
@@ -46,6 +48,9 @@ pub struct ExecutorNeeds {
     /// Disk that each executor gets, in MiB (spools).
     #[arg(long, env = "LOGHERD_EXECUTOR_DISK", default_value = "256")]
     pub executor_disk: f64,
+    /// How many ports of its node each executor gets; inputs find them as `${PORT0}`, `${PORT1}`, ….
+    #[arg(long, env = "LOGHERD_EXECUTOR_PORTS", default_value = "0")]
+    pub executor_ports: u16,
     /// How long an executor may take to flush when it is told to stop.
     #[arg(long, env = "LOGHERD_EXECUTOR_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub executor_grace: Duration,
@@ -117,9 +122,9 @@ pub struct SchedulerSettings {
     /// The framework's name.
     #[arg(long, env = "LOGHERD_FRAMEWORK_NAME", default_value = "logherd")]
     pub framework_name: String,
-    /// The role whose resources are used.
-    #[arg(long, env = "LOGHERD_ROLE", default_value = "logherd")]
-    pub role: String,
+    /// Where executors run, and on whose resources.
+    #[command(flatten)]
+    pub placement: Placement,
     /// The user that executors run as on the nodes.
     #[arg(long, env = "LOGHERD_USER", default_value = "root")]
     pub user: String,

@@ -18,6 +18,7 @@ mod nodes;
 mod offers;
 mod orders;
 mod reconcile;
+mod reserve;
 pub mod resources;
 mod size;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use nodes::Nodes;
 pub use nodes::{Listing, NodeState};
 use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
+pub use reserve::Claim;
 use resources::{Needs, Taken};
 pub use size::Size;
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +53,8 @@ const MAINTENANCE_LEAD: Duration = Duration::from_secs(300);
 pub struct Rules {
     /// What each executor needs.
     pub needs: Needs,
+    /// On whose resources executors run.
+    pub claim: Claim,
     /// The address that executors are told to attach to.
     pub control: String,
     /// Which leadership this is; 0 where there are no elections. Executors refuse what an earlier one said.

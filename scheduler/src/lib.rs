@@ -98,6 +98,9 @@ pub enum Error {
         "the principal or the secret holds a colon, with which Mesos can never authenticate them; choose others"
     )]
     ColonInCredentials,
+    /// Mesos knows no reservation for the role `*`.
+    #[error("with --reserve there has to be a role to reserve for, other than `*`: name one with --roles")]
+    ReserveForEverybody,
     /// It is not known which binary executors should run.
     #[error("cannot tell the path of this program; give it with --executor-binary")]
     OwnBinary(#[source] std::io::Error),

@@ -416,6 +416,7 @@ fn name(call: &Call) -> &'static str {
     match call {
         Call::Accept { .. } => "accept",
         Call::Decline { .. } => "decline",
+        Call::Unreserve { .. } => "unreserve",
         Call::Revive => "revive",
         Call::Kill(..) => "kill",
         Call::Shutdown(..) => "shutdown",

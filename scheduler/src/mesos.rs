@@ -9,6 +9,7 @@ mod launch;
 mod masters;
 mod operator;
 mod place;
+mod resource;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -80,7 +81,7 @@ impl Credentials {
 pub(crate) struct Registration {
     pub(crate) name: String,
     pub(crate) user: String,
-    pub(crate) role: String,
+    pub(crate) roles: Vec<String>,
     pub(crate) principal: Option<String>,
     pub(crate) failover_timeout: Duration,
     pub(crate) webui_url: String,

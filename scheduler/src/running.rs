@@ -3,7 +3,7 @@ use crate::config_dir::ConfigDir;
 use crate::control;
 use crate::core::effects::{Change, Ticket};
 use crate::core::resources::Needs;
-use crate::core::{Core, Rules};
+use crate::core::{Claim, Core, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
@@ -198,6 +198,9 @@ pub(crate) struct Start {
 impl Start {
     /// Reads what the settings name, and listens for executors.
     pub(crate) async fn prepare(settings: &SchedulerSettings) -> Result<Self, Error> {
+        if settings.placement.reserve && settings.placement.roles.iter().all(|role| role == "*") {
+            return Err(Error::ReserveForEverybody);
+        }
         let access = Access { credentials: credentials(settings)?, tls: tls(settings)? };
         let (masters, detector) = Masters::parse(&settings.master)?;
         let listener = TcpListener::bind(settings.control_listen).await;
@@ -291,8 +294,26 @@ impl Start {
 /// What the core holds to in one time in office.
 pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, seed: [u8; 32]) -> Rules {
     let needs = &settings.executor;
-    let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk);
-    Rules { needs, control, epoch, seed }
+    let ports = needs.executor_ports;
+    let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk).with_ports(ports);
+    let claim = Claim {
+        roles: roles(settings),
+        framework: settings.framework_name.clone(),
+        principal: settings.principal.clone(),
+        reserve: settings.placement.reserve,
+    };
+    Rules { needs, claim, control, epoch, seed }
+}
+
+/// The roles, each once.
+fn roles(settings: &SchedulerSettings) -> Vec<String> {
+    let mut roles: Vec<String> = Vec::new();
+    for role in &settings.placement.roles {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
 }
 
 /// What is launched.
@@ -328,7 +349,7 @@ pub(crate) fn registration(settings: &SchedulerSettings) -> Registration {
     Registration {
         name: settings.framework_name.clone(),
         user: settings.user.clone(),
-        role: settings.role.clone(),
+        roles: roles(settings),
         principal: settings.principal.clone(),
         failover_timeout: settings.failover_timeout,
         webui_url: format!("{}/", address::api(settings)),

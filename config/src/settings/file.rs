@@ -247,7 +247,10 @@ fn try_value(arg: &Arg, value: &str) -> Result<(), String> {
 }
 
 fn find<'c>(command: &'c Command, name: &str) -> Option<&'c Arg> {
-    command.get_arguments().find(|arg| arg.get_long() == Some(name) && is_setting(arg))
+    let is_named = |arg: &Arg| {
+        arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+    };
+    command.get_arguments().find(|arg| is_named(arg) && is_setting(arg))
 }
 
 fn flag_names(command: &Command) -> Vec<String> {

@@ -161,6 +161,30 @@ fn a_scheduler_beside_a_local_master_has_the_usual_settings() {
     assert_eq!(settings.zk_session_timeout, Duration::from_secs(10));
 }
 
+#[test]
+fn roles_can_be_several_in_every_way_of_saying_so() {
+    let roles = |text: &str, more: &[&str]| {
+        let mut argv = vec!["logherd", "scheduler", "--master", "m:5050", "--state", "/s"];
+        argv.extend(more);
+        match settings(text, &argv).command {
+            AnyCommand::Scheduler(settings) => settings.placement.roles,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(roles("", &[]), ["logherd"]);
+    for (text, more) in [
+        ("", &["--roles", "a,b/c"][..]),
+        ("", &["--role", "a", "--role", "b/c"]),
+        ("roles = ['a', 'b/c']", &[]),
+        ("role = 'a,b/c'", &[]),
+        ("role = 'x'", &["--roles", "a", "--roles", "b/c"]),
+    ] {
+        assert_eq!(roles(text, more), ["a", "b/c"], "{text} {more:?}");
+    }
+    let error = with_file("roles = ['a', 'b//c']").unwrap_err();
+    assert!(error.contains("no role is called that: it has an empty part"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_file_makes_the_layer_panic(text in "\\PC{0,60}|[a-z-]{1,8} = [0-9\"'a-z\\[\\],.-]{0,12}") {

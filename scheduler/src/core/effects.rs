@@ -1,5 +1,5 @@
 //! Holds what the decision core wants done: what to persist, what to tell Mesos, and in which order.
-use super::resources::Taken;
+use super::resources::{Piece, Taken};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub enum Call {
         /// What to launch.
         launch: LaunchRecord,
         /// What it takes.
-        taken: Taken,
+        taken: Box<Taken>,
         /// The secret that the executor has to show.
         token: String,
         /// How long the rest need not be offered again.
@@ -84,6 +84,15 @@ pub enum Call {
         /// Which ones.
         offers: Vec<OfferId>,
         /// How long the same need not be offered again.
+        refuse: Duration,
+    },
+    /// Give offers back without the reservations of ours in them.
+    Unreserve {
+        /// Which ones, all of one agent and one role.
+        offers: Vec<OfferId>,
+        /// The reserved entries.
+        pieces: Vec<Piece>,
+        /// How long the rest need not be offered again.
         refuse: Duration,
     },
     /// Offer everything again that was declined.

@@ -71,7 +71,13 @@ impl Core {
         let record = launch.record.clone();
         let text = format!("launching executor {} on {}", record.executor, record.host);
         let agent = record.agent.clone();
-        self.call(Call::Accept { offers, launch: record, taken, token, refuse: REFUSE_REST });
+        self.call(Call::Accept {
+            offers,
+            launch: record,
+            taken: Box::new(taken),
+            token,
+            refuse: REFUSE_REST,
+        });
         self.decide(now, Some(agent), text);
     }
 

@@ -168,7 +168,9 @@ impl World {
         self.to_store.clear();
         let mut rules = rules();
         self.counter = self.counter.wrapping_add(1);
+        // The first core's seed is of equal bytes: no later one draws the same ids.
         rules.seed = [self.counter; 32];
+        rules.seed[0] = !self.counter;
         self.core =
             Core::new(rules, self.framework.clone(), self.store.values().cloned().collect(), self.now);
     }
@@ -239,7 +241,7 @@ impl World {
                 assert!(self.framework.is_some(), "ACCEPT before the framework id was stored");
                 self.answer(offers);
             }
-            Call::Decline { offers, .. } => self.answer(offers),
+            Call::Decline { offers, .. } | Call::Unreserve { offers, .. } => self.answer(offers),
             Call::Acknowledge { task, uuid, .. } => {
                 let key = (task.clone(), uuid[0]);
                 let mut open =
@@ -299,7 +301,10 @@ impl World {
 
     /// What the master does with a call that comes to nothing: it takes the offers back.
     fn ignore(&mut self) {
-        if let Some(Call::Accept { offers, .. } | Call::Decline { offers, .. }) = self.to_master.pop_front() {
+        if let Some(
+            Call::Accept { offers, .. } | Call::Decline { offers, .. } | Call::Unreserve { offers, .. },
+        ) = self.to_master.pop_front()
+        {
             offers.iter().for_each(|id| drop(self.offers.remove(id)));
         }
     }
@@ -345,7 +350,9 @@ impl World {
                     Task { agent: launch.agent.0, state: TaskState::Staging, updates: VecDeque::new() };
                 self.tasks.insert(launch.task, task);
             }
-            Call::Decline { offers, .. } => offers.iter().for_each(|id| drop(self.offers.remove(id))),
+            Call::Decline { offers, .. } | Call::Unreserve { offers, .. } => {
+                offers.iter().for_each(|id| drop(self.offers.remove(id)))
+            }
             Call::Kill(task, _) => self.end(&task, TaskState::Killed),
             Call::Shutdown(executor, agent) => {
                 let doomed = self.alive(&agent.0).find(|t| executor_of(t) == executor.0).cloned();

@@ -1,8 +1,9 @@
 //! Decides what happens to each offer: launch, or give back with a reason and for how long.
 use super::cluster::Offer;
-use super::effects::Call;
+use super::effects::{Call, Phase};
 use super::nodes::Verdict;
-use super::resources::{Piece, take};
+use super::reserve::Choice;
+use super::resources::Piece;
 use super::{Core, Stage};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId};
 use std::collections::BTreeMap;
@@ -31,12 +32,12 @@ impl Core {
             self.held.extend(offers);
             return;
         }
-        let mut groups: BTreeMap<(AgentId, String), Vec<Offer>> = BTreeMap::new();
+        let mut by_agent: BTreeMap<AgentId, Vec<Offer>> = BTreeMap::new();
         for offer in offers {
-            groups.entry((offer.agent.clone(), offer.role.clone())).or_default().push(offer);
+            by_agent.entry(offer.agent.clone()).or_default().push(offer);
         }
-        for ((agent, _), group) in groups {
-            self.answer(now, &agent, group);
+        for (agent, offers) in by_agent {
+            self.answer(now, &agent, offers);
         }
     }
 
@@ -57,29 +58,65 @@ impl Core {
         }
     }
 
-    /// Decides about all offers of one agent and role together: pieces that are answered apart come back apart.
-    fn answer(&mut self, now: Moment, agent: &AgentId, group: Vec<Offer>) {
-        let place = group.first().map(|offer| offer.place.clone()).unwrap_or_default();
-        let ids: Vec<OfferId> = group.iter().map(|offer| offer.id.clone()).collect();
-        let alive: Vec<ExecutorId> = group.iter().flat_map(|offer| offer.executors.clone()).collect();
-        let pieces: Vec<Piece> = group.into_iter().flat_map(|offer| offer.pieces).collect();
+    /// Decides about all offers of one agent together: pieces that are answered apart come back apart. Only those of one
+    /// role can be used together; one role's that are too small do not keep another's from being used.
+    fn answer(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
+        let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
         match self.nodes.verdict(agent, &place, now) {
-            Verdict::Covered => return self.decline(ids, REFUSE_COVERED),
-            Verdict::BackingOff(rest) => return self.decline(ids, rest.max(Duration::from_millis(500))),
+            Verdict::Covered => return self.give_back(offers, REFUSE_COVERED, self.is_settled(agent)),
+            Verdict::BackingOff(rest) => {
+                return self.give_back(offers, rest.max(Duration::from_millis(500)), Reservations::Keep);
+            }
             Verdict::Free => {}
         }
+        let alive: Vec<ExecutorId> = offers.iter().flat_map(|offer| offer.executors.clone()).collect();
         if !alive.is_empty() {
-            return self.end_strangers(now, agent, alive, ids);
+            return self.end_strangers(now, agent, alive, ids(&offers));
         }
-        match take(&pieces, &self.rules.needs) {
-            Ok(taken) => self.intend(now, agent, ids, taken),
+        let by_role = by_role(offers);
+        match self.rules.claim.choose(&by_role, &self.rules.needs) {
+            Ok(Choice { role, taken }) => {
+                let (used, others): (Vec<_>, Vec<_>) = by_role.into_iter().partition(|(of, _)| *of == role);
+                let others = others.into_iter().flat_map(|(_, offers)| offers).collect();
+                self.give_back(others, REFUSE_COVERED, Reservations::GiveUp);
+                let used: Vec<Offer> = used.into_iter().flat_map(|(_, offers)| offers).collect();
+                self.intend(now, agent, ids(&used), taken);
+            }
             Err(shortage) => {
                 let text = format!("declined: {}", shortage.0);
                 if self.nodes.not_offered(agent, Cause::TooFewResources, &text, now) {
                     self.decide(now, Some(agent.clone()), text);
                 }
-                self.decline(ids, REFUSE_SHORT);
+                let offers = by_role.into_iter().flat_map(|(_, offers)| offers).collect();
+                self.give_back(offers, REFUSE_SHORT, Reservations::Keep);
             }
+        }
+    }
+
+    /// What an agent offers beside a running executor is not what that one uses; beside one that is on its way it may be.
+    fn is_settled(&self, agent: &AgentId) -> Reservations {
+        let task = self.nodes.task_on(agent);
+        let launch = task.and_then(|task| self.launches.get(&task));
+        match launch {
+            Some(launch) if launch.record.phase == Phase::Running => Reservations::GiveUp,
+            _ => Reservations::Keep,
+        }
+    }
+
+    /// Gives offers back, with or without the reservations of ours in them.
+    fn give_back(&mut self, offers: Vec<Offer>, refuse: Duration, reservations: Reservations) {
+        let mut declined = Vec::new();
+        for (_, offers) in by_role(offers) {
+            let pieces = offers.iter().flat_map(|offer| &offer.pieces);
+            let ours: Vec<Piece> = pieces.filter(|piece| self.rules.claim.is_ours(piece)).cloned().collect();
+            if ours.is_empty() || reservations == Reservations::Keep {
+                declined.extend(ids(&offers));
+            } else {
+                self.call(Call::Unreserve { offers: ids(&offers), pieces: ours, refuse });
+            }
+        }
+        if !declined.is_empty() {
+            self.decline(declined, refuse);
         }
     }
 
@@ -122,3 +159,27 @@ impl Core {
         self.revive_at = Some(self.revive_at.map_or(soon, |at| at.min(soon)));
     }
 }
+
+/// What becomes of reservations of ours in offers that are given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reservations {
+    /// They will be used yet.
+    Keep,
+    /// Nothing uses them.
+    GiveUp,
+}
+
+fn ids(offers: &[Offer]) -> Vec<OfferId> {
+    offers.iter().map(|offer| offer.id.clone()).collect()
+}
+
+fn by_role(offers: Vec<Offer>) -> Vec<(String, Vec<Offer>)> {
+    let mut by_role: BTreeMap<String, Vec<Offer>> = BTreeMap::new();
+    for offer in offers {
+        by_role.entry(offer.role.clone()).or_default().push(offer);
+    }
+    by_role.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

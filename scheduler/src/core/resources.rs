@@ -27,18 +27,46 @@ impl fmt::Display for Thousandths {
     }
 }
 
-/// One scalar entry of an offer. `wire` is the entry as Mesos sent it: what is taken of it goes back unchanged but for
-/// its amount, so that reservations, disks and providers survive.
+/// For whom an entry is set aside. What is set aside for us goes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reserved {
+    /// For the framework of this name, by a label on a dynamic reservation.
+    Labelled(String),
+    /// For our role.
+    Role,
+    /// For a role above ours: it can be set aside further.
+    Above,
+    /// For nobody.
+    #[default]
+    No,
+}
+
+/// One entry of an offer. `wire` is the entry as Mesos sent it: what is taken of it goes back unchanged but for its
+/// amount, so that reservations, disks and providers survive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// `cpus`, `mem`, `disk`, …
+    /// `cpus`, `mem`, `disk`, `ports`, …
     pub name: String,
-    /// How much of it.
+    /// How much of it; of ranges: how many numbers they hold.
     pub amount: Thousandths,
-    /// Whether it is reserved for our role.
-    pub reserved: bool,
+    /// The ranges, both ends included; empty: it is a scalar.
+    pub ranges: Vec<(u64, u64)>,
+    /// For whom it is set aside.
+    pub reserved: Reserved,
     /// The entry as it came, opaque here.
     pub wire: Bytes,
+}
+
+/// In which form a portion is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As it was offered.
+    #[default]
+    AsOffered,
+    /// Without the reservation that is ours.
+    Unreserved,
+    /// Reserved for us in the same call.
+    Reserved,
 }
 
 /// A part of a piece.
@@ -48,6 +76,21 @@ pub struct Portion {
     pub piece: Piece,
     /// How much is taken.
     pub amount: Thousandths,
+    /// Which numbers are taken of ranges, both ends included.
+    pub ranges: Vec<(u64, u64)>,
+    /// In which form.
+    pub form: Form,
+}
+
+/// As whom resources are reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// For which role.
+    pub role: String,
+    /// Who reserves; Mesos wants it iff the framework has one.
+    pub principal: Option<String>,
+    /// The framework's name, which the label says.
+    pub framework: String,
 }
 
 /// What an executor and its task need. The real need sits on the executor, a token amount on the task.
@@ -67,15 +110,41 @@ impl Needs {
         executor.retain(|(_, amount)| amount.0 > 0);
         Self { executor, task: vec![entry("cpus", 0.01), entry("mem", 1.0)] }
     }
+
+    /// The same and so many ports.
+    #[must_use]
+    pub fn with_ports(mut self, ports: u16) -> Self {
+        if ports > 0 {
+            self.executor.push(("ports".to_owned(), Thousandths(u64::from(ports) * 1000)));
+        }
+        self
+    }
 }
 
 /// What is taken of an offer for one launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     /// For the executor.
     pub executor: Vec<Portion>,
     /// For the task.
     pub task: Vec<Portion>,
+    /// Reservations of ours that are given up first, whole.
+    pub unreserve: Vec<Piece>,
+    /// As whom the portions of the form [`Form::Reserved`] are reserved then.
+    pub reservation: Option<Reservation>,
+}
+
+impl Taken {
+    /// Everything that is taken.
+    pub fn portions(&self) -> impl Iterator<Item = &Portion> {
+        self.executor.iter().chain(&self.task)
+    }
+
+    /// The ports among it.
+    pub fn ports(&self) -> Vec<u64> {
+        let ports = self.portions().filter(|portion| portion.piece.name == "ports");
+        ports.flat_map(|portion| &portion.ranges).flat_map(|(begin, end)| *begin..=*end).collect()
+    }
 }
 
 /// What an offer lacks, for people: "offer has 0.1 cpus, the executor needs 0.21".
@@ -102,21 +171,40 @@ pub fn take(pieces: &[Piece], needs: &Needs) -> Result<Taken, Shortage> {
     if !missing.is_empty() {
         return Err(Shortage(missing.join("; ")));
     }
-    let mut left: Vec<(Piece, u64)> = pieces.iter().map(|p| (p.clone(), p.amount.0)).collect();
-    left.sort_by_key(|(piece, _)| !piece.reserved);
-    Ok(Taken { executor: portions(&mut left, &needs.executor), task: portions(&mut left, &needs.task) })
+    let mut left: Vec<Left> = pieces.iter().cloned().map(Left::of).collect();
+    left.sort_by(|a, b| a.piece.reserved.cmp(&b.piece.reserved));
+    let executor = portions(&mut left, &needs.executor);
+    Ok(Taken { executor, task: portions(&mut left, &needs.task), ..Taken::default() })
 }
 
-fn portions(left: &mut [(Piece, u64)], wanted: &[(String, Thousandths)]) -> Vec<Portion> {
+/// What is left of a piece.
+struct Left {
+    amount: u64,
+    ranges: Vec<(u64, u64)>,
+    piece: Piece,
+}
+
+impl Left {
+    fn of(piece: Piece) -> Self {
+        Self { amount: piece.amount.0, ranges: piece.ranges.clone(), piece }
+    }
+
+    fn cut(&mut self, amount: u64) -> Portion {
+        self.amount -= amount;
+        let ranges = first_numbers(&mut self.ranges, amount / 1000);
+        Portion { piece: self.piece.clone(), amount: Thousandths(amount), ranges, form: Form::default() }
+    }
+}
+
+fn portions(left: &mut [Left], wanted: &[(String, Thousandths)]) -> Vec<Portion> {
     let mut taken = Vec::new();
     for (name, amount) in wanted {
         let mut open = amount.0;
-        for (piece, rest) in left.iter_mut().filter(|(piece, _)| piece.name == *name) {
-            let now = open.min(*rest);
+        for rest in left.iter_mut().filter(|rest| rest.piece.name == *name) {
+            let now = open.min(rest.amount);
             if now > 0 {
-                *rest -= now;
                 open -= now;
-                taken.push(Portion { piece: piece.clone(), amount: Thousandths(now) });
+                taken.push(rest.cut(now));
             }
         }
         debug_assert_eq!(open, 0, "the sums were compared before");
@@ -124,18 +212,40 @@ fn portions(left: &mut [(Piece, u64)], wanted: &[(String, Thousandths)]) -> Vec<
     taken
 }
 
+/// Cuts the first `count` numbers off.
+fn first_numbers(ranges: &mut Vec<(u64, u64)>, mut count: u64) -> Vec<(u64, u64)> {
+    let mut first = Vec::new();
+    while let Some((begin, end)) = ranges.first_mut().filter(|_| count > 0) {
+        let last = (*end).min(begin.saturating_add(count - 1));
+        first.push((*begin, last));
+        count -= last - *begin + 1;
+        if last == *end {
+            ranges.remove(0);
+        } else {
+            *begin = last + 1;
+        }
+    }
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn piece(name: &str, amount: f64, reserved: bool) -> Piece {
-        Piece { name: name.into(), amount: Thousandths::of(amount), reserved, wire: Bytes::new() }
+    fn piece(name: &str, amount: f64, reserved: Reserved) -> Piece {
+        let amount = Thousandths::of(amount);
+        Piece { name: name.into(), amount, ranges: vec![], reserved, wire: Bytes::new() }
+    }
+
+    fn ports(ranges: &[(u64, u64)], reserved: Reserved) -> Piece {
+        let count: u64 = ranges.iter().map(|(begin, end)| end - begin + 1).sum();
+        Piece { ranges: ranges.to_vec(), amount: Thousandths(count * 1000), ..piece("ports", 0.0, reserved) }
     }
 
     #[test]
     fn a_shortage_names_every_resource_that_is_missing() {
-        let offered = [piece("cpus", 0.1, false), piece("mem", 64.0, false)];
+        let offered = [piece("cpus", 0.1, Reserved::No), piece("mem", 64.0, Reserved::No)];
         let short = take(&offered, &Needs::new(0.2, 128.0, 0.0)).unwrap_err();
         assert_eq!(
             short.0,
@@ -145,21 +255,39 @@ mod tests {
 
     #[test]
     fn reserved_entries_are_used_before_unreserved_ones() {
-        let offered = [piece("cpus", 1.0, false), piece("cpus", 0.15, true), piece("mem", 500.0, false)];
+        let offered = [
+            piece("cpus", 1.0, Reserved::No),
+            piece("cpus", 0.15, Reserved::Role),
+            piece("mem", 500.0, Reserved::No),
+        ];
         let taken = take(&offered, &Needs::new(0.2, 128.0, 0.0)).unwrap();
         let cpus: Vec<_> = taken
             .executor
             .iter()
             .filter(|p| p.piece.name == "cpus")
-            .map(|p| (p.piece.reserved, p.amount.0))
+            .map(|p| (p.piece.reserved.clone(), p.amount.0))
             .collect();
-        assert_eq!(cpus, [(true, 150), (false, 50)]);
+        assert_eq!(cpus, [(Reserved::Role, 150), (Reserved::No, 50)]);
     }
 
     #[test]
     fn doubles_that_are_off_by_a_hair_still_fit() {
-        let offered = [piece("cpus", 0.1 + 0.2 - 0.09, false), piece("mem", 129.0, false)];
+        let offered = [piece("cpus", 0.1 + 0.2 - 0.09, Reserved::No), piece("mem", 129.0, Reserved::No)];
         assert!(take(&offered, &Needs::new(0.2, 128.0, 0.0)).is_ok());
+    }
+
+    #[test]
+    fn ports_are_taken_from_reserved_ranges_first_and_each_once() {
+        let offered = [
+            ports(&[(31_000, 31_001), (31_005, 31_009)], Reserved::No),
+            ports(&[(80, 80)], Reserved::Role),
+            piece("cpus", 1.0, Reserved::No),
+            piece("mem", 500.0, Reserved::No),
+        ];
+        let taken = take(&offered, &Needs::new(0.2, 128.0, 0.0).with_ports(4)).unwrap();
+        assert_eq!(taken.ports(), [80, 31_000, 31_001, 31_005]);
+        let short = take(&offered, &Needs::new(0.2, 128.0, 0.0).with_ports(9)).unwrap_err();
+        assert_eq!(short.0, "offer has 8 ports, the executor needs 9");
     }
 
     proptest! {
@@ -168,7 +296,8 @@ mod tests {
             amounts in prop::collection::vec((0u64..3000, any::<bool>()), 0..6), need in 0u64..4000,
         ) {
             let offered: Vec<Piece> = amounts.iter().enumerate().map(|(i, (a, r))| Piece {
-                name: "cpus".into(), amount: Thousandths(*a), reserved: *r, wire: Bytes::from(vec![i as u8]),
+                name: "cpus".into(), amount: Thousandths(*a), ranges: vec![],
+                reserved: if *r { Reserved::Role } else { Reserved::No }, wire: Bytes::from(vec![i as u8]),
             }).collect();
             let needs = Needs { executor: vec![("cpus".into(), Thousandths(need))], task: vec![("cpus".into(), Thousandths(10))] };
             match take(&offered, &needs) {

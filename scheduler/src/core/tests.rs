@@ -1,25 +1,32 @@
 //! Shows single decisions of the core: what is stored, called and said for one thing that happened.
 use super::cluster::{Agent, Offer, Place, Standing, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
-use super::resources::{Needs, Piece, Thousandths};
-use super::{Core, NotAdmitted, OrderId, Rules};
+use super::resources::{Needs, Piece, Reserved, Thousandths};
+use super::{Claim, Core, NotAdmitted, OrderId, Rules};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use bytes::Bytes;
 use std::time::Duration;
 use web::order::{Order, OrderDone, OrderRefused};
 use web::view::Coverage;
 
-const NOW: Moment = Moment(1_000_000);
+pub(super) const NOW: Moment = Moment(1_000_000);
 
 pub(super) fn rules() -> Rules {
-    Rules { needs: Needs::new(0.2, 128.0, 0.0), control: "127.0.0.1:9094".into(), epoch: 3, seed: [7; 32] }
+    Rules {
+        needs: Needs::new(0.2, 128.0, 0.0),
+        claim: Claim { roles: vec!["logherd".into()], framework: "logherd".into(), ..Claim::default() },
+        control: "127.0.0.1:9094".into(),
+        epoch: 3,
+        seed: [7; 32],
+    }
 }
 
 pub(super) fn offer(id: &str, agent: &str, cpus: f64) -> Offer {
     let piece = |name: &str, amount| Piece {
         name: name.into(),
         amount: Thousandths::of(amount),
-        reserved: false,
+        ranges: vec![],
+        reserved: Reserved::No,
         wire: Bytes::new(),
     };
     Offer {
@@ -59,26 +66,31 @@ pub(super) fn agent(id: &str, standing: Option<Standing>) -> Agent {
 
 /// A registered core that is subscribed, with nothing left to do.
 fn ready() -> Core {
-    let mut core = Core::new(rules(), Some("f-0000".into()), vec![], NOW);
+    ready_with(rules())
+}
+
+/// The same with rules of its own.
+pub(super) fn ready_with(rules: Rules) -> Core {
+    let mut core = Core::new(rules, Some("f-0000".into()), vec![], NOW);
     core.subscribed(NOW, "f-0000".into());
     core.take_effects();
     core
 }
 
-fn saves(effects: &[Effect]) -> Vec<(Ticket, Change)> {
+pub(super) fn saves(effects: &[Effect]) -> Vec<(Ticket, Change)> {
     let of = |e: &Effect| {
         if let Effect::Save(ticket, change) = e { Some((*ticket, change.clone())) } else { None }
     };
     effects.iter().filter_map(of).collect()
 }
 
-fn calls(effects: &[Effect]) -> Vec<Call> {
+pub(super) fn calls(effects: &[Effect]) -> Vec<Call> {
     let of = |e: &Effect| if let Effect::Call(call) = e { Some(call.clone()) } else { None };
     effects.iter().filter_map(of).collect()
 }
 
 /// Offers, stores the intent, and gives the task, the executor and the token of the launch that follows.
-fn launch(core: &mut Core, agent: &str, now: Moment) -> (TaskId, ExecutorId, String) {
+pub(super) fn launch(core: &mut Core, agent: &str, now: Moment) -> (TaskId, ExecutorId, String) {
     core.offered(now, vec![offer(&format!("o-{agent}-{}", now.0), agent, 4.0)]);
     let (ticket, _) = saves(&core.take_effects()).remove(0);
     core.saved(now, ticket, Ok(()));
@@ -88,7 +100,7 @@ fn launch(core: &mut Core, agent: &str, now: Moment) -> (TaskId, ExecutorId, Str
     }
 }
 
-fn run(core: &mut Core, task: &TaskId, agent: &str, now: Moment) {
+pub(super) fn run(core: &mut Core, task: &TaskId, agent: &str, now: Moment) {
     core.updated(now, &update(task, agent, TaskState::Running, Some(1)));
     for (ticket, _) in saves(&core.take_effects()) {
         core.saved(now, ticket, Ok(()));

@@ -2,7 +2,9 @@
 //!
 //! The program is on the node already, or the agent's fetcher takes it from the scheduler, or it is in an image that the
 //! agent's Docker containerizer runs. No shell sees any of it.
+use super::resource::resource;
 use crate::core::effects::LaunchRecord;
+use crate::core::resources::{Portion, Taken};
 use config::settings::{Collecting, ExecutorNeeds, SpoolFull};
 use proto::mesos::v1;
 use std::path::{Path, PathBuf};
@@ -55,20 +57,17 @@ impl Template {
     }
 
     /// The task of a launch, with its executor.
-    pub(super) fn task(
-        &self,
-        launch: &LaunchRecord,
-        token: &str,
-        executor_resources: Vec<v1::Resource>,
-        task_resources: Vec<v1::Resource>,
-    ) -> v1::TaskInfo {
+    pub(super) fn task(&self, launch: &LaunchRecord, token: &str, taken: &Taken) -> v1::TaskInfo {
+        let resources = |portions: &[Portion]| {
+            portions.iter().filter_map(|p| resource(p, taken.reservation.as_ref())).collect()
+        };
         let nanoseconds = i64::try_from(self.grace.as_nanos()).unwrap_or(i64::MAX);
         let executor = v1::ExecutorInfo {
             executor_id: v1::ExecutorId { value: launch.executor.0.clone() },
             name: Some("logherd".to_owned()),
             source: Some("logherd".to_owned()),
-            resources: executor_resources,
-            command: Some(self.command(&launch.control, token)),
+            resources: resources(&taken.executor),
+            command: Some(self.command(&launch.control, token, &taken.ports())),
             container: self.container.clone(),
             shutdown_grace_period: Some(v1::DurationInfo { nanoseconds }),
             r#type: Some(v1::executor_info::Type::Custom as i32),
@@ -78,13 +77,13 @@ impl Template {
             name: "logherd.executor".to_owned(),
             task_id: v1::TaskId { value: launch.task.0.clone() },
             agent_id: v1::AgentId { value: launch.agent.0.clone() },
-            resources: task_resources,
+            resources: resources(&taken.task),
             executor: Some(executor),
             ..v1::TaskInfo::default()
         }
     }
 
-    fn command(&self, control: &str, token: &str) -> v1::CommandInfo {
+    fn command(&self, control: &str, token: &str, ports: &[u64]) -> v1::CommandInfo {
         let (value, uris) = match &self.program {
             Program::OnNode(path) => (Some(path.display().to_string()), Vec::new()),
             Program::Fetched(url) => (Some(format!("./{FETCHED}")), vec![fetched(url)]),
@@ -95,18 +94,22 @@ impl Template {
         let mut arguments: Vec<String> = value.iter().map(|_| FETCHED.to_owned()).collect();
         arguments.extend(["executor", "--control", control].map(str::to_owned));
         arguments.extend(self.arguments.iter().cloned());
-        let variable = v1::environment::Variable {
-            name: "LOGHERD_CONTROL_TOKEN".to_owned(),
-            value: Some(token.to_owned()),
+        let variable = |name: &str, value: String| v1::environment::Variable {
+            name: name.to_owned(),
+            value: Some(value),
             ..v1::environment::Variable::default()
         };
+        let mut variables = vec![variable("LOGHERD_CONTROL_TOKEN", token.to_owned())];
+        variables.extend(
+            ports.iter().enumerate().map(|(n, port)| variable(&format!("PORT{n}"), port.to_string())),
+        );
         v1::CommandInfo {
             shell: Some(false),
             value,
             uris,
             arguments,
             user: Some(self.user.clone()),
-            environment: Some(v1::Environment { variables: vec![variable] }),
+            environment: Some(v1::Environment { variables }),
         }
     }
 }
@@ -203,7 +206,7 @@ mod tests {
             phase: Phase::Launching,
             launched_at: Moment(0),
         };
-        template.task(&launch, "secret", vec![], vec![]).executor.unwrap()
+        template.task(&launch, "secret", &Taken::default()).executor.unwrap()
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Running {
             registration: Registration {
                 name: "logherd".into(),
                 user: "root".into(),
-                role: "logherd".into(),
+                roles: vec!["logherd".into(), "ops/logs".into()],
                 principal: None,
                 failover_timeout: Duration::from_secs(604_800),
                 webui_url: "http://127.0.0.1:9092/".into(),
@@ -181,7 +181,12 @@ async fn a_subscription_names_its_encoding_and_calls_carry_its_stream_id() {
     assert!(!head.contains("mesos-stream-id") && !head.contains("authorization"));
     let info = asked.call.subscribe.unwrap().framework_info;
     assert_eq!((asked.call.framework_id, info.id, info.checkpoint), (None, None, Some(true)));
-    assert_eq!((info.roles, info.role, info.capabilities.len()), (vec!["logherd".to_owned()], None, 6));
+    assert_eq!((info.roles, info.role), (vec!["logherd".to_owned(), "ops/logs".to_owned()], None));
+    use v1::framework_info::capability::Type;
+    let capabilities: Vec<Type> = info.capabilities.iter().map(|c| c.r#type()).collect();
+    for needed in [Type::MultiRole, Type::ReservationRefinement, Type::GpuResources, Type::RegionAware] {
+        assert!(capabilities.contains(&needed), "{needed:?}: agents of some kind would never be offered");
+    }
     let subscription = client.subscribed().await;
     client.call(subscription, Call::Revive).await;
     let asked = calls.request().await;

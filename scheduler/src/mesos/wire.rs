@@ -1,12 +1,12 @@
 //! Translates between the scheduler API's messages and our own words.
 use super::launch::Template;
 use super::place::{place, unavailability};
+use super::resource::{piece, resource, whole};
 use super::{MesosEvent, Registration};
 use crate::core::cluster::{Offer, TaskState, Update};
 use crate::core::effects::Call;
-use crate::core::resources::{Piece, Portion, Taken, Thousandths};
+use crate::core::resources::{Form, Piece, Taken};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
-use bytes::Bytes;
 use prost::Message;
 use proto::mesos::v1;
 use proto::mesos::v1::scheduler as wire;
@@ -70,32 +70,10 @@ fn offer(offer: v1::Offer) -> Offer {
         agent: AgentId(offer.agent_id.value),
         place: place(offer.hostname, offer.domain, offer.attributes),
         unavailability: offer.unavailability.as_ref().map(unavailability),
-        role,
         executors: offer.executor_ids.into_iter().map(|id| ExecutorId(id.value)).collect(),
-        pieces: offer.resources.iter().filter_map(piece).collect(),
+        pieces: offer.resources.iter().filter_map(|resource| piece(resource, &role)).collect(),
+        role,
     }
-}
-
-/// A resource that an executor can be charged with: scalar, ours for good, not a volume and not a disk of its own.
-fn piece(resource: &v1::Resource) -> Option<Piece> {
-    let amount = resource.scalar.as_ref()?.value;
-    let special = resource.revocable.is_some() || resource.shared.is_some() || resource.disk.is_some();
-    let reserved = !resource.reservations.is_empty()
-        || resource.reservation.is_some()
-        || resource.role.as_ref().is_some_and(|role| role != "*");
-    (!special).then(|| Piece {
-        name: resource.name.clone(),
-        amount: Thousandths::of(amount),
-        reserved,
-        wire: Bytes::from(resource.encode_to_vec()),
-    })
-}
-
-/// A resource as it came, but for its amount.
-fn resource(portion: &Portion) -> Option<v1::Resource> {
-    let mut resource = v1::Resource::decode(portion.piece.wire.clone()).ok()?;
-    resource.scalar = Some(v1::value::Scalar { value: portion.amount.as_f64() });
-    Some(resource)
 }
 
 fn update(status: v1::TaskStatus) -> Update {
@@ -153,7 +131,7 @@ pub(super) fn subscribe(registration: &Registration, framework: Option<&Framewor
         id: id.clone(),
         failover_timeout: Some(registration.failover_timeout.as_secs_f64()),
         checkpoint: Some(true),
-        roles: vec![registration.role.clone()],
+        roles: registration.roles.clone(),
         principal: registration.principal.clone(),
         webui_url: Some(registration.webui_url.clone()),
         capabilities: capabilities
@@ -180,19 +158,24 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
     };
     let kind = match call {
         Call::Accept { offers, launch, taken, token, refuse } => {
-            let Taken { executor, task } = &taken;
-            let resources = |portions: &[Portion]| portions.iter().filter_map(resource).collect();
-            let info = template.task(&launch, &token, resources(executor), resources(task));
-            out.accept = Some(part::Accept {
-                offer_ids: offer_ids(offers),
-                operations: vec![launch_operation(info)],
-                filters: filters(refuse),
-            });
+            let info = template.task(&launch, &token, &taken);
+            let mut operations = Vec::new();
+            operations.extend(unreserve_operation(&taken.unreserve));
+            operations.extend(reserve_operation(&taken));
+            operations.push(launch_operation(info));
+            out.accept =
+                Some(part::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) });
             Type::Accept
         }
         Call::Decline { offers, refuse } => {
             out.decline = Some(part::Decline { offer_ids: offer_ids(offers), filters: filters(refuse) });
             Type::Decline
+        }
+        Call::Unreserve { offers, pieces, refuse } => {
+            let operations = unreserve_operation(&pieces).into_iter().collect();
+            out.accept =
+                Some(part::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) });
+            Type::Accept
         }
         Call::Revive => Type::Revive,
         Call::Kill(task, agent) => {
@@ -226,6 +209,29 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
     };
     out.r#type = Some(kind as i32);
     out.encode_to_vec()
+}
+
+fn unreserve_operation(pieces: &[Piece]) -> Option<v1::offer::Operation> {
+    let resources: Vec<v1::Resource> = pieces.iter().filter_map(whole).collect();
+    (!resources.is_empty()).then(|| v1::offer::Operation {
+        r#type: Some(v1::offer::operation::Type::Unreserve as i32),
+        unreserve: Some(v1::offer::operation::Unreserve { resources }),
+        ..v1::offer::Operation::default()
+    })
+}
+
+fn reserve_operation(taken: &Taken) -> Option<v1::offer::Operation> {
+    let reserved = taken.portions().filter(|portion| portion.form == Form::Reserved);
+    let resources: Vec<v1::Resource> =
+        reserved.filter_map(|portion| resource(portion, taken.reservation.as_ref())).collect();
+    (!resources.is_empty()).then(|| v1::offer::Operation {
+        r#type: Some(v1::offer::operation::Type::Reserve as i32),
+        reserve: Some(v1::offer::operation::Reserve {
+            resources,
+            ..v1::offer::operation::Reserve::default()
+        }),
+        ..v1::offer::Operation::default()
+    })
 }
 
 fn launch_operation(task: v1::TaskInfo) -> v1::offer::Operation {

@@ -3,7 +3,7 @@ use super::super::operator;
 use super::*;
 use crate::core::cluster::{Standing, TaskState};
 use crate::core::effects::{LaunchRecord, Phase};
-use crate::core::resources::{Needs, take};
+use crate::core::resources::{Form, Needs, Reservation, Reserved, Taken, take};
 use crate::ids::Moment;
 use config::settings::SchedulerSettings;
 use prost::Message;
@@ -51,8 +51,10 @@ fn a_recorded_subscription_begins_with_who_we_are_and_brings_offers() {
     assert!(heard.contains(&Heard::Heartbeat));
     let offers = offers(heard);
     assert_eq!((offers[0].place.host.as_str(), offers[0].role.as_str()), ("agent1.example", "logherd"));
-    let pieces: Vec<_> = offers[0].pieces.iter().map(|p| (p.name.as_str(), p.amount.0, p.reserved)).collect();
-    assert_eq!(pieces, [("cpus", 4_000, false), ("mem", 4_096_000, false), ("disk", 10_000_000, false)]);
+    let pieces: Vec<_> = offers[0].pieces.iter().map(|p| (p.name.as_str(), p.amount.0)).collect();
+    let expected = [("ports", 1_001_000), ("cpus", 4_000), ("mem", 4_096_000), ("disk", 10_000_000)];
+    assert_eq!(pieces, expected);
+    assert!(offers[0].pieces.iter().all(|piece| piece.reserved == Reserved::No));
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn a_recorded_takeover_and_a_removal_are_told_apart() {
 fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
     let offer = offers(heard("10-reserve-unreserve/01-subscribe"))
         .into_iter()
-        .find(|o| o.pieces.iter().any(|p| p.reserved));
+        .find(|o| o.pieces.iter().any(|p| p.reserved != Reserved::No));
     let offer = offer.expect("a recorded offer with a reservation");
     let taken = take(&offer.pieces, &Needs::new(0.2, 32.0, 0.0)).unwrap_or_else(|e| panic!("{e:?}"));
     let launch = LaunchRecord {
@@ -116,7 +118,7 @@ fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
     let call = Call::Accept {
         offers: vec![offer.id.clone()],
         launch,
-        taken,
+        taken: Box::new(taken),
         token: "s3cret".into(),
         refuse: Duration::from_secs(3600),
     };
@@ -141,6 +143,74 @@ fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
         ("LOGHERD_CONTROL_TOKEN", Some("s3cret"))
     );
     assert!(task.command.is_none());
+}
+
+#[test]
+fn a_reservation_and_a_launch_on_it_are_written_as_a_real_master_took_them() {
+    let path = "../proto/fixtures/mesos-1.12/10-reserve-unreserve/02-accept-reserve-launch.request.bin";
+    let recorded = std::fs::read(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let recorded = sched::Call::decode(&recorded[..]).unwrap().accept.unwrap();
+    let offer = offers(heard("10-reserve-unreserve/01-subscribe")).remove(0);
+    let mut taken = take(&offer.pieces, &Needs::new(0.19, 127.0, 0.0)).unwrap();
+    taken.executor.iter_mut().chain(&mut taken.task).for_each(|portion| portion.form = Form::Reserved);
+    let (role, principal) = ("logherd".to_owned(), Some("logherd".to_owned()));
+    taken.reservation = Some(Reservation { role, principal, framework: "node".into() });
+    let launch = LaunchRecord {
+        task: "t".into(),
+        executor: "e".into(),
+        agent: offer.agent.clone(),
+        host: offer.place.host.clone(),
+        token_hash: String::new(),
+        control: "10.0.0.1:9094".into(),
+        phase: Phase::Launching,
+        launched_at: Moment(0),
+    };
+    let write = |taken: Taken| {
+        let refuse = Duration::ZERO;
+        let (offers, launch, token) = (vec![offer.id.clone()], launch.clone(), String::new());
+        let call = Call::Accept { offers, launch, taken: Box::new(taken), token, refuse };
+        sched::Call::decode(&wire::write(&"f-1".into(), &template(), call)[..]).unwrap().accept.unwrap()
+    };
+    let ours = write(taken.clone());
+    let kinds = |accept: &sched::call::Accept| -> Vec<_> {
+        accept.operations.iter().map(v1::offer::Operation::r#type).collect()
+    };
+    assert_eq!(kinds(&ours), kinds(&recorded));
+    let reserved = |accept: &sched::call::Accept| accept.operations[0].reserve.clone().unwrap().resources;
+    let cpus = |resources: Vec<v1::Resource>| -> (f64, v1::Resource) {
+        let cpus: Vec<v1::Resource> = resources.into_iter().filter(|r| r.name == "cpus").collect();
+        let sum = cpus.iter().map(|r| r.scalar.as_ref().unwrap().value).sum();
+        (sum, v1::Resource { scalar: None, ..cpus[0].clone() })
+    };
+    assert_eq!(cpus(reserved(&ours)), cpus(reserved(&recorded)));
+
+    taken.unreserve = offer.pieces.clone();
+    let first = write(taken).operations.remove(0);
+    assert_eq!(first.r#type(), v1::offer::operation::Type::Unreserve);
+    assert_eq!(first.unreserve.unwrap().resources.len(), 4);
+}
+
+#[test]
+fn ports_reach_the_executor_in_its_environment() {
+    let offer = offers(heard("01-subscribe/01-subscribe")).remove(0);
+    let taken = take(&offer.pieces, &Needs::new(0.2, 32.0, 0.0).with_ports(2)).unwrap();
+    let launch = LaunchRecord {
+        task: "t".into(),
+        executor: "e".into(),
+        agent: offer.agent,
+        host: String::new(),
+        token_hash: String::new(),
+        control: "10.0.0.1:9094".into(),
+        phase: Phase::Launching,
+        launched_at: Moment(0),
+    };
+    let executor = template().task(&launch, "token", &taken).executor.unwrap();
+    let variables = executor.command.unwrap().environment.unwrap().variables;
+    let of = |name: &str| variables.iter().find(|v| v.name == name).and_then(|v| v.value.clone());
+    assert_eq!((of("PORT0").as_deref(), of("PORT1").as_deref()), (Some("31000"), Some("31001")));
+    let ports = executor.resources.iter().find(|resource| resource.name == "ports").unwrap();
+    let range = vec![v1::value::Range { begin: 31_000, end: 31_001 }];
+    assert_eq!(ports.ranges, Some(v1::value::Ranges { range }));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::settings::Settings;
+use proto::mesos::v1 as mesos;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -14,6 +15,16 @@ use tokio::sync::watch;
 pub use agent::AgentHandle;
 pub(crate) use agent::describe;
 pub use master::MasterHandle;
+
+/// Region and zone as they go over the wire.
+pub(crate) fn domain((region, zone): &(String, String)) -> mesos::DomainInfo {
+    mesos::DomainInfo {
+        fault_domain: Some(mesos::domain_info::FaultDomain {
+            region: mesos::domain_info::fault_domain::RegionInfo { name: region.clone() },
+            zone: mesos::domain_info::fault_domain::ZoneInfo { name: zone.clone() },
+        }),
+    }
+}
 
 /// The version that master and agents say they have.
 pub(crate) const VERSION: &str = "1.12.0";

@@ -9,6 +9,7 @@ mod disk;
 pub use agent::{Agent, AgentDid, Launch};
 pub use disk::Disk;
 
+use crate::faults::Fault;
 use crate::link::{self, LinkId};
 use crate::master::core::{self, Birth, ConnectionId, Core, Effect, Input};
 use crate::master::registry;
@@ -138,9 +139,14 @@ impl Master {
         self.step(Input::Agent(LinkId(link), message.0), now)
     }
 
-    /// Stops sending heartbeats, or goes on.
+    /// Stops sending heartbeats, or goes on; no other fault remains.
     pub fn hold_heartbeats(&mut self, hold: bool, now: Duration) -> Vec<MasterDid> {
-        self.step(Input::HoldHeartbeats(hold), now)
+        self.set_faults(if hold { &[Fault::HeldHeartbeats] } else { &[] }, now)
+    }
+
+    /// Replaces what goes wrong; those of HTTP and of agents do nothing here.
+    pub fn set_faults(&mut self, faults: &[Fault], now: Duration) -> Vec<MasterDid> {
+        self.step(Input::Faults(faults.to_vec()), now)
     }
 
     /// Time passed.

@@ -2,7 +2,7 @@
 //!
 //! What lives here:
 //! - [`Cluster`]: starts a master and its agents on loopback, keeps their state in a directory, stops them, and makes
-//!   them fail on demand ([`MasterHandle`], [`AgentHandle`]).
+//!   them fail on demand ([`MasterHandle`], [`AgentHandle`], [`Fault`]).
 //! - `master`: `core` decides (synchronous, takes the time, returns effects), `run` is the task that owns it, `http`
 //!   its scheduler and operator API, `registry` what it remembers over restarts.
 //! - `agent`: the same shape; besides, `containers` runs executors as real child processes in sandboxes, `checkpoint`
@@ -15,7 +15,7 @@
 //! crate that keeps Mesos' messages in its state.
 //!
 //! Not here yet, or never: command tasks and the default executor (refused with TASK_ERROR and a reason), volumes, quota,
-//! uuids on the feedback of operations, executor tokens and domain sockets, compressed requests, the older protocol. Users
+//! executor tokens and domain sockets, compressed requests, the older protocol. Users
 //! are not switched: executors run as who runs this process.
 //!
 //! A launch: scheduler → `master::http` → `master::core` (checks, holds resources) → `link` → `agent::core` → writes it
@@ -29,6 +29,7 @@ mod cluster;
 pub mod deterministic;
 mod directory;
 mod error;
+mod faults;
 mod files;
 mod ids;
 mod link;
@@ -42,5 +43,6 @@ mod tests;
 
 pub use cluster::{AgentHandle, Cluster, MasterHandle};
 pub use error::Error;
-pub use settings::{Chunking, Node, Settings, Timings};
+pub use faults::Fault;
+pub use settings::{Ability, Chunking, Node, Settings, Timings};
 pub use wire::server::Mode;

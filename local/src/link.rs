@@ -35,6 +35,10 @@ pub(crate) enum ToAgent {
     Message { framework_id: FrameworkId, executor_id: ExecutorId, data: Vec<u8> },
     /// The scheduler has an update.
     Acknowledge { framework_id: FrameworkId, task_id: TaskId, uuid: Vec<u8> },
+    /// An operation was applied that its scheduler wants to hear of.
+    Operation { framework_id: FrameworkId, operation_id: mesos::OperationId },
+    /// The scheduler has the status of an operation.
+    AcknowledgeOperation { uuid: Vec<u8> },
     /// A framework (re)subscribed or changed: its updates are to be sent again.
     UpdateFramework { framework: Box<mesos::FrameworkInfo> },
     /// What the agent has, after reservations were made or ended; to be kept.
@@ -58,6 +62,8 @@ pub(crate) enum ToMaster {
     Reregister(Box<Described>, Box<Running>),
     /// A status update that wants an acknowledgement.
     Update { framework_id: FrameworkId, status: Box<mesos::TaskStatus>, latest: mesos::TaskState },
+    /// How an operation ended; wants an acknowledgement.
+    OperationStatus { framework_id: FrameworkId, status: Box<mesos::OperationStatus> },
     /// An executor ended (raw wait status, -1 when unknown).
     ExecutorExited { framework_id: FrameworkId, executor_id: ExecutorId, status: i32 },
     /// A message of an executor.

@@ -21,6 +21,8 @@ pub struct Settings {
     pub credentials: Vec<(String, String)>,
     /// How many bytes of a stream travel together.
     pub chunking: Chunking,
+    /// Region and zone of the master; agents of other regions are offered only to frameworks that know of regions.
+    pub domain: Option<(String, String)>,
 }
 
 impl Settings {
@@ -34,6 +36,7 @@ impl Settings {
             roles: Vec::new(),
             credentials: Vec::new(),
             chunking: Chunking::Records,
+            domain: None,
         }
     }
 }
@@ -53,12 +56,15 @@ pub struct Node {
     pub gpus: f64,
     /// First and last port that tasks may use.
     pub ports: (u64, u64),
-    /// Attributes, all of type text.
+    /// Attributes, in the notation of `mesos-agent --attributes`: a number is a scalar, `[1-2, 5-6]` are ranges, anything
+    /// else is text.
     pub attributes: Vec<(String, String)>,
     /// Region and zone.
     pub domain: Option<(String, String)>,
     /// Variables that every executor of this agent gets (`--executor_environment_variables` of a real agent).
     pub executor_env: Vec<(String, String)>,
+    /// What an older agent cannot do.
+    pub lacks: Vec<Ability>,
     /// Where the agent listens; `None` takes the port of the last start, or any free one, on 127.0.0.1.
     pub listen: Option<SocketAddr>,
 }
@@ -76,9 +82,21 @@ impl Node {
             attributes: Vec::new(),
             domain: None,
             executor_env: Vec::new(),
+            lacks: Vec::new(),
             listen: None,
         }
     }
+}
+
+/// What agents of newer versions can do, and masters take into account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// Resources allocated to several roles; without it frameworks with MULTI_ROLE are not offered the agent.
+    MultiRole,
+    /// Feedback of operations.
+    OperationFeedback,
+    /// Limits of tasks above their requests.
+    TaskLimits,
 }
 
 /// Intervals and timeouts; the default is what a real Mesos has.
@@ -139,4 +157,6 @@ pub enum Chunking {
     Records,
     /// At most so many bytes per chunk, so that records are cut anywhere, also within their length.
     Bytes(usize),
+    /// Chunks of any size, made from this seed: several records in one, records cut anywhere.
+    Random(u64),
 }

@@ -1,10 +1,15 @@
 //! Tests that need more than one module: recorded exchanges, laws of the cores, and real processes over real HTTP.
 
 mod client;
+mod faults;
+mod gates;
 mod guest;
 mod http;
 mod laws;
+mod lives;
 mod maintenance;
+mod operations;
 mod processes;
 mod recorded;
+mod refusals;
 mod world;

@@ -5,6 +5,7 @@ use super::environment::{AgentSide, environment};
 use super::fetch::fetch_all;
 use super::layout::Layout;
 use super::process::{CANNOT_EXECUTE, KILLED, Process, UNKNOWN};
+use crate::faults::Fault;
 use mesos::CommandInfo;
 use proto::mesos::v1 as mesos;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) async fn run(
     launch: Launch,
     agent: AgentSide,
-    work_dir: PathBuf,
+    (work_dir, faults): (PathBuf, Vec<Fault>),
     destroy: CancellationToken,
     events: mpsc::Sender<Input>,
 ) {
     let container = launch.run.container.clone();
     let sandbox = Layout::new(&work_dir, &launch.agent_id).sandbox(&launch.run);
     let prepared = tokio::select! {
-        prepared = prepare(&launch, &sandbox) => prepared,
+        prepared = prepare(&launch, &sandbox, &faults) => prepared,
         () = destroy.cancelled() => {
             return report(&events, Input::Exited { container, status: KILLED }).await;
         }
@@ -76,9 +77,16 @@ async fn report(events: &mpsc::Sender<Input>, event: Input) {
 }
 
 /// Makes the sandbox and fetches into it.
-async fn prepare(launch: &Launch, sandbox: &Path) -> Result<(), String> {
+async fn prepare(launch: &Launch, sandbox: &Path, faults: &[Fault]) -> Result<(), String> {
     let made = make_sandbox(sandbox);
     made.map_err(|e| format!("make the sandbox '{}': {e}", sandbox.display()))?;
+    for fault in faults {
+        match fault {
+            Fault::SlowFetches(late) => tokio::time::sleep(*late).await,
+            Fault::FailedFetches => return Err("nothing can be fetched: this agent was told to fail".into()),
+            _ => {}
+        }
+    }
     let uris = launch.executor.command.as_ref().map(|command| command.uris.as_slice()).unwrap_or_default();
     fetch_all(uris, sandbox).await
 }

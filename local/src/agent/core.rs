@@ -2,7 +2,7 @@
 //! returns what is to be done. No input or output, no clock, no randomness but a seeded generator.
 //!
 //! `state` holds what is known; `calls` and `subscribe` answer executors; `launch` and `master` obey the master;
-//! `updates` and `streams` carry status updates; `exits` notices ended executors; `recovery` takes over what an earlier
+//! `updates` and `streams` carry status updates, `operations` those of operations; `exits` notices ended executors; `recovery` takes over what an earlier
 //! run left; `timers` does what is due; `describe` answers people.
 
 mod calls;
@@ -11,6 +11,7 @@ mod events;
 mod exits;
 mod launch;
 mod master;
+mod operations;
 mod recovery;
 mod state;
 mod streams;

@@ -8,6 +8,7 @@ use super::environment::AgentSide;
 use super::process::Process;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::faults::Fault;
 use crate::link::ToAgent;
 use crate::master::run::{AgentLink, Inbox as MasterInbox, Message as MasterMessage};
 use crate::settings::Chunking;
@@ -86,6 +87,7 @@ pub(crate) struct Surroundings {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) chunking: Chunking,
     pub(crate) detector: Detector,
+    pub(crate) faults: watch::Receiver<Vec<Fault>>,
 }
 
 /// An agent that does not run yet.
@@ -112,6 +114,9 @@ struct Outside {
     container_events: mpsc::Sender<Input>,
     /// The agent looks for a master only after recovery.
     joining: bool,
+    faults: watch::Receiver<Vec<Fault>>,
+    /// Not before then, after a master was lost.
+    return_at: Option<tokio::time::Instant>,
     master: Option<Connected>,
     stopped: bool,
     waiting_for_stop: Vec<oneshot::Sender<()>>,
@@ -136,7 +141,7 @@ impl Agent {
     pub(crate) fn new(birth: Birth, around: Surroundings) -> (Self, Inbox) {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (events, container_events) = mpsc::channel(CONTAINER_EVENTS);
-        let Surroundings { clock, work_dir, side, checkpoint, chunking, detector } = around;
+        let Surroundings { clock, work_dir, side, checkpoint, chunking, detector, faults } = around;
         let mut out = Outside {
             clock,
             work_dir,
@@ -150,6 +155,8 @@ impl Agent {
             processes: HashMap::new(),
             container_events: events,
             joining: false,
+            faults,
+            return_at: None,
             master: None,
             stopped: false,
             waiting_for_stop: Vec::new(),
@@ -195,6 +202,7 @@ impl Agent {
                 Event::FromMaster(message) => self.step(Input::Master(message), None).await?,
                 Event::MasterLost => {
                     self.out.master = None;
+                    self.out.return_at = self.out.late_return();
                     self.step(Input::Unlinked, None).await?;
                 }
                 Event::MasterFound(inbox) => {
@@ -216,7 +224,7 @@ impl Agent {
             Some(input) = self.container_events.recv() => Event::Container(input),
             message = self.inbox.recv() => Event::Message(message),
             event = from_master(&mut out.master) => event,
-            inbox = find_master(&mut self.detector), if seeking => Event::MasterFound(inbox),
+            inbox = find_master(&mut self.detector, out.return_at), if seeking => Event::MasterFound(inbox),
             () = sleep_until(wake) => Event::Timer,
         }
     }
@@ -283,7 +291,10 @@ async fn from_master(master: &mut Option<Connected>) -> Event {
 }
 
 /// Waits for a master that runs.
-async fn find_master(detector: &mut Detector) -> MasterInbox {
+async fn find_master(detector: &mut Detector, not_before: Option<tokio::time::Instant>) -> MasterInbox {
+    if let Some(moment) = not_before {
+        tokio::time::sleep_until(moment).await;
+    }
     loop {
         let found = detector.borrow_and_update().clone().filter(|inbox| !inbox.is_closed());
         if let Some(inbox) = found {
@@ -347,7 +358,8 @@ impl Outside {
                 self.destroy.insert(launch.run.container.clone(), destroy.clone());
                 let (side, work_dir) = (self.side.clone(), self.work_dir.clone());
                 let events = self.container_events.clone();
-                self.containers.spawn(containers::run(*launch, side, work_dir, destroy, events));
+                let faults = self.faults.borrow().clone();
+                self.containers.spawn(containers::run(*launch, side, (work_dir, faults), destroy, events));
             }
             Effect::Destroy(container) => {
                 if let Some(destroy) = self.destroy.get(&container) {
@@ -374,6 +386,16 @@ impl Outside {
             }
             _ => {}
         }
+    }
+
+    /// When the agent may look for another master, if that is to take longer.
+    fn late_return(&self) -> Option<tokio::time::Instant> {
+        let faults = self.faults.borrow();
+        let late = faults.iter().find_map(|fault| match fault {
+            Fault::LateReturn(late) => Some(*late),
+            _ => None,
+        });
+        late.map(|late| tokio::time::Instant::now() + late)
     }
 
     fn kill_everything(&mut self) {

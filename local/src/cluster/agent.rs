@@ -1,5 +1,7 @@
 //! Holds one agent, running or not, and makes it fail on demand.
 
+mod attributes;
+
 use super::{Shared, VERSION};
 use crate::agent::checkpoint::Checkpoint;
 use crate::agent::core::Birth;
@@ -8,10 +10,11 @@ use crate::agent::http::AgentHttp;
 use crate::agent::run::{Agent, Detector, Inbox, Message, Surroundings};
 use crate::directory::agent_name;
 use crate::error::Error;
+use crate::faults::{self, Fault};
 use crate::link::Described;
 use crate::master::run::AgentLink;
 use crate::resources::Resources;
-use crate::settings::Node;
+use crate::settings::{Ability, Node};
 use crate::wire::server::{self, Mode};
 use mesos::agent_info::capability::Type;
 use proto::mesos::v1 as mesos;
@@ -30,6 +33,7 @@ pub struct AgentHandle {
     index: usize,
     detector: Detector,
     mode: watch::Sender<Mode>,
+    faults: watch::Sender<Vec<Fault>>,
     state: Mutex<State>,
 }
 
@@ -52,7 +56,8 @@ struct Running {
 impl AgentHandle {
     pub(super) fn new(shared: Arc<Shared>, index: usize, detector: Detector) -> Self {
         let (mode, _) = watch::channel(Mode::Up);
-        Self { shared, index, detector, mode, state: Mutex::new(State::default()) }
+        let (faults, _) = watch::channel(Vec::new());
+        Self { shared, index, detector, mode, faults, state: Mutex::new(State::default()) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -107,6 +112,7 @@ impl AgentHandle {
             checkpoint,
             chunking: settings.chunking,
             detector: self.detector.clone(),
+            faults: self.faults.subscribe(),
         };
         let (agent, inbox) = Agent::new(birth, around);
         let stop = CancellationToken::new();
@@ -179,6 +185,12 @@ impl AgentHandle {
         self.tell(Message::DropExecutors).await
     }
 
+    /// Replaces what goes wrong; nothing does when there are none. Faults outlast restarts.
+    pub fn set_faults(&self, faults: &[Fault]) {
+        self.mode.send_replace(faults::mode(faults));
+        self.faults.send_replace(faults.to_vec());
+    }
+
     /// Makes its HTTP side behave like an agent that starts, recovers, or does not answer.
     pub fn set_mode(&self, mode: Mode) {
         self.mode.send_replace(mode);
@@ -241,6 +253,21 @@ fn with_reservations(wanted: Vec<mesos::Resource>, known: &[mesos::Resource]) ->
     if new.contains(&old) && old.contains(&new) { known.to_vec() } else { wanted }
 }
 
+/// What an agent can do that lacks these abilities.
+fn capabilities(lacks: &[Ability]) -> Vec<Type> {
+    let all = [
+        (Type::MultiRole, Some(Ability::MultiRole)),
+        (Type::HierarchicalRole, None),
+        (Type::ReservationRefinement, None),
+        (Type::ResourceProvider, None),
+        (Type::AgentOperationFeedback, Some(Ability::OperationFeedback)),
+        (Type::AgentDraining, None),
+        (Type::TaskResourceLimits, Some(Ability::TaskLimits)),
+    ];
+    let has = all.iter().filter(|(_, ability)| ability.is_none_or(|ability| !lacks.contains(&ability)));
+    has.map(|(capability, _)| *capability).collect()
+}
+
 /// How an agent describes itself; the id that it had is kept.
 pub(crate) fn describe(node: &Node, address: SocketAddr, known: Option<mesos::AgentInfo>) -> Described {
     let scalar = |name: &str, value: f64| mesos::Resource {
@@ -262,18 +289,7 @@ pub(crate) fn describe(node: &Node, address: SocketAddr, known: Option<mesos::Ag
         ranges: Some(mesos::value::Ranges { range: vec![mesos::value::Range { begin, end }] }),
         ..Default::default()
     });
-    let attribute = |(name, value): &(String, String)| mesos::Attribute {
-        name: name.clone(),
-        r#type: mesos::value::Type::Text.into(),
-        text: Some(mesos::value::Text { value: value.clone() }),
-        ..Default::default()
-    };
-    let domain = node.domain.as_ref().map(|(region, zone)| mesos::DomainInfo {
-        fault_domain: Some(mesos::domain_info::FaultDomain {
-            region: mesos::domain_info::fault_domain::RegionInfo { name: region.clone() },
-            zone: mesos::domain_info::fault_domain::ZoneInfo { name: zone.clone() },
-        }),
-    });
+    let domain = node.domain.as_ref().map(super::domain);
     if let Some(known) = &known {
         resources = with_reservations(resources, &known.resources);
     }
@@ -281,20 +297,13 @@ pub(crate) fn describe(node: &Node, address: SocketAddr, known: Option<mesos::Ag
         info: mesos::AgentInfo {
             hostname: node.hostname.clone(),
             resources,
-            attributes: node.attributes.iter().map(attribute).collect(),
+            attributes: node.attributes.iter().map(|(name, value)| attributes::read(name, value)).collect(),
             id: known.and_then(|known| known.id),
             port: Some(i32::from(address.port())),
             domain,
         },
         pid: format!("slave(1)@{address}"),
         version: VERSION.into(),
-        capabilities: vec![
-            Type::MultiRole,
-            Type::HierarchicalRole,
-            Type::ReservationRefinement,
-            Type::AgentOperationFeedback,
-            Type::AgentDraining,
-            Type::TaskResourceLimits,
-        ],
+        capabilities: capabilities(&node.lacks),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Shared, VERSION};
 use crate::error::Error;
+use crate::faults::{self, Fault};
 use crate::master::core::Birth;
 use crate::master::http::MasterHttp;
 use crate::master::registry;
@@ -20,6 +21,7 @@ pub struct MasterHandle {
     shared: Arc<Shared>,
     leader: watch::Sender<Option<Inbox>>,
     mode: watch::Sender<Mode>,
+    faults: watch::Sender<Vec<Fault>>,
     address: SocketAddr,
     running: Mutex<Option<Running>>,
 }
@@ -42,7 +44,8 @@ impl MasterHandle {
             .local_addr()
             .map_err(|source| Error::Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)), source })?;
         let (mode, _) = watch::channel(Mode::Up);
-        let handle = Self { shared, leader, mode, address, running: Mutex::new(None) };
+        let (faults, _) = watch::channel(Vec::new());
+        let handle = Self { shared, leader, mode, faults, address, running: Mutex::new(None) };
         handle.run(listener)?;
         Ok(handle)
     }
@@ -50,7 +53,8 @@ impl MasterHandle {
     fn run(&self, listener: tokio::net::TcpListener) -> Result<(), Error> {
         let settings = &self.shared.settings;
         let registry_path = registry::path(&self.shared.directory.master());
-        let info = info(self.address);
+        let info =
+            mesos::MasterInfo { domain: settings.domain.as_ref().map(super::domain), ..info(self.address) };
         let birth = Birth {
             info: info.clone(),
             timings: settings.timings.clone(),
@@ -58,7 +62,8 @@ impl MasterHandle {
             registry: registry::load(&registry_path)?,
             seed: rand::random(),
         };
-        let (master, inbox) = Master::new(birth, self.shared.clock, registry_path, settings.chunking);
+        let (master, inbox) =
+            Master::new(birth, self.shared.clock, registry_path, settings.chunking, self.faults.subscribe());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(master.run(stop.clone()));
@@ -97,14 +102,23 @@ impl MasterHandle {
         self.run(listener.map_err(|source| Error::Listen { address, source })?)
     }
 
+    /// Replaces what goes wrong; nothing does when there are none. Faults outlast restarts.
+    pub fn set_faults(&self, faults: &[Fault]) {
+        self.mode.send_replace(faults::mode(faults));
+        self.faults.send_replace(faults.to_vec());
+    }
+
     /// Makes its HTTP side behave like a master that starts, does not lead, or does not answer.
     pub fn set_mode(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
     /// Stops (or starts again) sending heartbeats, with streams left open.
-    pub async fn hold_heartbeats(&self, hold: bool) -> Result<(), Error> {
-        self.tell(Message::HoldHeartbeats(hold)).await
+    pub fn hold_heartbeats(&self, hold: bool) {
+        self.faults.send_modify(|faults| {
+            faults.retain(|fault| *fault != Fault::HeldHeartbeats);
+            faults.extend(hold.then_some(Fault::HeldHeartbeats));
+        });
     }
 
     /// Breaks the streams of all schedulers.

@@ -3,7 +3,8 @@
 //!
 //! `state` holds what is known; `calls`, `subscribe`, `accept`, `launch`, `reserve`, `tasks` and `reconcile` answer
 //! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers, `outstanding` holds them;
-//! `maintenance` keeps the schedule and `inverse` asks frameworks to leave; `operator` and `describe` answer people; `timers`
+//! `maintenance` keeps the schedule and `inverse` asks frameworks to leave; `operations` keeps what wants feedback;
+//! `faults` does wrong on demand; `operator` and `describe` answer people; `timers`
 //! does what is due.
 
 mod accept;
@@ -12,10 +13,12 @@ mod allocate;
 mod calls;
 mod constraints;
 mod describe;
+mod faults;
 mod framework_info;
 mod inverse;
 mod launch;
 mod maintenance;
+mod operations;
 mod operator;
 mod outstanding;
 mod reconcile;
@@ -32,6 +35,7 @@ mod validate;
 use calls::claim;
 
 use crate::clock::Moment;
+use crate::faults::Fault;
 use crate::ids::AgentId;
 use crate::link::{LinkId, ToAgent, ToMaster};
 use crate::master::registry::Registry;
@@ -77,8 +81,8 @@ pub(crate) enum Input {
     Unlinked(LinkId),
     /// A timer may be due.
     Tick,
-    /// Stop (or go on) sending heartbeats.
-    HoldHeartbeats(bool),
+    /// What goes wrong from now on.
+    Faults(Vec<Fault>),
     /// Break the streams of all schedulers.
     DropSchedulers,
 }
@@ -136,7 +140,7 @@ impl Core {
             Input::Agent(link, message) => self.on_agent(link, message),
             Input::Unlinked(link) => self.on_unlinked(link),
             Input::Tick => self.look_at = self.now,
-            Input::HoldHeartbeats(hold) => self.heartbeats_held = hold,
+            Input::Faults(faults) => self.faults = faults,
             Input::DropSchedulers => {
                 let connections: Vec<_> = self
                     .frameworks

@@ -3,6 +3,7 @@
 use super::core::{Answer, Birth, ConnectionId, Core, Effect, Input};
 use super::registry;
 use crate::clock::Clock;
+use crate::faults::Fault;
 use crate::link::{LinkId, ToAgent, ToMaster};
 use crate::settings::Chunking;
 use crate::wire::body::Body;
@@ -15,7 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use proto::mesos::v1::{master as operator_api, scheduler};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// So many messages wait for the master; who sends more waits.
@@ -41,7 +42,6 @@ pub(crate) enum Message {
         reply: oneshot::Sender<AgentLink>,
     },
     Agent(LinkId, ToMaster),
-    HoldHeartbeats(bool),
     DropSchedulers,
     /// Put these bytes as a record into the streams of all schedulers.
     Inject(Bytes),
@@ -100,6 +100,7 @@ pub(crate) struct Master {
     core: Core,
     clock: Clock,
     inbox: mpsc::Receiver<Message>,
+    faults: watch::Receiver<Vec<Fault>>,
     out: Outside,
 }
 
@@ -126,11 +127,19 @@ enum Departure {
 enum Event {
     Message(Option<Message>),
     Departure(Departure),
+    Faults,
     Timer,
 }
 
 impl Master {
-    pub(crate) fn new(birth: Birth, clock: Clock, registry: PathBuf, chunking: Chunking) -> (Self, Inbox) {
+    pub(crate) fn new(
+        birth: Birth,
+        clock: Clock,
+        registry: PathBuf,
+        chunking: Chunking,
+        mut faults: watch::Receiver<Vec<Fault>>,
+    ) -> (Self, Inbox) {
+        faults.mark_changed();
         let (sender, inbox) = mpsc::channel(INBOX);
         let out = Outside {
             registry,
@@ -140,7 +149,7 @@ impl Master {
             departures: FuturesUnordered::new(),
             next_link: 0,
         };
-        (Self { core: Core::new(birth, clock.now()), clock, inbox, out }, Inbox(sender))
+        (Self { core: Core::new(birth, clock.now()), clock, inbox, faults, out }, Inbox(sender))
     }
 
     /// Runs until told to stop; then every stream and every link breaks.
@@ -150,6 +159,7 @@ impl Master {
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                Ok(()) = self.faults.changed() => Event::Faults,
                 Some(departure) = self.out.departures.next() => Event::Departure(departure),
                 message = self.inbox.recv() => Event::Message(message),
                 () = tokio::time::sleep_until(wake) => Event::Timer,
@@ -171,6 +181,11 @@ impl Master {
                 Event::Departure(Departure::Agent(link)) => {
                     self.out.links.remove(&link);
                     self.step(Input::Unlinked(link), None);
+                    continue;
+                }
+                Event::Faults => {
+                    let faults = self.faults.borrow_and_update().clone();
+                    self.step(Input::Faults(faults), None);
                     continue;
                 }
                 Event::Timer => {
@@ -200,7 +215,6 @@ impl Master {
                 }
             }
             Message::Agent(link, message) => self.step(Input::Agent(link, message), None),
-            Message::HoldHeartbeats(hold) => self.step(Input::HoldHeartbeats(hold), None),
             Message::DropSchedulers => self.step(Input::DropSchedulers, None),
             Message::Inject(record) => {
                 for feed in self.out.feeds.values() {

@@ -190,6 +190,7 @@ impl Play {
                 self.masters += 1;
                 let id = format!("00000000-0000-4000-8000-{:012}", self.masters);
                 self.world.replace_master(&id);
+                self.world.link_all();
                 for player in &mut self.players {
                     player.stream = None;
                 }

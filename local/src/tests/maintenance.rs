@@ -189,6 +189,7 @@ fn a_new_master_knows_the_schedule_and_which_machines_are_down() {
     guest.world.kill_agent(1);
     guest.world.advance(Duration::from_secs(1));
     guest.world.replace_master(super::guest::MASTER);
+    guest.world.link_all();
     guest.world.start_agent(1);
     let status = guest.ask(Type::GetMaintenanceStatus).get_maintenance_status.unwrap().status;
     assert_eq!(status.down_machines, [machine(2)]);

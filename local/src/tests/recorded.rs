@@ -352,6 +352,7 @@ impl Scenario {
             return 400;
         };
         self.match_offers(role, &mut call);
+        self.match_operation(role, &mut call);
         let subscribe = call.r#type() == scheduler::call::Type::Subscribe;
         let stream_id = match (subscribe, name.contains("stream-id-of-first") || name.contains("superseded"))
         {
@@ -400,6 +401,19 @@ impl Scenario {
             (Some(accept), _) => accept.offer_ids = ids,
             (_, Some(decline)) => decline.offer_ids = ids,
             _ => {}
+        }
+    }
+
+    /// The uuid of a recorded feedback becomes ours of the same operation.
+    fn match_operation(&mut self, role: &str, call: &mut scheduler::Call) {
+        let Some(acknowledge) = &mut call.acknowledge_operation_status else { return };
+        let events = &self.world.schedulers[&self.newest_stream[role]].events;
+        let statuses = events.iter().filter_map(|event| event.update_operation_status.as_ref());
+        let ours = statuses
+            .map(|update| &update.status)
+            .find(|status| status.operation_id.as_ref() == Some(&acknowledge.operation_id));
+        if let Some(uuid) = ours.and_then(|status| status.uuid.clone()) {
+            acknowledge.uuid = uuid.value;
         }
     }
 
@@ -549,13 +563,13 @@ fn essence(events: Vec<Value>) -> Vec<Value> {
         kept.push(event);
     }
     for event in &mut kept {
-        // Feedback of operations carries no uuid here, and no converted resources.
         if let Some(status) =
             event.pointer_mut("/update_operation_status/status").and_then(Value::as_object_mut)
         {
-            for varying in ["uuid", "converted_resources", "message"] {
-                status.remove(varying);
+            if status.contains_key("uuid") {
+                status["uuid"] = "made by the agent".into();
             }
+            shorten(status.get_mut("message"));
         }
     }
     kept.sort_by_key(|event| event["type"] == "FAILURE");
@@ -564,11 +578,12 @@ fn essence(events: Vec<Value>) -> Vec<Value> {
 
 /// Texts that hold ids of containers, or that ours says in more or fewer words, are compared by their beginning.
 fn shorten(message: Option<&mut Value>) {
-    const BEGINNINGS: [&str; 4] = [
+    const BEGINNINGS: [&str; 5] = [
         "Failed to launch container: Failed to fetch all URIs for container",
         "ExecutorInfo is not compatible with existing ExecutorInfo with same ExecutorID.",
         "Total resources ",
         "Executor did not",
+        "A reserve operation was attempted by authenticated principal",
     ];
     let Some(message) = message else { return };
     let text = message.as_str().unwrap_or("").to_owned();

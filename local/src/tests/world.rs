@@ -39,7 +39,7 @@ pub(super) struct World {
 }
 
 pub(super) struct Agent {
-    described: Described,
+    pub(super) described: Described,
     pub(super) core: Option<agent::Core>,
     link: Option<LinkId>,
     pub(super) executors: BTreeMap<agent::ConnectionId, Heard<executor::Event>>,
@@ -89,7 +89,12 @@ pub(super) fn described(index: usize) -> Described {
         },
         pid: format!("slave(1)@127.0.0.1:{port}"),
         version: "1.12.0".into(),
-        capabilities: vec![Type::MultiRole, Type::ReservationRefinement],
+        capabilities: vec![
+            Type::MultiRole,
+            Type::ReservationRefinement,
+            Type::ResourceProvider,
+            Type::AgentOperationFeedback,
+        ],
     }
 }
 
@@ -140,6 +145,14 @@ impl World {
             self.agents[index].link = None;
             if self.agents[index].core.is_some() {
                 self.agent(index, agent::Input::Unlinked);
+            }
+        }
+    }
+
+    /// The agents find their master.
+    pub(super) fn link_all(&mut self) {
+        for index in 0..self.agents.len() {
+            if self.agents[index].core.is_some() {
                 self.link(index);
             }
         }
@@ -203,7 +216,7 @@ impl World {
         }
     }
 
-    fn link(&mut self, index: usize) {
+    pub(super) fn link(&mut self, index: usize) {
         self.links += 1;
         let link = LinkId(self.links);
         self.agents[index].link = Some(link);

@@ -6,7 +6,6 @@ use http::header::{HeaderMap, ORIGIN};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -30,6 +29,8 @@ pub enum Mode {
     Slow(Duration),
     /// It takes connections and requests and never answers.
     Silent,
+    /// What it is told takes effect, and instead of an answer the connection breaks.
+    LostAnswers,
 }
 
 /// Who answers requests.
@@ -74,7 +75,11 @@ async fn connection<H: Handler>(stream: TcpStream, handler: H, mode: watch::Rece
     }
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, mode) = (handler.clone(), mode.borrow().clone());
-        async move { Ok::<_, Infallible>(answer(handler, mode, request).await) }
+        async move {
+            let lost = mode == Mode::LostAnswers;
+            let answer = answer(handler, mode, request).await;
+            if lost { Err(std::io::Error::other("the answer is to be lost")) } else { Ok(answer) }
+        }
     });
     let served =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -98,7 +103,7 @@ async fn answer<H: Handler>(handler: H, mode: Mode, request: Request<Incoming>) 
         );
     }
     match mode {
-        Mode::Up => handler.answer(request).await,
+        Mode::Up | Mode::LostAnswers => handler.answer(request).await,
         Mode::Slow(late) => {
             tokio::time::sleep(late).await;
             handler.answer(request).await

@@ -5,6 +5,7 @@
 use super::body::Body;
 use super::content::Encoding;
 use super::reflect;
+use crate::chance::Chance;
 use crate::settings::Chunking;
 use bytes::Bytes;
 use futures_util::stream;
@@ -39,6 +40,9 @@ struct Source {
     broken: CancellationToken,
     chunking: Chunking,
     cut: VecDeque<Bytes>,
+    chance: Option<Chance>,
+    /// The end was read along with records that are not cut yet.
+    ended_in_order: bool,
     ended: bool,
 }
 
@@ -46,8 +50,20 @@ struct Source {
 pub(crate) fn open(message: &'static str, encoding: Encoding, chunking: Chunking) -> (Feed, Body) {
     let (pieces, waiting) = mpsc::channel(WAITING_RECORDS);
     let broken = CancellationToken::new();
-    let source =
-        Source { pieces: waiting, broken: broken.clone(), chunking, cut: VecDeque::new(), ended: false };
+    let chance = match chunking {
+        Chunking::Random(seed) => Some(Chance::new(seed)),
+        Chunking::Records | Chunking::Bytes(_) => None,
+    };
+    let cut = VecDeque::new();
+    let source = Source {
+        pieces: waiting,
+        broken: broken.clone(),
+        chunking,
+        cut,
+        chance,
+        ended_in_order: false,
+        ended: false,
+    };
     let body = StreamBody::new(stream::unfold(source, |mut source| async move {
         let next = source.next().await?;
         Some((next.map(Frame::data), source))
@@ -98,13 +114,23 @@ impl Source {
         if let Some(chunk) = self.cut.pop_front() {
             return Some(Ok(chunk));
         }
+        if self.ended_in_order {
+            return None;
+        }
         let piece = tokio::select! {
             piece = self.pieces.recv() => piece,
             () = self.broken.cancelled() => None,
         };
         match piece {
             Some(Piece::Record(record)) => {
-                self.cut = cut(record, self.chunking);
+                self.cut = match &mut self.chance {
+                    Some(chance) => {
+                        let (records, ended) = together(record, &mut self.pieces);
+                        self.ended_in_order = ended;
+                        cut_anywhere(records, chance)
+                    }
+                    None => cut(record, self.chunking),
+                };
                 self.cut.pop_front().map(Ok)
             }
             Some(Piece::End) => None,
@@ -114,6 +140,30 @@ impl Source {
             }
         }
     }
+}
+
+/// A record with those that wait behind it, and whether the stream ends after them.
+fn together(record: Bytes, pieces: &mut mpsc::Receiver<Piece>) -> (Bytes, bool) {
+    let mut records = record.to_vec();
+    loop {
+        match pieces.try_recv() {
+            Ok(Piece::Record(next)) => records.extend_from_slice(&next),
+            Ok(Piece::End) => return (records.into(), true),
+            Err(_) => return (records.into(), false),
+        }
+    }
+}
+
+/// Chunks of any size: single bytes, some hundred, or tens of thousands.
+fn cut_anywhere(mut records: Bytes, chance: &mut Chance) -> VecDeque<Bytes> {
+    const LONGEST: [usize; 3] = [3, 600, 70_000];
+    let mut chunks = VecDeque::new();
+    while !records.is_empty() {
+        let longest = LONGEST.get(chance.below(LONGEST.len())).copied().unwrap_or(1);
+        let length = (1 + chance.below(longest)).min(records.len());
+        chunks.push_back(records.split_to(length));
+    }
+    chunks
 }
 
 fn cut(mut record: Bytes, chunking: Chunking) -> VecDeque<Bytes> {

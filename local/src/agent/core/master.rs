@@ -56,6 +56,10 @@ impl Core {
             ToAgent::Acknowledge { framework_id, task_id, uuid } => {
                 self.on_acknowledged(&framework_id, &task_id, &uuid);
             }
+            ToAgent::Operation { framework_id, operation_id } => {
+                self.on_operation(framework_id, operation_id)
+            }
+            ToAgent::AcknowledgeOperation { uuid } => self.on_operation_acknowledged(&uuid),
             ToAgent::UpdateFramework { framework } => self.on_update_framework(*framework),
             ToAgent::Reconcile { framework_id, tasks } => self.on_reconcile(&framework_id, tasks),
             ToAgent::Drain { max_grace, mark_gone } => self.on_drain(Drain { max_grace, mark_gone }),
@@ -82,6 +86,7 @@ impl Core {
         }
         let all: Vec<(FrameworkId, TaskId)> = self.streams.keys().cloned().collect();
         self.resend(&all);
+        self.repeat_feedback(None);
     }
 
     fn resend(&mut self, streams: &[(FrameworkId, TaskId)]) {
@@ -102,6 +107,7 @@ impl Core {
         }
         let own: Vec<_> = self.streams.keys().filter(|(framework, _)| *framework == id).cloned().collect();
         self.resend(&own);
+        self.repeat_feedback(Some(&id));
     }
 
     fn on_kill(&mut self, id: &FrameworkId, task: &TaskId, policy: Option<mesos::KillPolicy>) {
@@ -128,6 +134,7 @@ impl Core {
     /// The framework is no more: executors end, updates are not wanted any longer.
     fn on_shutdown_framework(&mut self, id: &FrameworkId) {
         self.streams.retain(|(framework, _), _| framework != id);
+        self.forget_feedback(id);
         let Some(framework) = self.frameworks.get_mut(id) else { return };
         framework.terminating = true;
         let executors: Vec<(ExecutorId, Stage)> =

@@ -1,5 +1,6 @@
 //! Holds what an agent knows: its frameworks, executors, tasks, and the updates on their way.
 
+use super::operations::Feedback;
 use super::streams::Stream;
 use super::{Birth, ConnectionId, ContainerId, Effect, RunKey};
 use crate::agent::process::Process;
@@ -29,6 +30,7 @@ pub(crate) struct Core {
     pub(super) streams: BTreeMap<(FrameworkId, TaskId), Stream>,
     pub(super) drain: Option<Drain>,
     pub(super) connections: u64,
+    pub(super) feedback: Vec<Feedback>,
     /// Ends of executors that the master has not heard of yet.
     pub(super) untold_exits: Vec<ToMaster>,
     /// The time of this step.
@@ -146,6 +148,7 @@ impl Core {
             streams: BTreeMap::new(),
             drain: None,
             connections: 0,
+            feedback: Vec::new(),
             untold_exits: Vec::new(),
             now,
             out: Vec::new(),

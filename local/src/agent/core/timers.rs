@@ -18,7 +18,8 @@ impl Core {
             Phase::Recovering(until) => Some(until),
             Phase::Running | Phase::Stopping | Phase::Stopped => None,
         };
-        deadlines.chain(heartbeats).chain(resends).chain(recovery).min()
+        let feedback = self.feedback.iter().map(|feedback| feedback.resend).filter(|_| self.registered);
+        deadlines.chain(heartbeats).chain(resends).chain(feedback).chain(recovery).min()
     }
 
     /// Does everything that is due now.
@@ -41,6 +42,7 @@ impl Core {
             for (framework, task) in due {
                 self.forward(&framework, &task);
             }
+            self.send_feedback();
         }
         let alive = self.any_alive();
         if self.phase == Phase::Stopping && !alive {

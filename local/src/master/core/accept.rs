@@ -1,6 +1,7 @@
 //! Answers ACCEPT: uses offers up, and applies the operations in order, each to what the one before has left.
 
 use super::calls::refuse_duration;
+use super::operations::feedback_error;
 use super::state::{Core, Offer};
 use super::statuses::{self, MasterStatus, or_lost};
 use crate::ids::{AgentId, FrameworkId, OfferId, TaskId};
@@ -11,6 +12,7 @@ use mesos::task_status::Reason;
 use mesos::{TaskInfo, TaskState};
 use proto::mesos::v1::{self as mesos, scheduler};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The offers of one ACCEPT while its operations are applied.
 pub(super) struct Accepting {
@@ -21,6 +23,14 @@ pub(super) struct Accepting {
     pub(super) remaining: Resources,
     /// What operations have made of offered resources; given back without a filter when unused.
     pub(super) converted: Resources,
+}
+
+/// An ACCEPT whose offers were good.
+pub(super) struct Accepted {
+    pub(super) accepting: Accepting,
+    operations: Vec<Operation>,
+    /// How long what is left over is not offered again.
+    refuse: Duration,
 }
 
 impl Core {
@@ -37,9 +47,24 @@ impl Core {
         for offer in &offers {
             remaining.add(&offer.resources);
         }
-        let mut accepting =
+        let accepting =
             Accepting { framework: id.clone(), agent, role, remaining, converted: Resources::default() };
-        for operation in accept.operations {
+        self.accept_in_time(Accepted { accepting, operations: accept.operations, refuse });
+    }
+
+    /// Applies operations, unless their agent has left since.
+    pub(super) fn apply_accepted(&mut self, accepted: Accepted) {
+        let Accepted { mut accepting, operations, refuse } = accepted;
+        let left = match self.agents.get(&accepting.agent) {
+            None => Some((Reason::AgentRemoved, "Agent removed")),
+            Some(agent) if agent.link.is_none() => Some((Reason::AgentDisconnected, "Agent disconnected")),
+            Some(_) => None,
+        };
+        if let Some((reason, message)) = left {
+            return self.drop_operations(&accepting.framework, operations, reason, message);
+        }
+        let id = &accepting.framework.clone();
+        for operation in operations {
             self.apply_operation(&mut accepting, operation);
         }
         let mut refused = accepting.remaining;
@@ -93,20 +118,27 @@ impl Core {
     /// The whole ACCEPT fails: its tasks are dropped, its operations with an id fail.
     fn fail_accept(&mut self, id: &FrameworkId, operations: Vec<Operation>, problem: &str) {
         let message = format!("Task launched with invalid offers: {problem}");
+        self.drop_operations(id, operations, Reason::InvalidOffers, &message);
+    }
+
+    /// Tasks of operations that are not applied are dropped; other operations fail.
+    fn drop_operations(
+        &mut self,
+        id: &FrameworkId,
+        operations: Vec<Operation>,
+        reason: Reason,
+        message: &str,
+    ) {
         for operation in operations {
             match operation.r#type() {
                 Type::Launch | Type::LaunchGroup => {
                     let Some(framework) = self.frameworks.get(id) else { return };
                     let state = or_lost(framework, TaskState::TaskDropped);
                     for task in tasks_of(operation) {
-                        self.refuse_task(id, &task, (state, Reason::InvalidOffers), &message);
+                        self.refuse_task(id, &task, (state, reason), message);
                     }
                 }
-                _ => self.operation_error(
-                    id,
-                    &operation,
-                    &format!("Operation attempted with invalid offers: {problem}"),
-                ),
+                _ => self.operation_error(id, &operation, message),
             }
         }
     }
@@ -126,6 +158,13 @@ impl Core {
     }
 
     fn apply_operation(&mut self, accepting: &mut Accepting, operation: Operation) {
+        let launches = matches!(operation.r#type(), Type::Launch | Type::LaunchGroup);
+        if operation.id.is_some()
+            && !launches
+            && let Some(problem) = self.agents.get(&accepting.agent).and_then(feedback_error)
+        {
+            return self.operation_error(&accepting.framework.clone(), &operation, &problem);
+        }
         match operation.r#type() {
             Type::Launch => self.launch(accepting, operation),
             Type::LaunchGroup => self.launch_group(accepting, operation),

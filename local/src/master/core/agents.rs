@@ -6,8 +6,8 @@ use super::{Effect, describe};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::link::{Described, LinkId, ToAgent, ToMaster};
 use crate::resources::Resources;
-use mesos::TaskState;
 use mesos::task_status::Reason;
+use mesos::{OperationState, TaskState};
 use proto::mesos::v1 as mesos;
 use std::collections::BTreeMap;
 
@@ -29,6 +29,17 @@ pub(super) enum Leaving {
     MachineDown,
 }
 
+impl Leaving {
+    /// What became of the operations of an agent that leaves like this.
+    const fn operation_state(self) -> OperationState {
+        match self {
+            Self::Unreachable(_) => OperationState::OperationUnreachable,
+            Self::Gone => OperationState::OperationGoneByOperator,
+            Self::Unregistered | Self::Replaced | Self::MachineDown => OperationState::OperationUnknown,
+        }
+    }
+}
+
 impl Core {
     pub(super) fn on_agent(&mut self, link: LinkId, message: ToMaster) {
         match message {
@@ -46,6 +57,9 @@ impl Core {
             }
             ToMaster::Message { framework_id, executor_id, data } => {
                 self.send(&framework_id, statuses::message(&id, &executor_id, data));
+            }
+            ToMaster::OperationStatus { framework_id, status } => {
+                self.on_operation_status(&framework_id, *status);
             }
             ToMaster::Pong => {
                 if let Some(agent) = self.agents.get_mut(&id) {
@@ -167,6 +181,7 @@ impl Core {
             self.publish(&describe::agent_removed(id));
         }
         self.rescind_inverse(|about| about == id);
+        self.lose_operations(id, why.operation_state());
         self.broadcast_failure(id);
         if let (Some(link), Leaving::Gone | Leaving::MachineDown) = (agent.link, why) {
             // What it still says is not heard.

@@ -89,7 +89,8 @@ impl Core {
         (worth_offering(&resources, framework.info.offer_filters.get(role)) && !filtered).then_some(resources)
     }
 
-    /// Agents with graphics processors, or in another region, are only for frameworks that know of such.
+    /// Agents with graphics processors, or in another region, are only for frameworks that know of such; those that know
+    /// of one role only are not for frameworks with several.
     fn may_see(&self, framework: &Framework, agent: &Agent) -> bool {
         let region = |domain: Option<&mesos::DomainInfo>| {
             domain.and_then(|domain| domain.fault_domain.as_ref()).map(|fault| fault.region.name.clone())
@@ -99,6 +100,8 @@ impl Core {
         let remote = theirs.is_some() && theirs != ours && ours.is_some();
         (agent.total.thousandths("gpus") == 0 || framework.can(Capability::GpuResources))
             && (!remote || framework.can(Capability::RegionAware))
+            && (!framework.can(Capability::MultiRole)
+                || agent.described.capabilities.contains(&mesos::agent_info::capability::Type::MultiRole))
     }
 
     fn make_offer(

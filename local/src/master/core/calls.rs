@@ -1,7 +1,8 @@
 //! Checks that a scheduler's call is well-formed and allowed, and hands it to whoever answers it.
 
+use super::Answer;
 use super::state::Core;
-use super::{Answer, statuses};
+use crate::faults::Fault;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId, is_uuid};
 use crate::link::ToAgent;
 use crate::resources::Resources;
@@ -155,9 +156,11 @@ impl Core {
                 let call = call.decline_inverse_offers.unwrap_or_default();
                 self.on_inverse_answer(id, (call.inverse_offer_ids, call.filters, Status::Decline));
             }
-            // Allocation takes no hints, as in a real Mesos; the feedback of operations carries no uuid here, so that
-            // there is nothing to acknowledge.
-            Type::Request | Type::AcknowledgeOperationStatus => {}
+            Type::AcknowledgeOperationStatus => {
+                self.on_acknowledge_operation(id, call.acknowledge_operation_status.unwrap_or_default());
+            }
+            // Allocation takes no hints, as in a real Mesos.
+            Type::Request => {}
             Type::Unknown | Type::Subscribe | Type::UpdateFramework => {}
         }
     }
@@ -229,6 +232,9 @@ impl Core {
     }
 
     fn on_message(&mut self, id: &FrameworkId, message: scheduler::call::Message) {
+        if self.failing(&Fault::LostMessages) {
+            return;
+        }
         let agent = AgentId::from(&message.agent_id);
         let executor_id = ExecutorId::from(&message.executor_id);
         self.tell_agent(
@@ -246,20 +252,6 @@ impl Core {
         self.forget_if_finished(id, &task_id, &acknowledge.uuid);
         let uuid = acknowledge.uuid;
         self.tell_agent(&agent, ToAgent::Acknowledge { framework_id: id.clone(), task_id, uuid });
-    }
-
-    /// Feedback of operations carries no state that outlives them here: every operation is unknown afterwards.
-    fn on_reconcile_operations(&mut self, id: &FrameworkId, call: &scheduler::call::ReconcileOperations) {
-        for operation in &call.operations {
-            let status = mesos::OperationStatus {
-                operation_id: Some(operation.operation_id.clone()),
-                state: mesos::OperationState::OperationUnknown.into(),
-                message: Some("Reconciliation: Operation is unknown".into()),
-                agent_id: operation.agent_id.clone(),
-                ..Default::default()
-            };
-            self.send(id, statuses::operation_status(status));
-        }
     }
 }
 

@@ -106,10 +106,10 @@ impl Core {
                     ..response(Answered::GetMaintenanceSchedule)
                 }
             }
-            Type::GetOperations => Response {
-                get_operations: Some(response::GetOperations::default()),
-                ..response(Answered::GetOperations)
-            },
+            Type::GetOperations => {
+                let operations = self.describe_operations();
+                Response { get_operations: Some(operations), ..response(Answered::GetOperations) }
+            }
             _ => return None,
         })
     }

@@ -2,7 +2,6 @@
 
 use super::accept::Accepting;
 use super::state::Core;
-use super::statuses;
 use crate::link::ToAgent;
 use crate::resources::Resources;
 use mesos::offer::Operation;
@@ -45,7 +44,12 @@ impl Core {
                 ));
             }
             if framework.info.principal.is_some() && reservation.principal != framework.info.principal {
-                return Err("the reservation's principal must be the framework's".into());
+                return Err(format!(
+                    "A reserve operation was attempted by authenticated principal '{}', which does not match a \
+                     reserved resource in the request with principal '{}'",
+                    framework.info.principal(),
+                    reservation.principal()
+                ));
             }
         }
         Ok((reserved, source))
@@ -82,15 +86,6 @@ impl Core {
             self.tell_agent(&agent_id, ToAgent::Resources { total });
             self.remember();
         }
-        if operation.id.is_some() {
-            let status = mesos::OperationStatus {
-                operation_id: operation.id.clone(),
-                state: mesos::OperationState::OperationFinished.into(),
-                converted_resources: into.write(crate::resources::Style::PLAIN),
-                agent_id: Some(agent_id.wire()),
-                ..Default::default()
-            };
-            self.send(&framework, statuses::operation_status(status));
-        }
+        self.await_feedback(accepting, operation);
     }
 }

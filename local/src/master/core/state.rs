@@ -1,10 +1,13 @@
 //! Holds what a master knows: frameworks, agents, offers, tasks.
 
+use super::faults::LateAccept;
 use super::maintenance::Maintenance;
+use super::operations::Operations;
 use super::outstanding::{Filters, Offers};
 use super::{Birth, ConnectionId, Effect};
 use crate::chance::Chance;
 use crate::clock::Moment;
+use crate::faults::Fault;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
 use crate::link::{Described, LinkId};
 use crate::master::registry::Registry;
@@ -52,7 +55,9 @@ pub(crate) struct Core {
     /// When timers are looked at next, at the latest, and when they were last.
     pub(super) look_at: Moment,
     pub(super) looked_at: Moment,
-    pub(super) heartbeats_held: bool,
+    pub(super) operations: Operations,
+    pub(super) faults: Vec<Fault>,
+    pub(super) late_accepts: Vec<LateAccept>,
 
     /// The time of this step.
     pub(super) now: Moment,
@@ -120,6 +125,8 @@ pub(super) struct Agent {
 pub(super) enum Holder {
     Task(TaskId),
     Executor(ExecutorId),
+    /// An ACCEPT that is not applied yet.
+    Accept(OfferId),
 }
 
 /// Resources of one agent, promised to one role of one framework.
@@ -164,7 +171,9 @@ impl Core {
             maintenance,
             links: BTreeMap::new(),
             watchers: BTreeMap::new(),
-            heartbeats_held: false,
+            operations: Operations::new(),
+            faults: Vec::new(),
+            late_accepts: Vec::new(),
             now,
             out: Vec::new(),
         }
@@ -260,9 +269,11 @@ impl Core {
     pub(super) fn send(&mut self, framework: &FrameworkId, event: scheduler::Event) {
         let connection =
             self.frameworks.get(framework).and_then(|f| f.subscription.as_ref()).map(|s| s.connection);
-        if let Some(connection) = connection {
-            self.out.push(Effect::Send(connection, Box::new(event)));
+        let Some(connection) = connection.filter(|_| !self.loses(&event)) else { return };
+        for strange in self.strange_events(&event) {
+            self.out.push(Effect::Send(connection, Box::new(strange)));
         }
+        self.out.push(Effect::Send(connection, Box::new(event)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::state::{COMPLETED_FRAMEWORKS, Core, Framework, Holder, Subscription};
 use super::{Answer, ConnectionId, Effect, describe, statuses};
+use crate::faults::Fault;
 use crate::ids::{FrameworkId, OfferId, TaskId};
 use crate::link::ToAgent;
 use proto::mesos::v1::{self as mesos, scheduler};
@@ -109,7 +110,7 @@ impl Core {
             master_info: Some(self.info.clone()),
         };
         self.send(id, statuses::subscribed(subscribed));
-        if !self.heartbeats_held {
+        if !self.failing(&Fault::HeldHeartbeats) {
             self.send(id, statuses::heartbeat());
         }
     }
@@ -199,6 +200,8 @@ impl Core {
             self.out.push(Effect::Close(subscription.connection));
         }
         self.discard_offers(id);
+        self.discard_late_accepts(id);
+        self.operations.retain(|(framework, _), _| framework != id);
         for agent in self.agents.values_mut() {
             agent.held.retain(|(holder, _), _| holder != id);
             agent.kills.retain(|(framework, _, _)| framework != id);

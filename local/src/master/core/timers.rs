@@ -4,6 +4,7 @@ use super::agents::Leaving;
 use super::state::{Agent, Core};
 use super::{Effect, describe, statuses};
 use crate::clock::Moment;
+use crate::faults::Fault;
 use crate::ids::{AgentId, FrameworkId, OfferId};
 use crate::link::ToAgent;
 use proto::mesos::v1 as mesos;
@@ -48,6 +49,7 @@ impl Core {
             .chain(self.recovered.values().map(|(_, by)| *by))
             .chain(self.watchers.values().copied())
             .chain(self.remember_at)
+            .chain(self.late_accepts.iter().map(|late| late.due))
             .chain([self.next_allocation])
             .min()
             .unwrap_or(self.next_allocation)
@@ -60,6 +62,7 @@ impl Core {
         self.ping_agents();
         self.give_up_agents();
         self.expire_offers();
+        self.apply_late_accepts();
         self.finish_drains();
         if self.next_allocation <= self.now {
             self.next_allocation = self.now + self.timings.allocation;
@@ -69,7 +72,7 @@ impl Core {
     }
 
     fn send_heartbeats(&mut self) {
-        let (now, interval, held) = (self.now, self.timings.heartbeat, self.heartbeats_held);
+        let (now, interval, held) = (self.now, self.timings.heartbeat, self.failing(&Fault::HeldHeartbeats));
         let mut due = Vec::new();
         for framework in self.frameworks.values_mut() {
             if let Some(subscription) = framework.subscription.as_mut().filter(|s| s.next_heartbeat <= now) {

@@ -111,7 +111,7 @@ impl Play {
             },
             pid: format!("slave(1)@10.0.0.1:{}", self.links),
             version: String::new(),
-            capabilities: vec![],
+            capabilities: vec![mesos::agent_info::capability::Type::MultiRole],
         };
         let link = LinkId(self.links);
         self.does(Input::Linked(link));

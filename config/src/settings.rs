@@ -143,6 +143,9 @@ pub struct SchedulerSettings {
     /// How long the framework's executors outlive a scheduler that is gone.
     #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = humantime::parse_duration)]
     pub failover_timeout: Duration,
+    /// How long before the planned maintenance of a machine nothing is launched there any more.
+    #[arg(long, env = "LOGHERD_MAINTENANCE_LEAD", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub maintenance_lead: Duration,
     /// The ZooKeeper session timeout.
     #[arg(long, env = "LOGHERD_ZK_SESSION_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub zk_session_timeout: Duration,

@@ -12,6 +12,7 @@ mod cause;
 pub mod cluster;
 pub mod effects;
 mod launches;
+mod maintenance;
 #[cfg(test)]
 mod model;
 mod nodes;
@@ -29,6 +30,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use cluster::Offer;
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
+use maintenance::Leaving;
 use nodes::Nodes;
 pub use nodes::{Listing, NodeState};
 use rand::{SeedableRng, rngs::StdRng};
@@ -45,8 +47,6 @@ const DECISIONS: usize = 200;
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after a failed write it is tried again.
 const RETRY_SAVE: Duration = Duration::from_secs(5);
-/// How long before a maintenance nothing is launched any more.
-const MAINTENANCE_LEAD: Duration = Duration::from_secs(300);
 
 /// What does not change while the core lives.
 #[derive(Clone, Debug)]
@@ -57,6 +57,10 @@ pub struct Rules {
     pub claim: Claim,
     /// The address that executors are told to attach to.
     pub control: String,
+    /// How long before a maintenance nothing is launched any more.
+    pub maintenance_lead: Duration,
+    /// How long an executor may take to end.
+    pub grace: Duration,
     /// Which leadership this is; 0 where there are no elections. Executors refuse what an earlier one said.
     pub epoch: u64,
     /// The start of the random numbers: ids, tokens, jitter.
@@ -110,6 +114,7 @@ pub struct Core {
     revive_at: Option<Moment>,
     revive_pause: Duration,
     decisions: VecDeque<Decision>,
+    leaving: Leaving,
     /// Whether it was said that data end with sandboxes.
     sandbox_told: bool,
     out: Vec<Effect>,
@@ -175,7 +180,7 @@ impl Core {
         now: Moment,
     ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
-        let nodes = Nodes::new(rules.needs.clone(), MAINTENANCE_LEAD);
+        let nodes = Nodes::new(rules.needs.clone(), rules.maintenance_lead);
         let mut core = Self {
             rules,
             rng,
@@ -193,6 +198,7 @@ impl Core {
             revive_at: None,
             revive_pause: offers::FIRST_REVIVE,
             decisions: VecDeque::new(),
+            leaving: Leaving::default(),
             sandbox_told: false,
             out: Vec::new(),
         };
@@ -271,6 +277,9 @@ impl Core {
     /// Time passed.
     pub fn tick(&mut self, now: Moment) {
         self.nodes.pass(now);
+        if self.nodes.take_woken() {
+            self.revive_soon(now);
+        }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_saves();
         }
@@ -280,6 +289,7 @@ impl Core {
         self.ask_about_launches(now);
         self.go_on_reconciling(now);
         self.announce_control(now);
+        self.leave_machines(now);
         self.revive_if_needed(now);
     }
 

@@ -135,6 +135,8 @@ impl MainLoop {
                 Event::Mesos(MesosEvent::Superseded) => return Err(Error::Superseded),
                 Event::Mesos(MesosEvent::Offers(offers)) => self.core.offered(now, offers),
                 Event::Mesos(MesosEvent::Rescinded(offer)) => self.core.rescinded(&offer),
+                Event::Mesos(MesosEvent::InverseOffers(offers)) => self.core.inverse_offered(now, offers),
+                Event::Mesos(MesosEvent::InverseRescinded(offer)) => self.core.inverse_rescinded(now, &offer),
                 Event::Mesos(MesosEvent::Updated(update)) => self.core.updated(now, &update),
                 Event::Mesos(MesosEvent::ExecutorEnded(agent, executor)) => {
                     self.core.executor_ended(now, &agent, &executor);
@@ -236,6 +238,7 @@ impl MainLoop {
             }
             Told::Added(agent) => self.core.agent_added(now, *agent),
             Told::Removed(agent) => self.core.agent_removed(now, &agent),
+            Told::Maintenance(schedule) => self.core.maintenance_planned(now, &schedule),
             Told::Cluster(cluster) => self.core.cluster_described(now, &cluster),
             Told::Failed { why, denied } => {
                 tracing::warn!(why, "cannot list the agents");
@@ -417,6 +420,7 @@ fn name(call: &Call) -> &'static str {
         Call::Accept { .. } => "accept",
         Call::Decline { .. } => "decline",
         Call::Unreserve { .. } => "unreserve",
+        Call::AcceptInverse { .. } => "accept inverse",
         Call::Revive => "revive",
         Call::Kill(..) => "kill",
         Call::Shutdown(..) => "shutdown",

@@ -15,7 +15,7 @@ mod tests;
 mod tls;
 mod wire;
 
-use crate::core::cluster::{Offer, Update};
+use crate::core::cluster::{InverseOffer, Offer, Update};
 use crate::core::effects::Call;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId};
 use base64::Engine;
@@ -102,6 +102,10 @@ pub(crate) enum MesosEvent {
     Offers(Vec<Offer>),
     /// An offer is gone.
     Rescinded(OfferId),
+    /// The master wants agents back for maintenance.
+    InverseOffers(Vec<InverseOffer>),
+    /// It does not any more, or the maintenance has begun.
+    InverseRescinded(OfferId),
     /// A status update, or an answer to a reconciliation.
     Updated(Update),
     /// An executor's container ended.

@@ -302,7 +302,15 @@ pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, s
         principal: settings.principal.clone(),
         reserve: settings.placement.reserve,
     };
-    Rules { needs, claim, control, epoch, seed }
+    Rules {
+        needs,
+        claim,
+        control,
+        maintenance_lead: settings.maintenance_lead,
+        grace: settings.executor.executor_grace,
+        epoch,
+        seed,
+    }
 }
 
 /// The roles, each once.

@@ -138,6 +138,35 @@ impl Update {
     }
 }
 
+/// What a master says when it wants an agent back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InverseOffer {
+    /// Its id.
+    pub id: OfferId,
+    /// Which agent; `None`: the master did not say.
+    pub agent: Option<AgentId>,
+    /// When its machine will be away.
+    pub unavailability: Unavailability,
+}
+
+/// A machine as operators name it; what is empty is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// The host name of its agents.
+    pub host: String,
+    /// Their address.
+    pub ip: String,
+}
+
+/// A window of the schedule of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Which machines are away.
+    pub machines: Vec<Machine>,
+    /// When.
+    pub unavailability: Unavailability,
+}
+
 /// How an agent stands with the master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
@@ -176,6 +205,8 @@ pub struct Agent {
     pub id: AgentId,
     /// Where it is.
     pub place: Place,
+    /// The address that it listens at; empty: not told.
+    pub ip: String,
     /// How it stands with the master.
     pub standing: Standing,
     /// The version of Mesos that it runs; empty: not told.

@@ -95,6 +95,13 @@ pub enum Call {
         /// How long the rest need not be offered again.
         refuse: Duration,
     },
+    /// Say that agents will be left before their machines go away.
+    AcceptInverse {
+        /// The inverse offers.
+        offers: Vec<OfferId>,
+        /// How long the same need not come again.
+        refuse: Duration,
+    },
     /// Offer everything again that was declined.
     Revive,
     /// End a task.

@@ -263,7 +263,7 @@ impl World {
                 let task = self.tasks.keys().find(|task| executor_of(task) == executor.0).cloned();
                 task.iter().for_each(|task| self.is_no_launch_of_ours(task));
             }
-            Call::Revive | Call::Reconcile(_) | Call::Message { .. } => {}
+            Call::Revive | Call::Reconcile(_) | Call::Message { .. } | Call::AcceptInverse { .. } => {}
         }
     }
 
@@ -371,7 +371,7 @@ impl World {
                 }
             }
             Call::Reconcile(tasks) => self.reconcile(tasks),
-            Call::Revive | Call::Message { .. } => {}
+            Call::Revive | Call::Message { .. } | Call::AcceptInverse { .. } => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
 use super::Core;
-use super::cause::{Framework, Ours, cause, reason};
-use super::cluster::{Agent, Cluster, Place, Registered, TaskState, Unavailability, Update};
+use super::cause::{Framework, Ours, cause, is_away, reason};
+use super::cluster::{Agent, Cluster, Machine, Place, Registered, TaskState, Unavailability, Update, Window};
 use super::effects::{LaunchRecord, Phase};
 use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
@@ -19,6 +19,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 const PROVEN: Duration = Duration::from_secs(60);
 /// How long a list of the agents proves which ones there are.
 const LISTING_HOLDS: Duration = Duration::from_secs(60);
+/// How long an offer of a machine that is away is refused at most.
+const AWAY_MAX: Duration = Duration::from_secs(3600);
+/// Mesos' reason for what a drain does.
+const AGENT_DRAINING: &str = "AGENT_DRAINING";
 const AWAITING: &str = "waiting for Mesos to offer resources of this agent";
 
 /// What is known of one agent, for people.
@@ -50,6 +54,8 @@ pub(super) enum Verdict {
     Covered,
     /// The next launch has to wait this long.
     BackingOff(Duration),
+    /// Its machine is away or soon will be, so nothing is launched there for so long.
+    Away(Duration),
     /// It waits for an executor.
     Free,
 }
@@ -72,6 +78,8 @@ pub(super) struct Nodes {
     listed_at: Option<Moment>,
     /// The newest moment that was told.
     latest: Moment,
+    /// Whether a node waits for an offer now that did not because of its agent.
+    woken: bool,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +180,7 @@ impl Nodes {
     /// None yet, for executors that need this.
     pub(super) fn new(needs: Needs, lead: Duration) -> Self {
         let framework = Framework { subscribed: false, lists: false, registered: None, needs, lead };
-        Self { by_agent: BTreeMap::new(), framework, listed_at: None, latest: Moment(0) }
+        Self { by_agent: BTreeMap::new(), framework, listed_at: None, latest: Moment(0), woken: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -180,10 +188,13 @@ impl Nodes {
     }
 
     pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
-        let (node, _) = self.node(agent, now);
+        let (node, framework) = self.node(agent, now);
         node.place.clone_from(place);
         if node.slot.is_some() {
             Verdict::Covered
+        } else if let Some(rest) = node.away.filter(|_| is_away(&node.ours(framework, now))) {
+            let rest = rest.duration.map_or(AWAY_MAX, |duration| rest.start.after(duration).since(now));
+            Verdict::Away(rest.min(AWAY_MAX))
         } else if node.not_before > now {
             Verdict::BackingOff(node.not_before.since(now))
         } else {
@@ -212,12 +223,16 @@ impl Nodes {
         news
     }
 
-    pub(super) fn progress(&mut self, agent: &AgentId, phase: Phase, words: &str, now: Moment) {
+    pub(super) fn progress(&mut self, agent: &AgentId, phase: Phase, update: &Update, now: Moment) {
+        let words = update.words();
         let (node, _) = self.node(agent, now);
         let executor = node.slot.as_ref().map_or("", |(_, executor)| executor.0.as_str());
         let (cause, text) = match phase {
             Phase::Running => (Cause::Runs, format!("executor {executor} runs")),
             Phase::Unreachable => (Cause::Unreachable, format!("Mesos cannot reach the agent: {words}")),
+            Phase::Killing if update.reason == AGENT_DRAINING => {
+                (Cause::Draining, format!("executor {executor} is being ended: {words}"))
+            }
             Phase::Killing => (Cause::Ending, format!("executor {executor} is being ended: {words}")),
             Phase::Starting => (Cause::Starting, format!("executor {executor} starts its pipelines")),
             Phase::Intended | Phase::Launching => (Cause::Asked, format!("executor {executor} is {words}")),
@@ -230,9 +245,14 @@ impl Nodes {
     pub(super) fn failed(&mut self, agent: &AgentId, end: &End<'_>, now: Moment) -> Duration {
         let (node, _) = self.node(agent, now);
         let words = end.update.words();
-        if end.update.state == TaskState::Killed {
+        let no_failure = match (end.update.state, end.update.reason.as_str()) {
+            (TaskState::Killed, _) | (_, AGENT_DRAINING) => Some("was told to end"),
+            (TaskState::Lost, "AGENT_REMOVED") => Some("was lost with its agent"),
+            _ => None,
+        };
+        if let Some(what) = no_failure {
             node.not_before = now.after(FIRST_BACKOFF);
-            self.show(agent, Cause::ToldToEnd, format!("the last executor was told to end: {words}"), now);
+            self.show(agent, Cause::ToldToEnd, format!("the last executor {what}: {words}"), now);
             return FIRST_BACKOFF;
         }
         if end.ran_for >= PROVEN {
@@ -260,7 +280,7 @@ impl Nodes {
             {
                 (node.own, node.text) = (Cause::AwaitingOffer, AWAITING.to_owned());
             }
-            node.settle(&self.framework, self.latest);
+            self.woken |= node.settle(&self.framework, self.latest);
         }
     }
 
@@ -308,12 +328,68 @@ impl Nodes {
     /// Time passed: maintenance begins and ends by itself.
     pub(super) fn pass(&mut self, now: Moment) {
         for node in self.by_agent.values_mut().filter(|node| node.away.is_some()) {
-            node.settle(&self.framework, now);
+            self.woken |= node.settle(&self.framework, now);
         }
     }
 
+    /// Whether a node began to wait for an offer because its agent is back.
+    pub(super) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+
     fn settle_all(&mut self, now: Moment) {
-        self.by_agent.values_mut().for_each(|node| node.settle(&self.framework, now));
+        for node in self.by_agent.values_mut() {
+            self.woken |= node.settle(&self.framework, now);
+        }
+    }
+
+    pub(super) fn window_of(&self, agent: &AgentId) -> Option<Unavailability> {
+        self.by_agent.get(agent)?.away
+    }
+
+    /// Takes in when a machine is planned to be away; says whether that is news.
+    pub(super) fn plan(&mut self, agent: &AgentId, window: Option<Unavailability>, now: Moment) -> bool {
+        let (node, framework) = self.node(agent, now);
+        let news = node.away != window;
+        node.away = window;
+        let woken = node.settle(framework, now);
+        let keep = node.agent.is_some() || node.slot.is_some() || window.is_some() || !framework.lists;
+        self.woken |= woken;
+        if news && !keep {
+            self.by_agent.remove(agent);
+        }
+        news
+    }
+
+    /// Which windows change by the master's schedule: those of its machines, and no others.
+    pub(super) fn planned(&self, schedule: &[Window]) -> Vec<(AgentId, Option<Unavailability>)> {
+        let mut by_host: BTreeMap<String, Vec<(&str, Unavailability)>> = BTreeMap::new();
+        for window in schedule {
+            for Machine { host, ip } in &window.machines {
+                let entry = by_host.entry(host.to_ascii_lowercase()).or_default();
+                entry.push((ip, window.unavailability));
+            }
+        }
+        let window_of = |node: &Node| {
+            let ip = node.agent.as_ref().map_or("", |agent| agent.ip.as_str());
+            let fits = |of: &&(&str, Unavailability)| of.0.is_empty() || ip.is_empty() || of.0 == ip;
+            let host = by_host.get(&node.place.host.to_ascii_lowercase());
+            let by_ip = by_host.get("").into_iter().flatten().find(|of| !ip.is_empty() && of.0 == ip);
+            host.into_iter().flatten().find(fits).or(by_ip).map(|of| of.1)
+        };
+        let nodes = self.by_agent.iter().map(|(agent, node)| (agent, node.away, window_of(node)));
+        nodes.filter(|(_, is, will)| is != will).map(|(agent, _, will)| (agent.clone(), will)).collect()
+    }
+
+    /// Executors on machines that are away, or will be within `before`.
+    pub(super) fn to_leave(&self, before: Duration, now: Moment) -> Vec<(AgentId, TaskId, Unavailability)> {
+        let leave = |(agent, node): (&AgentId, &Node)| {
+            let window =
+                node.away.filter(|window| window.start <= now.after(before) && !window.is_over(now))?;
+            let (task, _) = node.slot.as_ref()?;
+            Some((agent.clone(), task.clone(), window))
+        };
+        self.by_agent.iter().filter_map(leave).collect()
     }
 
     /// Takes in which agents are registered; gives those that are new.
@@ -339,7 +415,8 @@ impl Nodes {
         let (node, framework) = self.node(&agent.id, now);
         node.place.clone_from(&agent.place);
         node.agent = Some(agent);
-        node.settle(framework, now);
+        let woken = node.settle(framework, now);
+        self.woken |= woken;
         new
     }
 
@@ -349,7 +426,7 @@ impl Nodes {
         node.agent = None;
         let away = node.away.is_some_and(|window| window.start <= now && !window.is_over(now));
         if node.slot.is_some() || away {
-            node.settle(&self.framework, now);
+            self.woken |= node.settle(&self.framework, now);
         } else {
             self.by_agent.remove(agent);
         }
@@ -369,7 +446,8 @@ impl Nodes {
     fn show(&mut self, agent: &AgentId, own: Cause, text: String, now: Moment) {
         let (node, framework) = self.node(agent, now);
         (node.own, node.text) = (own, text);
-        node.settle(framework, now);
+        let woken = node.settle(framework, now);
+        self.woken |= woken;
     }
 }
 
@@ -388,12 +466,17 @@ impl Node {
     }
 
     /// Finds the cause anew.
-    fn settle(&mut self, framework: &Framework, now: Moment) {
+    /// Says whether it waits for an offer now, and did not because of its agent.
+    fn settle(&mut self, framework: &Framework, now: Moment) -> bool {
+        use Coverage::{BackingOff, Draining, Excluded, Maintenance, NotOffered, Unreachable};
         let cause = cause(self.agent.as_ref(), &self.ours(framework, now));
-        if self.cause.coverage() != cause.coverage() {
+        let (before, after) = (self.cause.coverage(), cause.coverage());
+        if before != after {
             self.since = now;
         }
         self.cause = cause;
+        matches!(before, Draining | Excluded | Maintenance | Unreachable)
+            && matches!(after, BackingOff | NotOffered)
     }
 
     fn state(&self, framework: &Framework, agent: &AgentId, now: Moment) -> NodeState {

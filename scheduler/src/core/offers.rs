@@ -62,11 +62,13 @@ impl Core {
     /// role can be used together; one role's that are too small do not keep another's from being used.
     fn answer(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
         let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
+        self.plan(now, agent, offers.iter().find_map(|offer| offer.unavailability));
         match self.nodes.verdict(agent, &place, now) {
             Verdict::Covered => return self.give_back(offers, REFUSE_COVERED, self.is_settled(agent)),
             Verdict::BackingOff(rest) => {
                 return self.give_back(offers, rest.max(Duration::from_millis(500)), Reservations::Keep);
             }
+            Verdict::Away(rest) => return self.give_back(offers, rest, Reservations::Keep),
             Verdict::Free => {}
         }
         let alive: Vec<ExecutorId> = offers.iter().flat_map(|offer| offer.executors.clone()).collect();

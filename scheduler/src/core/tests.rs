@@ -16,6 +16,8 @@ pub(super) fn rules() -> Rules {
         needs: Needs::new(0.2, 128.0, 0.0),
         claim: Claim { roles: vec!["logherd".into()], framework: "logherd".into(), ..Claim::default() },
         control: "127.0.0.1:9094".into(),
+        maintenance_lead: Duration::from_secs(300),
+        grace: Duration::from_secs(30),
         epoch: 3,
         seed: [7; 32],
     }
@@ -57,6 +59,7 @@ pub(super) fn agent(id: &str, standing: Option<Standing>) -> Agent {
     Agent {
         id: id.into(),
         place: Place { host: format!("host-of-{id}"), ..Place::default() },
+        ip: String::new(),
         standing: standing.unwrap_or_default(),
         version: "1.12.0".into(),
         multi_role: true,
@@ -65,7 +68,7 @@ pub(super) fn agent(id: &str, standing: Option<Standing>) -> Agent {
 }
 
 /// A registered core that is subscribed, with nothing left to do.
-fn ready() -> Core {
+pub(super) fn ready() -> Core {
     ready_with(rules())
 }
 

@@ -53,7 +53,7 @@ impl Core {
         let silent = matches!(phase, Phase::Launching | Phase::Starting | Phase::Killing);
         launch.ask_at = silent.then(|| now.after(LAUNCH_TIMEOUT));
         let words = update.words();
-        self.nodes.progress(&launch.record.agent, phase, &words, now);
+        self.nodes.progress(&launch.record.agent, phase, update, now);
         if launch.record.phase == phase {
             return self.acknowledge_when_stored(&update.task, updates);
         }

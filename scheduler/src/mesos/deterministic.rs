@@ -161,6 +161,8 @@ impl Scheduler {
         match event {
             MesosEvent::Offers(offers) => self.core.offered(now, offers),
             MesosEvent::Rescinded(offer) => self.core.rescinded(&offer),
+            MesosEvent::InverseOffers(offers) => self.core.inverse_offered(now, offers),
+            MesosEvent::InverseRescinded(offer) => self.core.inverse_rescinded(now, &offer),
             MesosEvent::Updated(update) => self.core.updated(now, &update),
             MesosEvent::ExecutorEnded(agent, executor) => self.core.executor_ended(now, &agent, &executor),
             MesosEvent::AgentLost(agent) => self.core.agent_lost(now, &agent),

@@ -4,8 +4,8 @@
 //! agents that became unreachable) and goes on alone while there is no stream.
 use super::Access;
 use super::http::{Connection, HttpError};
-use super::place::place;
-use crate::core::cluster::{Agent, Cluster, Known, Share, Standing};
+use super::place::{place, unavailability};
+use crate::core::cluster::{Agent, Cluster, Known, Machine, Share, Standing, Window};
 use crate::core::resources::Thousandths;
 use crate::ids::{AgentId, FrameworkId};
 use http_body_util::BodyExt;
@@ -43,6 +43,8 @@ pub(crate) enum Told {
     Added(Box<Agent>),
     /// An agent was removed for good.
     Removed(AgentId),
+    /// This is the schedule of maintenance.
+    Maintenance(Vec<Window>),
     /// These are the frameworks.
     Cluster(Cluster),
     /// The agents could not be listed.
@@ -100,6 +102,12 @@ impl Watcher<'_> {
             let works = matches!(told, Told::Agents(_));
             if self.told.send(told).await.is_err() {
                 return;
+            }
+            if works {
+                match self.ask(Type::GetMaintenanceSchedule).await {
+                    Ok(response) => drop(self.told.send(Told::Maintenance(schedule(response))).await),
+                    Err(error) => tracing::debug!(%error, "cannot ask for the schedule of maintenance"),
+                }
             }
             if works && cluster_at <= began {
                 cluster_at = began + SLOW_PERIOD;
@@ -193,6 +201,7 @@ pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
         Some(Agent {
             id: AgentId(info.id?.value),
             place: place(info.hostname, info.domain, info.attributes),
+            ip: String::new(),
             standing: Standing::NotBack,
             version: String::new(),
             multi_role: true,
@@ -209,6 +218,7 @@ fn registered(agent: master::response::get_agents::Agent) -> Option<Agent> {
     Some(Agent {
         id: AgentId(info.id?.value),
         place: place(info.hostname, info.domain, info.attributes),
+        ip: address(agent.pid.as_deref().unwrap_or_default()),
         standing,
         version: agent.version,
         multi_role: can(v1::agent_info::capability::Type::MultiRole as i32),
@@ -224,6 +234,25 @@ fn standing(agent: &master::response::get_agents::Agent) -> Standing {
         None if agent.active => Standing::Active,
         None => Standing::Disconnected,
     }
+}
+
+/// The windows of maintenance.
+pub(super) fn schedule(response: master::Response) -> Vec<Window> {
+    let schedule = response.get_maintenance_schedule.map(|get| get.schedule).unwrap_or_default();
+    let machine =
+        |id: v1::MachineId| Machine { host: id.hostname.unwrap_or_default(), ip: id.ip.unwrap_or_default() };
+    let window = |window: v1::maintenance::Window| Window {
+        machines: window.machine_ids.into_iter().map(machine).collect(),
+        unavailability: unavailability(&window.unavailability),
+    };
+    schedule.windows.into_iter().map(window).collect()
+}
+
+/// The address in an agent's process id: `slave(1)@10.0.0.7:5051`, `slave(1)@[fd00::7]:5051`.
+fn address(pid: &str) -> String {
+    let place = pid.rsplit_once('@').map_or("", |(_, place)| place);
+    let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+    host.trim_matches(['[', ']']).to_owned()
 }
 
 /// Scalar resources by role and name.

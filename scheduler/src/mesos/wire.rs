@@ -3,7 +3,7 @@ use super::launch::Template;
 use super::place::{place, unavailability};
 use super::resource::{piece, resource, whole};
 use super::{MesosEvent, Registration};
-use crate::core::cluster::{Offer, TaskState, Update};
+use crate::core::cluster::{InverseOffer, Offer, TaskState, Update};
 use crate::core::effects::Call;
 use crate::core::resources::{Form, Piece, Taken};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, OfferId, TaskId};
@@ -13,7 +13,7 @@ use proto::mesos::v1::scheduler as wire;
 use std::time::Duration;
 
 /// What a record of the subscription said.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Heard {
     /// The first event: who we are and how often to expect a sign of life.
     Subscribed { framework: FrameworkId, master: Option<String>, heartbeat: Option<Duration> },
@@ -54,13 +54,24 @@ pub(super) fn read(record: &[u8]) -> Result<Heard, prost::DecodeError> {
         }),
         Type::Error => event.error.map(|e| Heard::Error(e.message)),
         Type::Heartbeat => Some(Heard::Heartbeat),
-        Type::Message
-        | Type::InverseOffers
-        | Type::RescindInverseOffer
-        | Type::UpdateOperationStatus
-        | Type::Unknown => None,
+        Type::InverseOffers => {
+            let offers = event.inverse_offers.map(|o| o.inverse_offers).unwrap_or_default();
+            Some(Heard::Event(MesosEvent::InverseOffers(offers.into_iter().map(inverse_offer).collect())))
+        }
+        Type::RescindInverseOffer => event
+            .rescind_inverse_offer
+            .map(|r| Heard::Event(MesosEvent::InverseRescinded(OfferId(r.inverse_offer_id.value)))),
+        Type::Message | Type::UpdateOperationStatus | Type::Unknown => None,
     };
     Ok(heard.unwrap_or(Heard::Other))
+}
+
+fn inverse_offer(offer: v1::InverseOffer) -> InverseOffer {
+    InverseOffer {
+        id: OfferId(offer.id.value),
+        agent: offer.agent_id.map(|id| AgentId(id.value)),
+        unavailability: unavailability(&offer.unavailability),
+    }
 }
 
 fn offer(offer: v1::Offer) -> Offer {
@@ -176,6 +187,12 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
             out.accept =
                 Some(part::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) });
             Type::Accept
+        }
+        Call::AcceptInverse { offers, refuse } => {
+            let accept =
+                part::AcceptInverseOffers { inverse_offer_ids: offer_ids(offers), filters: filters(refuse) };
+            out.accept_inverse_offers = Some(accept);
+            Type::AcceptInverseOffers
         }
         Call::Revive => Type::Revive,
         Call::Kill(task, agent) => {

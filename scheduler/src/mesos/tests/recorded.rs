@@ -1,14 +1,16 @@
 //! Reads what a real master said, and writes calls as a real master wants them.
 use super::super::operator;
 use super::*;
+use crate::core::Core;
 use crate::core::cluster::{Standing, TaskState};
-use crate::core::effects::{LaunchRecord, Phase};
+use crate::core::effects::{Change, Effect, LaunchRecord, Phase};
 use crate::core::resources::{Form, Needs, Reservation, Reserved, Taken, take};
 use crate::ids::Moment;
 use config::settings::SchedulerSettings;
 use prost::Message;
 use proto::mesos::v1;
 use proto::mesos::v1::scheduler as sched;
+use web::view::Cause;
 
 /// The records of a recorded stream.
 fn records(recording: &str) -> Vec<bytes::Bytes> {
@@ -264,4 +266,141 @@ fn the_recorded_frameworks_of_a_master_are_read() {
         ("logherd", true, true, true)
     );
     assert_eq!((ours.roles.clone(), cluster.region), (vec!["logherd".to_owned()], None));
+}
+
+/// A core that took up launches with the recorded ids, and hears what was recorded.
+struct Replay {
+    core: Core,
+    calls: Vec<Call>,
+    intents: Vec<String>,
+    now: Moment,
+}
+
+impl Replay {
+    fn of(launches: &[(&str, &str, &str)], now: Moment) -> Self {
+        let settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
+        let rules = crate::running::rules(&settings, "10.0.0.1:9094".into(), 0, [1; 32]);
+        let launches = launches.iter().map(|(task, executor, agent)| LaunchRecord {
+            task: (*task).into(),
+            executor: (*executor).into(),
+            agent: (*agent).into(),
+            host: "host".into(),
+            token_hash: String::new(),
+            control: "10.0.0.1:9094".into(),
+            phase: Phase::Running,
+            launched_at: Moment(0),
+        });
+        let core = Core::new(rules, Some("f".into()), launches.collect(), now);
+        Self { core, calls: vec![], intents: vec![], now }
+    }
+
+    fn hear(&mut self, heard: &[Heard]) {
+        for heard in heard {
+            match heard.clone() {
+                Heard::Subscribed { framework, .. } => self.core.subscribed(self.now, framework),
+                Heard::Event(MesosEvent::Offers(offers)) => self.core.offered(self.now, offers),
+                Heard::Event(MesosEvent::Rescinded(offer)) => self.core.rescinded(&offer),
+                Heard::Event(MesosEvent::InverseOffers(offers)) => {
+                    self.core.inverse_offered(self.now, offers)
+                }
+                Heard::Event(MesosEvent::InverseRescinded(offer)) => {
+                    self.core.inverse_rescinded(self.now, &offer)
+                }
+                Heard::Event(MesosEvent::Updated(update)) => self.core.updated(self.now, &update),
+                Heard::Event(MesosEvent::AgentLost(agent)) => self.core.agent_lost(self.now, &agent),
+                _ => {}
+            }
+            self.carry_out();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            let effects = self.core.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Call(call) => self.calls.push(call),
+                    Effect::Save(ticket, change) => {
+                        if let Change::Launch(LaunchRecord { phase: Phase::Intended, agent, .. }) = change {
+                            self.intents.push(agent.0);
+                        }
+                        self.core.saved(self.now, ticket, Ok(()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.core.tick(self.now);
+        self.carry_out();
+    }
+
+    fn cause(&self, agent: &str) -> Cause {
+        let nodes = self.core.nodes(self.now);
+        let node = nodes.iter().find(|node| node.agent.0 == agent);
+        node.unwrap_or_else(|| panic!("{agent} in {nodes:?}")).cause
+    }
+}
+
+#[test]
+fn a_recorded_maintenance_is_answered_left_in_time_and_followed_by_a_new_launch() {
+    let heard = heard("11-maintenance/01-subscribe");
+    let agent = "6aba1ad7-586c-41dc-879e-34ef1e33bc43-S1";
+    let mut replay = Replay::of(&[("logherd.n2.1", "logherd-exec.2", agent)], Moment(1_795_163_808_000));
+    replay.hear(&heard[..12]);
+    let answered: Vec<&str> = replay
+        .calls
+        .iter()
+        .filter_map(|call| {
+            if let Call::AcceptInverse { offers, .. } = call { Some(offers[0].0.as_str()) } else { None }
+        })
+        .map(|id| id.rsplit('-').next().unwrap())
+        .collect();
+    assert_eq!(answered, ["O5", "O6", "O7"]);
+    assert_eq!(replay.cause(agent), Cause::Runs);
+    // Withdrawn: an hour later nothing would end.
+    replay.hear(&heard[12..17]);
+    replay.now = Moment(1_795_167_408_000);
+    replay.tick();
+    assert!(!replay.calls.iter().any(|call| matches!(call, Call::Kill(..))));
+    // Planned again, for now, and the machine is down half a second later.
+    replay.now = Moment(1_795_163_813_760);
+    replay.hear(&heard[17..21]);
+    replay.tick();
+    assert!(replay.calls.iter().any(|call| matches!(call, Call::Kill(task, _) if task.0 == "logherd.n2.1")));
+    replay.now = Moment(1_795_163_814_363);
+    replay.intents.clear();
+    replay.hear(&heard[21..25]);
+    assert_eq!(replay.cause(agent), Cause::InMaintenance);
+    replay.core.agents_listed(replay.now, vec![]);
+    assert_eq!(replay.cause(agent), Cause::MachineDown);
+    replay.now = Moment(1_795_163_819_757);
+    replay.hear(&heard[25..]);
+    assert_eq!(replay.intents, [agent]);
+}
+
+#[test]
+fn a_recorded_drain_is_shown_as_such_and_the_agent_gets_an_executor_when_it_is_reactivated() {
+    let heard = heard("11-drain-gone/01-subscribe");
+    let (first, second) =
+        ("55bf8474-580c-4ac2-85ae-cf5bc975a047-S0", "55bf8474-580c-4ac2-85ae-cf5bc975a047-S1");
+    let launches = [("logherd.n1.1", "logherd-exec.1", first), ("logherd.n2.1", "logherd-exec.2", second)];
+    let mut replay = Replay::of(&launches, Moment(1_795_163_823_000));
+    replay.hear(&heard[..8]);
+    assert_eq!((replay.cause(first), replay.cause(second)), (Cause::Draining, Cause::Runs));
+    replay.hear(&heard[8..10]);
+    let drained = recorded_response("11-drain-gone/16-operator-get-agents-drained").get_agents.unwrap();
+    replay.core.agents_listed(replay.now, operator::agents(drained));
+    assert_eq!((replay.cause(first), replay.cause(second)), (Cause::Drained, Cause::Runs));
+    assert!(replay.intents.is_empty());
+    replay.now = replay.now.after(Duration::from_secs(3));
+    replay.hear(&heard[10..11]);
+    assert_eq!(replay.intents, [first]);
+    replay.hear(&heard[11..]);
+    assert!(!replay.core.nodes(replay.now).iter().any(|node| node.agent.0 == second), "it is gone");
 }

@@ -9,3 +9,4 @@ pub(crate) mod http;
 pub(crate) mod layout;
 pub(crate) mod process;
 pub(crate) mod run;
+pub(crate) mod tokens;

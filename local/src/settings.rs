@@ -19,6 +19,10 @@ pub struct Settings {
     pub roles: Vec<String>,
     /// Principals and secrets that schedulers and operators must show; none means that nobody is asked.
     pub credentials: Vec<(String, String)>,
+    /// Executors must show the token that their agent gave them (`--authenticate_http_executors` of a real agent).
+    pub executor_tokens: bool,
+    /// Agents listen for executors on a Unix socket too (`--http_executor_domain_sockets` of a real agent).
+    pub domain_sockets: bool,
     /// How many bytes of a stream travel together.
     pub chunking: Chunking,
     /// Region and zone of the master; agents of other regions are offered only to frameworks that know of regions.
@@ -35,6 +39,8 @@ impl Settings {
             timings: Timings::default(),
             roles: Vec::new(),
             credentials: Vec::new(),
+            executor_tokens: false,
+            domain_sockets: false,
             chunking: Chunking::Records,
             domain: None,
         }

@@ -12,4 +12,5 @@ mod operations;
 mod processes;
 mod recorded;
 mod refusals;
+mod tokens;
 mod world;

@@ -5,4 +5,5 @@ pub(crate) mod body;
 pub(crate) mod content;
 pub(crate) mod reflect;
 pub(crate) mod server;
+pub(crate) mod socket;
 pub(crate) mod stream;

@@ -78,6 +78,8 @@ fn cluster_settings(
 ) -> ::local::Settings {
     let mut wanted = ::local::Settings::new(data_dir, settings.nodes.max(before));
     wanted.master_listen = settings.mesos_listen;
+    // Nobody else on this machine can pose as an executor.
+    wanted.executor_tokens = true;
     wanted.credentials = shared.map(|s| (secret::PRINCIPAL.to_owned(), s.text.clone())).into_iter().collect();
     for (node, number) in wanted.nodes.iter_mut().zip(1..) {
         let own = data_dir.join("nodes").join(format!("{number}"));

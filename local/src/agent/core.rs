@@ -25,6 +25,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, TaskId};
 use crate::link::{Described, ToAgent, ToMaster};
 use crate::settings::Timings;
 use proto::mesos::v1::{self as mesos, agent as operator_api, executor};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use calls::validate_call;
 pub(crate) use recovery::{RecoveredExecutor, RecoveredFramework, RecoveredTask};
@@ -60,8 +61,8 @@ pub(crate) struct RunKey {
 /// Something that happened to the agent.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// An executor's call, already well-formed.
-    Call(Box<executor::Call>),
+    /// An executor's call, already well-formed, and what its token says, where tokens are asked for.
+    Call(Box<executor::Call>, Option<Claims>),
     /// An operator's call.
     Operator(Box<operator_api::Call>),
     /// The reader of a stream has gone.
@@ -125,6 +126,17 @@ pub(crate) enum Keep {
     ForgetFramework(FrameworkId),
 }
 
+/// Who an executor is, as its token says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Claims {
+    /// The framework.
+    pub(crate) fid: String,
+    /// The executor.
+    pub(crate) eid: String,
+    /// The container.
+    pub(crate) cid: String,
+}
+
 /// A container to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -152,7 +164,7 @@ impl Core {
     pub(crate) fn step(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         self.now = self.now.max(now);
         match input {
-            Input::Call(call) => self.on_call(*call),
+            Input::Call(call, claims) => self.on_call(*call, claims.as_ref()),
             Input::Operator(call) => self.on_operator(&call),
             Input::Disconnected(connection) => self.on_disconnected(connection),
             Input::Linked => self.on_linked(),

@@ -1,12 +1,13 @@
 //! Makes the environment of an executor: nothing is inherited.
 
 use super::core::Launch;
+use super::tokens::Tokens;
 use crate::clock::duration_text;
 use crate::settings::Timings;
 use mesos::environment::variable::Type;
 use proto::mesos::v1 as mesos;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -21,6 +22,10 @@ pub(crate) struct AgentSide {
     /// As `--executor_environment_variables`.
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) timings: Timings,
+    /// Makes what executors have to show, if they have to.
+    pub(crate) tokens: Option<Tokens>,
+    /// Where the agent listens for executors beside its address, if it does.
+    pub(crate) domain_socket: Option<PathBuf>,
 }
 
 /// The variables of one executor. The command's own win.
@@ -48,6 +53,12 @@ pub(crate) fn environment(agent: &AgentSide, launch: &Launch, sandbox: &Path) ->
     set("MESOS_SANDBOX", directory);
     set("MESOS_HTTP_COMMAND_EXECUTOR", "0".into());
     set("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", duration_text(grace));
+    if let Some(tokens) = &agent.tokens {
+        set("MESOS_EXECUTOR_AUTHENTICATION_TOKEN", tokens.make(&launch.run));
+    }
+    if let Some(socket) = &agent.domain_socket {
+        set("MESOS_DOMAIN_SOCKET", socket.display().to_string());
+    }
     if launch.framework.checkpoint() {
         set("MESOS_CHECKPOINT", "1".into());
         set("MESOS_RECOVERY_TIMEOUT", duration_text(agent.timings.executor_recovery));
@@ -103,6 +114,8 @@ mod tests {
             endpoint: "127.0.0.1:5051".into(),
             variables: vec![("LOGHERD_CLUSTER".into(), "agent's".into()), ("EXTRA".into(), "1".into())],
             timings: Timings::default(),
+            tokens: None,
+            domain_socket: None,
         }
     }
 
@@ -133,6 +146,17 @@ mod tests {
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             ]
         );
+    }
+
+    #[test]
+    fn tokens_and_domain_sockets_are_told_where_they_are_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(dir.path()).unwrap();
+        let expected = tokens.make(&launch().run);
+        let agent = AgentSide { tokens: Some(tokens), domain_socket: Some("/run/a.sock".into()), ..agent() };
+        let env = environment(&agent, &launch(), Path::new("/w"));
+        assert_eq!(env["MESOS_EXECUTOR_AUTHENTICATION_TOKEN"], expected);
+        assert_eq!(env["MESOS_DOMAIN_SOCKET"], "/run/a.sock");
     }
 
     #[test]

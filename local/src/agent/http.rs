@@ -2,6 +2,7 @@
 
 use super::core::validate_call;
 use super::run::{Inbox, Message, Reply};
+use super::tokens::Tokens;
 use crate::master::http::unparsable;
 use crate::wire::body::{self, Answer};
 use crate::wire::content::{self, Encoding};
@@ -22,6 +23,23 @@ pub(crate) struct AgentHttp {
     pub(crate) inbox: Inbox,
     pub(crate) version: String,
     pub(crate) work_dir: PathBuf,
+    /// What executors have to show, if anything.
+    pub(crate) tokens: Option<Tokens>,
+}
+
+/// What an agent answers on its domain socket: executors, at the path with its own name, and nobody else.
+#[derive(Clone)]
+pub(crate) struct AgentSocket(pub(crate) AgentHttp);
+
+impl Handler for AgentSocket {
+    const NAME: &'static str = AgentHttp::NAME;
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            "/slave(1)/api/v1/executor" => self.0.answer(request).await,
+            _ => body::text(403, "403 Forbidden."),
+        }
+    }
 }
 
 impl Handler for AgentHttp {
@@ -45,6 +63,10 @@ impl Handler for AgentHttp {
 
 impl AgentHttp {
     async fn executor(&self, request: Request<Incoming>) -> Result<Answer, content::Refusal> {
+        let claims = match self.tokens.as_ref().map(|tokens| tokens.claims(request.headers())).transpose() {
+            Ok(claims) => claims,
+            Err(unauthorized) => return Ok(*unauthorized),
+        };
         if request.method() != Method::POST {
             return Ok(body::wrong_method("POST", request.method()));
         }
@@ -58,7 +80,7 @@ impl AgentHttp {
         let encoding =
             if kind == executor::call::Type::Subscribe { content::of_answer(&headers)? } else { encoding };
         let (reply, answer) = oneshot::channel();
-        self.tell(Message::Call { call: Box::new(call), encoding, reply }).await?;
+        self.tell(Message::Call { call: Box::new(call), claims, encoding, reply }).await?;
         finish(answer, encoding).await
     }
 

@@ -3,7 +3,7 @@
 
 use super::checkpoint::Checkpoint;
 use super::containers;
-use super::core::{Answer, Birth, ConnectionId, ContainerId, Core, Effect, Input};
+use super::core::{Answer, Birth, Claims, ConnectionId, ContainerId, Core, Effect, Input};
 use super::environment::AgentSide;
 use super::process::Process;
 use crate::clock::Clock;
@@ -34,6 +34,7 @@ const CONTAINER_EVENTS: usize = 64;
 pub(crate) enum Message {
     Call {
         call: Box<executor::Call>,
+        claims: Option<Claims>,
         encoding: Encoding,
         reply: oneshot::Sender<Reply>,
     },
@@ -231,8 +232,8 @@ impl Agent {
 
     async fn on_message(&mut self, message: Message) -> Result<(), Error> {
         match message {
-            Message::Call { call, encoding, reply } => {
-                self.step(Input::Call(call), Some((reply, encoding))).await
+            Message::Call { call, claims, encoding, reply } => {
+                self.step(Input::Call(call, claims), Some((reply, encoding))).await
             }
             Message::Operator { call, reply } => {
                 self.step(Input::Operator(call), Some((reply, Encoding::Protobuf))).await

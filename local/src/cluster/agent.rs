@@ -6,8 +6,9 @@ use super::{Shared, VERSION};
 use crate::agent::checkpoint::Checkpoint;
 use crate::agent::core::Birth;
 use crate::agent::environment::AgentSide;
-use crate::agent::http::AgentHttp;
+use crate::agent::http::{AgentHttp, AgentSocket};
 use crate::agent::run::{Agent, Detector, Inbox, Message, Surroundings};
+use crate::agent::tokens::Tokens;
 use crate::directory::agent_name;
 use crate::error::Error;
 use crate::faults::{self, Fault};
@@ -16,6 +17,7 @@ use crate::master::run::AgentLink;
 use crate::resources::Resources;
 use crate::settings::{Ability, Node};
 use crate::wire::server::{self, Mode};
+use crate::wire::socket;
 use mesos::agent_info::capability::Type;
 use proto::mesos::v1 as mesos;
 use std::net::SocketAddr;
@@ -93,11 +95,15 @@ impl AgentHandle {
         let (checkpoint, left) = Checkpoint::open(&work_dir)?;
         let settings = &self.shared.settings;
         let described = describe(node, address, left.info);
+        let tokens = settings.executor_tokens.then(|| Tokens::open(&work_dir)).transpose()?;
+        let domain_socket = settings.domain_sockets.then(|| work_dir.join("agent.sock"));
         let side = AgentSide {
             pid: described.pid.clone(),
             endpoint: address.to_string(),
             variables: node.executor_env.clone(),
             timings: settings.timings.clone(),
+            tokens: tokens.clone(),
+            domain_socket: domain_socket.clone(),
         };
         let birth = Birth {
             described,
@@ -118,7 +124,11 @@ impl AgentHandle {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(run(agent, agent_name(self.index), stop.clone()));
-        let http = AgentHttp { inbox: inbox.clone(), version: VERSION.into(), work_dir };
+        let http = AgentHttp { inbox: inbox.clone(), version: VERSION.into(), work_dir, tokens };
+        if let Some(path) = &domain_socket {
+            let (listener, http) = (socket::listen(path)?, AgentSocket(http.clone()));
+            tasks.spawn(server::serve(listener, http, self.mode.subscribe(), stop.clone()));
+        }
         tasks.spawn(server::serve(listener, http, self.mode.subscribe(), stop.clone()));
         let mut state = self.lock();
         state.running = Some(Running { inbox, address, tasks, stop, resume: None });

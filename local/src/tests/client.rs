@@ -13,7 +13,7 @@ use proto::recordio::{Decoder, Limits};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const PROTOBUF: &str = "application/x-protobuf";
+pub(super) const PROTOBUF: &str = "application/x-protobuf";
 /// Nothing here takes longer than this unless it is broken.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 

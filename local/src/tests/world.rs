@@ -241,10 +241,20 @@ impl World {
 
     /// An executor's call as the HTTP edge passes it on; its answer.
     pub(super) fn executor_call(&mut self, index: usize, call: executor::Call) -> agent::Answer {
+        self.executor_call_with(index, call, None)
+    }
+
+    /// As `executor_call`, of an executor that has shown a token with these claims.
+    pub(super) fn executor_call_with(
+        &mut self,
+        index: usize,
+        call: executor::Call,
+        claims: Option<agent::Claims>,
+    ) -> agent::Answer {
         if let Err(problem) = agent::validate_call(&call) {
             return agent::Answer::Refused(400, problem);
         }
-        self.agent(index, agent::Input::Call(Box::new(call))).expect("every call is answered")
+        self.agent(index, agent::Input::Call(Box::new(call), claims)).expect("every call is answered")
     }
 
     pub(super) fn disconnect(&mut self, connection: master::ConnectionId) {

@@ -6,8 +6,10 @@ use http::header::{HeaderMap, ORIGIN};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use std::io;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,9 +44,38 @@ pub(crate) trait Handler: Clone + Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Answer> + Send;
 }
 
+/// Where connections come from.
+pub(crate) trait Accept: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        let (stream, _) = self.accept().await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        Ok(stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
 /// Serves until told to stop; then every connection is broken.
-pub(crate) async fn serve<H: Handler>(
-    listener: TcpListener,
+pub(crate) async fn serve<L: Accept, H: Handler>(
+    listener: L,
     handler: H,
     mode: watch::Receiver<Mode>,
     stop: CancellationToken,
@@ -53,11 +84,11 @@ pub(crate) async fn serve<H: Handler>(
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.next() => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 connections.spawn(connection(stream, handler.clone(), mode.clone()));
             }
             Err(error) => {
@@ -69,16 +100,17 @@ pub(crate) async fn serve<H: Handler>(
     connections.shutdown().await;
 }
 
-async fn connection<H: Handler>(stream: TcpStream, handler: H, mode: watch::Receiver<Mode>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
+async fn connection<S, H>(stream: S, handler: H, mode: watch::Receiver<Mode>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, mode) = (handler.clone(), mode.borrow().clone());
         async move {
             let lost = mode == Mode::LostAnswers;
             let answer = answer(handler, mode, request).await;
-            if lost { Err(std::io::Error::other("the answer is to be lost")) } else { Ok(answer) }
+            if lost { Err(io::Error::other("the answer is to be lost")) } else { Ok(answer) }
         }
     });
     let served =

@@ -1,7 +1,7 @@
 //! Checks that an executor's call is well-formed and allowed, and hands it to whoever answers it.
 
-use super::Answer;
 use super::state::{Core, Phase, Stage};
+use super::{Answer, Claims, ContainerId};
 use crate::ids::{ExecutorId, FrameworkId, is_uuid};
 use crate::link::ToMaster;
 use executor::Call;
@@ -60,9 +60,29 @@ fn check_status_error(status: &mesos::CheckStatusInfo) -> Option<String> {
     (!present).then(|| format!("Expecting '{name}' to be set for this check's status"))
 }
 
+/// Why a token is not that of the executor that a call names, in Mesos' words.
+fn mismatch(
+    claims: &Claims,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    container: &ContainerId,
+) -> Option<String> {
+    let missing = if claims.fid != framework.0 {
+        format!("an 'fid' claim with the framework ID {}, which is set in the call", framework.0)
+    } else if claims.eid != executor.0 {
+        format!("an 'eid' claim with the executor ID {}, which is set in the call", executor.0)
+    } else if claims.cid != container.0 {
+        "a 'cid' claim with the correct active ContainerID".to_owned()
+    } else {
+        return None;
+    };
+    let said = serde_json::to_string(claims).unwrap_or_default();
+    Some(format!("Authenticated principal '{{\"claims\":{said}}}' does not contain {missing}"))
+}
+
 impl Core {
     /// Answers a call of an executor. The form was checked by `validate_call`.
-    pub(super) fn on_call(&mut self, call: Call) {
+    pub(super) fn on_call(&mut self, call: Call, claims: Option<&Claims>) {
         let kind = call.r#type();
         if kind == Type::Heartbeat {
             return self.answer(Answer::Accepted);
@@ -78,6 +98,10 @@ impl Core {
         else {
             return self.refuse(400, "Executor cannot be found");
         };
+        let other = claims.and_then(|claims| mismatch(claims, &id, &executor_id, &executor.container));
+        if let Some(problem) = other {
+            return self.refuse(403, problem);
+        }
         if kind == Type::Subscribe {
             return self.on_subscribe(&id, &executor_id, call.subscribe.unwrap_or_default());
         }

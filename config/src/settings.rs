@@ -10,6 +10,7 @@ use std::time::Duration;
 
 mod client;
 mod file;
+mod libprocess;
 mod log;
 mod marathon;
 mod pipeline;
@@ -19,6 +20,7 @@ mod share;
 
 pub use client::ClientSettings;
 pub use file::{FileError, Unusable, parse};
+pub use libprocess::LibprocessTls;
 pub use log::{LogFormat, ProcessSettings};
 pub use marathon::host as marathon_host;
 pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
@@ -228,6 +230,18 @@ pub struct MesosEnvironment {
     /// The bearer token for the agent, if it wants one.
     #[arg(long, env = "MESOS_EXECUTOR_AUTHENTICATION_TOKEN", hide_env_values = true)]
     pub mesos_executor_authentication_token: Option<Secret>,
+    /// The agent as libprocess calls it: its name, `@`, and its address.
+    #[arg(long, env = "MESOS_SLAVE_PID")]
+    pub mesos_slave_pid: Option<String>,
+    /// The name of the Docker container that this executor runs in, if it does.
+    #[arg(long, env = "MESOS_CONTAINER_NAME")]
+    pub mesos_container_name: Option<String>,
+    /// The Unix socket on which the agent listens for executors, if it does.
+    #[arg(long, env = "MESOS_DOMAIN_SOCKET")]
+    pub mesos_domain_socket: Option<PathBuf>,
+    /// TLS to the agent.
+    #[command(flatten)]
+    pub libprocess_tls: LibprocessTls,
 }
 
 /// `logherd local`: everything on this machine.

@@ -109,15 +109,30 @@ fn in_words(error: &DockerError) -> String {
     }
 }
 
-/// Watches until `stop` the containers that are in this node's `share`.
+/// Which containers are this executor's business.
+#[derive(Clone, Debug)]
+pub(crate) struct Mine {
+    /// The part of the daemon's containers that is this node's.
+    pub(crate) share: Share,
+    /// The container that this executor runs in, by name: what it says itself is not collected.
+    pub(crate) own: Option<String>,
+}
+
+impl Mine {
+    fn takes(&self, id: &str, name: Option<&str>) -> bool {
+        self.share.takes(id) && (self.own.is_none() || self.own.as_deref() != name)
+    }
+}
+
+/// Watches until `stop` the containers that are `mine`.
 pub(crate) async fn watch_containers(
     address: DockerAddress,
-    share: Share,
+    mine: Mine,
     seen: watch::Sender<Seen>,
     stop: CancellationToken,
 ) {
     let mut pause = PAUSE_MIN;
-    let mut images = Images { share, of: HashMap::new() };
+    let mut images = Images { mine, of: HashMap::new() };
     while !stop.is_cancelled() {
         let began = Instant::now();
         let reason = match address.client() {
@@ -211,7 +226,9 @@ async fn list(docker: &Docker, images: &mut Images) -> Result<BTreeMap<String, C
     let options = ListContainersOptionsBuilder::default().all(true).build();
     let mut containers = BTreeMap::new();
     for summary in docker.list_containers(Some(options)).await? {
-        let Some(id) = summary.id.clone().filter(|id| images.share.takes(id)) else { continue };
+        let own_name = name(&summary);
+        let mine = |id: &String| images.mine.takes(id, Some(&own_name));
+        let Some(id) = summary.id.clone().filter(mine) else { continue };
         let running = is_running(&summary);
         let Image { name: image, ended } = match images.of.get_mut(&id) {
             Some(image) if running => {
@@ -222,7 +239,7 @@ async fn list(docker: &Docker, images: &mut Images) -> Result<BTreeMap<String, C
             _ => images.find(docker, &id, &summary).await,
         };
         let ended = ended.filter(|_| !running);
-        containers.insert(id, Container { name: name(&summary), image, running, ended });
+        containers.insert(id, Container { name: own_name, image, running, ended });
     }
     images.of.retain(|id, _| containers.contains_key(id));
     Ok(containers)
@@ -243,7 +260,7 @@ fn is_running(summary: &ContainerSummary) -> bool {
 #[derive(Debug)]
 struct Images {
     /// Other containers are none of this node's business.
-    share: Share,
+    mine: Mine,
     of: HashMap<String, Image>,
 }
 
@@ -271,10 +288,10 @@ impl Images {
 fn apply_event(seen: &watch::Sender<Seen>, images: &mut Images, event: &EventMessage) -> bool {
     let Some(actor) = &event.actor else { return true };
     let (Some(id), Some(action)) = (&actor.id, event.action.as_deref()) else { return true };
-    if !images.share.takes(id) {
+    let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
+    if !images.mine.takes(id, attribute("name").as_deref()) {
         return true;
     }
-    let attribute = |key| actor.attributes.as_ref().and_then(|a| a.get(key)).cloned();
     let mut set_running = |running: bool| {
         let known = seen.borrow().containers.get(id).cloned();
         let at = event.time_nano.and_then(|at| Timestamp::from_nanosecond(at.into()).ok());
@@ -332,7 +349,7 @@ mod tests {
     }
 
     fn everything() -> Images {
-        Images { share: Share::ALL, of: HashMap::new() }
+        Images { mine: Mine { share: Share::ALL, own: None }, of: HashMap::new() }
     }
 
     fn listed() -> watch::Sender<Seen> {
@@ -396,9 +413,9 @@ mod tests {
     #[test]
     fn a_container_of_another_node_that_shares_the_daemon_is_not_seen() {
         let (seen, mut images) = (listed(), everything());
-        images.share = Share::new(1, 2).unwrap();
+        images.mine.share = Share::new(1, 2).unwrap();
         let (own, other): (Vec<_>, Vec<_>) =
-            (0..20).map(|i| format!("c{i}")).partition(|id| images.share.takes(id));
+            (0..20).map(|i| format!("c{i}")).partition(|id| images.mine.share.takes(id));
         for id in own.iter().chain(&other) {
             assert!(apply_event(&seen, &mut images, &event("start", id)));
         }

@@ -10,6 +10,7 @@
 //! - [`unit`]: one pipeline with its tails.
 //! - [`tail`]: one file of one container, through its [`spool`] into a pipeline. [`leftovers`] finds the spools of
 //!   containers that are gone.
+//! - [`own_log`]: what this process says about itself, in a room of fixed size.
 //! - [`main_loop`]: everything that happens, one event at a time. [`lock`]: one executor per data directory.
 //!
 //! What does not live here: the pipeline language and its plugins, files of the host (`pipeline`); who gets an executor
@@ -24,6 +25,7 @@ mod lock;
 mod main_loop;
 mod mesos;
 mod node;
+mod own_log;
 mod report;
 mod sign_of_life;
 mod spool;
@@ -33,6 +35,9 @@ mod unit;
 use config::settings::ExecutorSettings;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
+
+pub use mesos::AgentTlsError;
+pub use own_log::OwnLog;
 
 /// Why an executor cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,9 @@ pub enum Error {
         /// What it says.
         text: String,
     },
+    /// The agent cannot be talked to as its environment says.
+    #[error("talk TLS to the agent, as `LIBPROCESS_SSL_ENABLED` says")]
+    AgentTls(#[from] AgentTlsError),
     /// A task panicked.
     #[error("a task of the executor ended unexpectedly")]
     Task(#[source] tokio::task::JoinError),

@@ -2,12 +2,13 @@
 use crate::Error;
 use crate::assign::UnitId;
 use crate::assignment::{self, Assignment};
-use crate::containers::{DockerAddress, Seen, watch_containers};
+use crate::containers::{DockerAddress, Mine, Seen, watch_containers};
 use crate::control::{self, Ends, stay_attached};
 use crate::leftovers::{Leftover, survey};
 use crate::lock::Lock;
 use crate::mesos::{self, FromMesos, Rules, ToMesos};
 use crate::node::Node;
+use crate::own_log;
 use crate::report::{Applied, Counters, Report};
 use crate::sign_of_life;
 use crate::tail::SpoolRules;
@@ -127,8 +128,9 @@ impl Executor {
             host: settings.collecting.docker_host.clone(),
             cert_path: settings.collecting.docker_cert_path.clone(),
         };
-        let share = settings.container_share;
-        tasks.spawn(watch_containers(address, share, seen_sender, over.clone()));
+        let own = settings.mesos.mesos_container_name.clone();
+        let mine = Mine { share: settings.container_share, own };
+        tasks.spawn(watch_containers(address, mine, seen_sender, over.clone()));
         locking.spawn(Lock::acquire(dir.clone(), over.clone()));
         let (assignments, assigned) = watch::channel(None);
         Ok(Self {
@@ -241,7 +243,15 @@ impl Executor {
                 self.stop_said = true;
                 tell(&self.to_mesos, ToMesos::Stop).await;
             }
-            Event::Tick => self.next_tick = Instant::now() + REPORT_EVERY,
+            Event::Tick => {
+                self.next_tick = Instant::now() + REPORT_EVERY;
+                if let Some(bytes) = own_log::trim_stdout() {
+                    tracing::warn!(
+                        bytes,
+                        "the standard output was emptied, so that it does not fill the sandbox"
+                    );
+                }
+            }
             Event::Stirred => {}
         }
         self.follow_up().await;
@@ -393,7 +403,7 @@ fn stored_assignment(dir: &Path, framework: &str) -> Option<Assignment> {
 
 fn agent(environment: &MesosEnvironment) -> Result<mesos::Agent, Error> {
     Ok(mesos::Agent {
-        endpoint: environment.mesos_agent_endpoint.clone(),
+        way: mesos::Way::new(environment)?,
         token: environment.mesos_executor_authentication_token.clone(),
         pause_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX", &environment.mesos_subscription_backoff_max)?,
     })
@@ -428,6 +438,7 @@ fn in_sandbox(dir: &Path, environment: &MesosEnvironment) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::settings::LibprocessTls;
 
     #[test]
     fn data_in_the_sandbox_is_found_out_by_either_of_its_names() {
@@ -443,6 +454,10 @@ mod tests {
             mesos_subscription_backoff_max: String::new(),
             mesos_executor_shutdown_grace_period: String::new(),
             mesos_executor_authentication_token: None,
+            mesos_slave_pid: None,
+            mesos_container_name: None,
+            mesos_domain_socket: None,
+            libprocess_tls: LibprocessTls::default(),
         };
         for (dir, expected) in [
             ("/mnt/mesos/sandbox/data", true),

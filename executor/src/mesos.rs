@@ -4,14 +4,17 @@
 //! second: an agent that restarts kills executors that are not back within two seconds of its return.
 mod duration;
 mod session;
+mod way;
 
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use session::{FromMesos, Rules};
+pub use way::AgentTlsError;
+pub(crate) use way::Way;
 
 use bytes::Bytes;
 use config::settings::Secret;
 use futures_util::future::{BoxFuture, OptionFuture};
-use http::{Request, header};
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -22,14 +25,12 @@ use proto::recordio::{Decoder, Limits};
 use session::{Effect, Session};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
+use way::NoWay;
 
-const PATH: &str = "/api/v1/executor";
 const PROTOBUF: &str = "application/x-protobuf";
-const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts to subscribe, whatever the agent allows.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
@@ -51,8 +52,7 @@ pub(crate) enum ToMesos {
 /// How to reach the agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Agent {
-    /// `ip:port`.
-    pub(crate) endpoint: String,
+    pub(crate) way: Way,
     /// What to authenticate with, if the agent wants that.
     pub(crate) token: Option<Secret>,
     /// The longest pause between two attempts to subscribe.
@@ -64,6 +64,8 @@ pub(crate) struct Agent {
 enum RequestError {
     #[error("connect to the agent at `{0}`: {1}")]
     Connect(String, String),
+    #[error("talk to the agent at `{0}`: {1}")]
+    Strange(String, String),
     #[error("the agent does not answer")]
     Late,
     #[error("the request failed")]
@@ -83,11 +85,15 @@ struct Live {
     connections: JoinSet<()>,
 }
 
-type Calls = SendRequest<Full<Bytes>>;
+/// A connection for requests, and the path to post them to.
+struct Calls {
+    sender: SendRequest<Full<Bytes>>,
+    path: Uri,
+}
 
 /// One thing that happened.
 enum Happened {
-    Subscribed(Result<Live, RequestError>),
+    Subscribed(Result<Box<Live>, RequestError>),
     Data(Option<Result<Bytes, String>>),
     Sent((Calls, Result<(), RequestError>)),
     ConnectionEnded,
@@ -103,8 +109,15 @@ pub(crate) async fn stay_subscribed(
     mut from_node: mpsc::Receiver<ToMesos>,
 ) {
     let session = Session::new(rules, Instant::now());
-    let mut client =
-        Client { agent, session, live: None, subscribing: None, sending: None, resume_at: Instant::now() };
+    let mut client = Client {
+        agent,
+        session,
+        live: None,
+        subscribing: None,
+        sending: None,
+        resume_at: Instant::now(),
+        complained: false,
+    };
     loop {
         client.act();
         let happened = client.next(&mut from_node).await;
@@ -129,11 +142,13 @@ pub(crate) async fn stay_subscribed(
 struct Client {
     agent: Agent,
     session: Session,
-    live: Option<Live>,
-    subscribing: Option<BoxFuture<'static, Result<Live, RequestError>>>,
+    live: Option<Box<Live>>,
+    subscribing: Option<BoxFuture<'static, Result<Box<Live>, RequestError>>>,
     sending: Option<BoxFuture<'static, (Calls, Result<(), RequestError>)>>,
     /// No attempt to subscribe or to send an update before this.
     resume_at: Instant,
+    /// It was said that the agent cannot be talked to, since the last subscription.
+    complained: bool,
 }
 
 impl Client {
@@ -147,11 +162,12 @@ impl Client {
                 let call = self.session.subscribe_call();
                 self.subscribing = Some(Box::pin(subscribe(self.agent.clone(), call)));
             }
-            Some(Live { calls, .. }) if calls.is_some() => {
+            Some(live) if live.calls.is_some() => {
                 if let Some(call) = self.session.next_update()
-                    && let Some(calls) = calls.take()
+                    && let Some(calls) = live.calls.take()
                 {
-                    self.sending = Some(Box::pin(send(calls, request(&self.agent, &call))));
+                    let request = request(&self.agent, &calls.path, &call);
+                    self.sending = Some(Box::pin(send(calls, request)));
                 }
             }
             _ => {}
@@ -224,10 +240,11 @@ impl Client {
         }
     }
 
-    fn subscribe_ended(&mut self, result: Result<Live, RequestError>, now: Instant) -> Vec<Effect> {
+    fn subscribe_ended(&mut self, result: Result<Box<Live>, RequestError>, now: Instant) -> Vec<Effect> {
         match result {
             Ok(live) => {
                 self.live = Some(live);
+                self.complained = false;
                 Vec::new()
             }
             Err(error) => {
@@ -235,6 +252,10 @@ impl Client {
                 let pause = self.agent.pause_max.min(PAUSE_MAX);
                 self.resume_at = now + pause.mul_f64(rand::random_range(0.05..1.0));
                 match error {
+                    RequestError::Strange(..) if !std::mem::replace(&mut self.complained, true) => {
+                        tracing::error!(%error, "the agent cannot be talked to; trying again");
+                        self.session.lost(now)
+                    }
                     RequestError::Refused(status, said) => {
                         if matches!(status, 400 | 401 | 403) {
                             tracing::warn!(status, said, "the agent does not take this executor");
@@ -286,15 +307,15 @@ impl Client {
     }
 }
 
-fn request(agent: &Agent, call: &Call) -> Request<Full<Bytes>> {
+fn request(agent: &Agent, path: &Uri, call: &Call) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(call.encode_to_vec().into()));
     *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = http::Uri::from_static(PATH);
+    *request.uri_mut() = path.clone();
     let protobuf = header::HeaderValue::from_static(PROTOBUF);
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, protobuf.clone());
     headers.insert(header::ACCEPT, protobuf);
-    if let Ok(host) = header::HeaderValue::from_str(&agent.endpoint) {
+    if let Ok(host) = header::HeaderValue::from_str(agent.way.host()) {
         headers.insert(header::HOST, host);
     }
     if let Some(token) = &agent.token
@@ -306,18 +327,14 @@ fn request(agent: &Agent, call: &Call) -> Request<Full<Bytes>> {
     request
 }
 
-async fn connect(
-    agent: &Agent,
-    connections: &mut JoinSet<()>,
-) -> Result<SendRequest<Full<Bytes>>, RequestError> {
-    let failed = |reason: String| RequestError::Connect(agent.endpoint.clone(), reason);
-    let stream = timeout(CONNECT_WITHIN, TcpStream::connect(&agent.endpoint))
-        .await
-        .map_err(|_| failed("no answer".to_owned()))?
-        .map_err(|error| failed(error.to_string()))?;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
+async fn connect(agent: &Agent, connections: &mut JoinSet<()>) -> Result<Calls, RequestError> {
+    let host = || agent.way.host().to_owned();
+    let (stream, path) = agent.way.open().await.map_err(|error| match error {
+        NoWay::Away(why) => RequestError::Connect(host(), why),
+        NoWay::Strange(why) => RequestError::Strange(host(), why),
+    })?;
+    let failed = |reason: String| RequestError::Connect(host(), reason);
+    let path = path.parse().map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?;
     let (sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
     connections.spawn(async move {
@@ -325,31 +342,32 @@ async fn connect(
             tracing::debug!(%error, "a connection to the agent ended");
         }
     });
-    Ok(sender)
+    Ok(Calls { sender, path })
 }
 
-async fn subscribe(agent: Agent, call: Call) -> Result<Live, RequestError> {
+async fn subscribe(agent: Agent, call: Call) -> Result<Box<Live>, RequestError> {
     let mut connections = JoinSet::new();
     let mut events = connect(&agent, &mut connections).await?;
     let calls = connect(&agent, &mut connections).await?;
-    let answer = timeout(ANSWER_WITHIN, events.send_request(request(&agent, &call)))
+    let request = request(&agent, &events.path, &call);
+    let answer = timeout(ANSWER_WITHIN, events.sender.send_request(request))
         .await
         .map_err(|_| RequestError::Late)?
         .map_err(RequestError::Broken)?;
     let stream = accepted(answer).await?;
-    Ok(Live {
+    Ok(Box::new(Live {
         stream,
         decoder: Decoder::new(Limits::default()),
         _events: events,
         calls: Some(calls),
         connections,
-    })
+    }))
 }
 
 async fn send(mut calls: Calls, request: Request<Full<Bytes>>) -> (Calls, Result<(), RequestError>) {
     let sent = timeout(ANSWER_WITHIN, async {
-        calls.ready().await.map_err(RequestError::Broken)?;
-        accepted(calls.send_request(request).await.map_err(RequestError::Broken)?).await
+        calls.sender.ready().await.map_err(RequestError::Broken)?;
+        accepted(calls.sender.send_request(request).await.map_err(RequestError::Broken)?).await
     });
     let result = match sent.await {
         Ok(result) => result.map(drop),
@@ -369,3 +387,6 @@ async fn accepted(answer: http::Response<Incoming>) -> Result<Incoming, RequestE
     };
     Err(RequestError::Refused(status.as_u16(), said))
 }
+
+#[cfg(test)]
+mod tests;

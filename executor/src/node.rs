@@ -440,7 +440,8 @@ fn state_of(view: &View) -> (ContainerState, String) {
 
 /// The environment for `${NAME}` in configurations, without what was given to this process in confidence.
 fn environment(name: &str) -> Option<String> {
-    let confidential = ["LOGHERD_CONTROL_TOKEN", "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"];
+    let confidential =
+        ["LOGHERD_CONTROL_TOKEN", "LOGHERD_CONTROL_IDENTITY", "MESOS_EXECUTOR_AUTHENTICATION_TOKEN"];
     if confidential.contains(&name) { None } else { config::settings::environment(name) }
 }
 

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use config::settings::{
     CheckSettings, ExecutorSettings, LocalSettings, ProcessSettings, RunSettings, SchedulerSettings,
 };
+use std::path::Path;
 
 /// One log agent on every node of a cluster, configured from one place, losing nothing.
 ///
@@ -37,6 +38,15 @@ pub(crate) enum Command {
     /// Ask a running scheduler.
     #[command(flatten)]
     Client(ClientCommand),
+}
+
+impl Command {
+    /// The sandbox that Mesos has given this process, if it has.
+    pub(crate) fn sandbox(&self) -> Option<&Path> {
+        let Self::Executor(settings) = self else { return None };
+        let mesos = &settings.mesos;
+        Some(mesos.mesos_sandbox.as_ref().unwrap_or(&mesos.mesos_directory))
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Err(Unusable::Usage(error)) => error.exit(),
         Err(Unusable::File(error)) => return exit::report(Err(error.into()), Exit::BadConfiguration),
     };
-    if let Err(error) = logging::start(&arguments.process) {
+    if let Err(error) = logging::start(&arguments.process, arguments.command.sandbox()) {
         return exit::report(Err(error), Exit::Usage);
     }
     exit::report(call(arguments.command), Exit::Failed)

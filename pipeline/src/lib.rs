@@ -32,6 +32,7 @@ pub(crate) mod json;
 pub(crate) mod lang;
 mod mistake;
 mod outputs;
+pub mod own_output;
 mod place;
 pub(crate) mod plan;
 pub(crate) mod plugins;

@@ -4,6 +4,7 @@
 //!   numbers. Every field that must survive a round trip (resources, tasks, executors, updates) is there.
 //! - [`recordio`]: the framing of Mesos' event streams.
 //! - [`announcement`]: the one MESSAGE that a scheduler sends to executors by Mesos: where it listens.
+//! - [`tls`]: handshakes with servers of Mesos, by rustls or OpenSSL, on a socket that the user opens.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
 //!
 //! The flow: bytes of a connection go through [`recordio`] and come out as records, a record is decoded as a message of
@@ -14,6 +15,7 @@
 
 pub mod announcement;
 pub mod recordio;
+pub mod tls;
 
 /// The Mesos v1 API (`mesos.v1`), one module per protobuf package.
 pub mod mesos {

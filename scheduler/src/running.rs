@@ -7,8 +7,8 @@ use crate::core::{Claim, Core, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
-    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, Tls,
-    detect, watch_cluster,
+    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, detect,
+    read_tls, watch_cluster,
 };
 use crate::revisions::{Editor, check};
 use crate::state::directory::Directory;
@@ -16,6 +16,7 @@ use crate::state::{State, StateError, Stored};
 use crate::{Clock, Error, address, terms};
 use config::diagnostic::has_errors;
 use config::settings::{SchedulerSettings, Secret};
+use proto::tls::Tls;
 use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
@@ -94,7 +95,7 @@ fn tls(settings: &SchedulerSettings) -> Result<Option<Tls>, Error> {
         certificate: named.master_cert.as_deref(),
         key: named.master_key.as_deref(),
     };
-    Ok(if wanted { Some(Tls::read(files)?) } else { None })
+    Ok(if wanted { Some(read_tls(files)?) } else { None })
 }
 
 /// What people ask for and what they see.

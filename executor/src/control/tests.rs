@@ -54,6 +54,17 @@ async fn listen(tasks: &mut JoinSet<()>) -> (String, mpsc::Receiver<Attached>) {
     (address, attached)
 }
 
+fn identity() -> Identity {
+    Identity {
+        data_in_sandbox: false,
+        framework_id: "f1".into(),
+        agent_id: "a1".into(),
+        executor_id: "e1".into(),
+        host: "node-7".into(),
+        token: Some(Secret::from("s3cret".to_owned())),
+    }
+}
+
 async fn world() -> World {
     let mut tasks = JoinSet::new();
     let (address, attached) = listen(&mut tasks).await;
@@ -62,15 +73,7 @@ async fn world() -> World {
     let (applied, watch_applied) = watch::channel(None);
     let (report, watch_report) = watch::channel(None);
     let ends = Ends { address: watch_address, assignments, applied: watch_applied, report: watch_report };
-    let identity = Identity {
-        data_in_sandbox: false,
-        framework_id: "f1".into(),
-        agent_id: "a1".into(),
-        executor_id: "e1".into(),
-        host: "node-7".into(),
-        token: Some(Secret::from("s3cret".to_owned())),
-    };
-    tasks.spawn(stay_attached(identity, ends, CancellationToken::new()));
+    tasks.spawn(stay_attached(identity(), ends, CancellationToken::new()));
     World { attached, address, assignments: watch_assignments, applied, report, tasks }
 }
 
@@ -150,6 +153,50 @@ async fn a_new_address_is_gone_to_at_once() {
     let (mut incoming, _outgoing) = timeout(Duration::from_secs(20), attached.recv()).await.unwrap().unwrap();
     let wire::from_executor::Body::Hello(_) = next(&mut incoming).await else { panic!() };
     world.tasks.abort_all();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_days_without_a_scheduler_one_report_tells_all_of_it() {
+    let mut tasks = JoinSet::new();
+    let (address, watch_address) = watch::channel("[".to_owned());
+    let (assignments, _) = watch::channel(None);
+    let (applied, watch_applied) = watch::channel(None);
+    let (report, watch_report) = watch::channel(None);
+    let ends = Ends { address: watch_address, assignments, applied: watch_applied, report: watch_report };
+    tasks.spawn(stay_attached(identity(), ends, CancellationToken::new()));
+    let began = Instant::now();
+    let mut counters = Counters::default();
+    let mut minutes = 0;
+    while began.elapsed() < Duration::from_secs(3 * 86_400) {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        minutes += 1;
+        (counters.events_in, counters.events_out) = (minutes * 100, minutes * 90);
+        (counters.dropped_lines, counters.dead_letters, counters.retries) =
+            (minutes, minutes * 9, minutes * 2);
+        report.send_replace(Some(Report { counters, ..Report::default() }));
+        let key = Key { kind: Kind::Docker, name: "web".into() };
+        let failure = Failure { key, reason: format!("failed {minutes} times") };
+        applied.send_replace(Some(Applied { revision: Revision(minutes), failures: vec![failure] }));
+    }
+    tokio::time::resume();
+    let (there, mut attached) = listen(&mut tasks).await;
+    address.send_replace(there);
+    let (mut incoming, _outgoing) = timeout(Duration::from_secs(20), attached.recv()).await.unwrap().unwrap();
+    let (mut said_applied, mut said_report) = (None, None);
+    while said_applied.is_none() || said_report.is_none() {
+        match next(&mut incoming).await {
+            wire::from_executor::Body::Hello(_) => {}
+            wire::from_executor::Body::Applied(said) => said_applied = Some(said),
+            wire::from_executor::Body::Report(said) => said_report = Some(said),
+        }
+    }
+    let said = said_report.unwrap().counters.unwrap();
+    assert_eq!((said.events_in, said.events_out), (minutes * 100, minutes * 90));
+    assert_eq!((said.dropped_lines, said.dead_letters, said.retries), (minutes, minutes * 9, minutes * 2));
+    let said = said_applied.unwrap();
+    assert_eq!((said.revision, said.failures.len()), (minutes, 1), "the newest, not all of them");
+    assert_eq!(said.failures[0].reason, format!("failed {minutes} times"));
+    tasks.abort_all();
 }
 
 #[test]

@@ -77,6 +77,7 @@ async fn an_idle_node_is_drained_at_once_and_applies_nothing_more() {
 #[test]
 fn what_was_given_in_confidence_is_not_in_the_environment_of_configurations() {
     assert_eq!(environment("LOGHERD_CONTROL_TOKEN"), None);
+    assert_eq!(environment("LOGHERD_CONTROL_IDENTITY"), None);
     assert_eq!(environment("MESOS_EXECUTOR_AUTHENTICATION_TOKEN"), None);
 }
 

@@ -347,6 +347,10 @@ fn settings(agent: &str, control: &str, dir: &Path) -> ExecutorSettings {
             mesos_subscription_backoff_max: "2secs".into(),
             mesos_executor_shutdown_grace_period: "10secs".into(),
             mesos_executor_authentication_token: None,
+            mesos_slave_pid: None,
+            mesos_container_name: None,
+            mesos_domain_socket: None,
+            libprocess_tls: config::settings::LibprocessTls::default(),
         },
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: a file is its device and inode, not its path; a file that was renamed is read to its end under its new
 //! name; one whose first bytes have changed, or that became shorter than what was read of it, is read from its
 //! beginning. Everything here is plain blocking code that takes `now`, so that tests can drive it.
+use crate::own_output;
 use crate::positions::{FileKey, Ledger, Position};
 use crate::runtime::lines::{Cut, Lines};
 use std::collections::BTreeMap;
@@ -123,9 +124,7 @@ impl Tail {
                     continue;
                 }
                 match self.meet(&path, now, now_s) {
-                    Ok(key) => {
-                        named.insert(key);
-                    }
+                    Ok(key) => named.extend(key),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => round.trouble = Some(format!("open `{}`: {error}", path.display())),
                 }
@@ -137,20 +136,23 @@ impl Tail {
         self.looked_before = true;
     }
 
-    /// Opens the file at `path` unless it is open already.
-    fn meet(&mut self, path: &Path, now: Instant, now_s: u64) -> io::Result<FileKey> {
+    /// Opens the file at `path` unless it is open already. One that this process writes to is left alone.
+    fn meet(&mut self, path: &Path, now: Instant, now_s: u64) -> io::Result<Option<FileKey>> {
         let found = fs::metadata(path)?;
+        if own_output::is_own(&found) {
+            return Ok(None);
+        }
         let key = FileKey { input: self.input.clone(), device: found.dev(), inode: found.ino() };
         if let Some(followed) = self.files.get_mut(&key) {
             if followed.path != path {
                 path.clone_into(&mut followed.path);
             }
             self.ledger.seen(&key, now_s);
-            return Ok(key);
+            return Ok(Some(key));
         }
         if self.done.contains(&key) {
             self.ledger.seen(&key, now_s);
-            return Ok(key);
+            return Ok(Some(key));
         }
         let file = File::open(path)?;
         let opened = file.metadata()?;
@@ -179,7 +181,7 @@ impl Tail {
             grew_at: now,
         };
         self.files.insert(key.clone(), followed);
-        Ok(key)
+        Ok(Some(key))
     }
 
     /// Begins a new epoch of a file at this position.

@@ -64,6 +64,20 @@ impl World {
 }
 
 #[test]
+fn a_file_that_this_process_writes_its_log_to_is_not_read_under_any_name() {
+    let mut world = World::new("*.log*", |_| {});
+    world.append("own.log", "a line of ours\n");
+    own_output::keep_out(&fs::metadata(world.path("own.log")).unwrap());
+    world.append("app.log", "a line of theirs\n");
+    assert_eq!(world.lines(), ["a line of theirs"]);
+    fs::rename(world.path("own.log"), world.path("own.log.1")).unwrap();
+    world.append("own.log.1", "another\n");
+    assert!(world.lines().is_empty());
+    own_output::let_in(&fs::metadata(world.path("own.log.1")).unwrap());
+    assert_eq!(world.lines(), ["a line of ours", "another"]);
+}
+
+#[test]
 fn only_whole_lines_are_read_and_the_rest_when_it_is_whole() {
     let mut world = World::new("*.log", |_| {});
     world.append("a.log", "one\ntw");

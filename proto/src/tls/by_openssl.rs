@@ -1,32 +1,53 @@
-//! Shakes hands with masters by OpenSSL, with every cipher that it does not hold for broken.
-use super::{Files, TlsError, file, host};
+//! Shakes hands by OpenSSL, with every cipher that it does not hold for broken.
+use super::{Believed, Cause, Files, NoTls, TlsError, file};
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use openssl::ssl::{SslConnector, SslMethod};
-use openssl::x509::X509;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509Ref};
+use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_openssl::SslStream;
 
-/// Everything that a TLS connection to a master needs.
+/// Everything that a TLS connection needs.
 #[derive(Clone)]
-pub(crate) struct Tls(SslConnector);
+pub struct Tls {
+    connector: SslConnector,
+    names: Vec<String>,
+    any: bool,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls(OpenSSL)")
+    }
+}
 
 impl Tls {
-    /// Reads the files.
-    pub(crate) fn read(files: Files<'_>) -> Result<Self, TlsError> {
-        let (authority, shown) = files.whole()?;
+    /// Reads the files. A server may have any of `names` in its certificate instead of the one that it is called by.
+    pub fn read(files: Files<'_>, names: &[String]) -> Result<Self, TlsError> {
         let unusable = |e: ErrorStack| TlsError::Unusable(e.to_string());
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(unusable)?;
-        // In place of the authorities of this machine: nobody else is believed.
-        let mut roots = X509StoreBuilder::new().map_err(unusable)?;
-        for certificate in certificates(authority)? {
-            roots.add_cert(certificate).map_err(unusable)?;
-        }
-        builder.set_cert_store(roots.build());
-        if let Some((certificate, key)) = shown {
+        let any = match files.believed {
+            Believed::Any => {
+                builder.set_verify(SslVerifyMode::NONE);
+                true
+            }
+            Believed::SignedBy(authorities) => {
+                // In place of the authorities of this machine: nobody else is believed.
+                let mut roots = X509StoreBuilder::new().map_err(unusable)?;
+                for certificate in authorities.iter().map(|path| certificates(path)) {
+                    for certificate in certificate? {
+                        roots.add_cert(certificate).map_err(unusable)?;
+                    }
+                }
+                builder.set_cert_store(roots.build());
+                false
+            }
+        };
+        if let Some((certificate, key)) = files.shown {
             let mut chain = certificates(certificate)?.into_iter();
             if let Some(own) = chain.next() {
                 builder.set_certificate(&own).map_err(unusable)?;
@@ -40,21 +61,65 @@ impl Tls {
             builder.set_private_key(&private).map_err(unusable)?;
             builder.check_private_key().map_err(unusable)?;
         }
-        Ok(Self(builder.build()))
+        Ok(Self { connector: builder.build(), names: names.to_vec(), any })
     }
 
-    /// Shakes hands with a master, given as `host:port`.
-    pub(in crate::mesos) async fn connect(
-        &self,
-        master: &str,
-        socket: TcpStream,
-    ) -> Result<SslStream<TcpStream>, String> {
-        let said = |e: ErrorStack| e.to_string();
-        let ssl = self.0.configure().map_err(said)?.into_ssl(host(master)).map_err(said)?;
+    /// Shakes hands with a server that is called by this host name or address.
+    pub async fn connect<S>(&self, host: &str, socket: S) -> Result<SslStream<S>, NoTls>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let said = |e: ErrorStack| no_tls(e.to_string());
+        let mut configuration = self.connector.configure().map_err(said)?;
+        // With more than one name to choose from, the choice is ours, after the handshake.
+        configuration.set_verify_hostname(!self.any && self.names.is_empty());
+        let ssl = configuration.into_ssl(host).map_err(said)?;
         let mut stream = SslStream::new(ssl, socket).map_err(said)?;
-        Pin::new(&mut stream).connect().await.map_err(|error| format!("no TLS: {error}"))?;
-        Ok(stream)
+        Pin::new(&mut stream).connect().await.map_err(|error| no_tls(error.to_string()))?;
+        if self.any || self.names.is_empty() {
+            return Ok(stream);
+        }
+        let certificate = stream.ssl().peer_certificate();
+        let mut names = std::iter::once(host).chain(self.names.iter().map(String::as_str));
+        match certificate {
+            Some(certificate) if names.any(|name| is_named(&certificate, name)) => Ok(stream),
+            _ => Err(no_tls(format!("certificate not valid for name {host:?}, nor for another one of it"))),
+        }
     }
+}
+
+/// Whether a certificate is for this host name or address.
+fn is_named(certificate: &X509Ref, name: &str) -> bool {
+    let address: Option<IpAddr> = name.parse().ok();
+    let alternatives = certificate.subject_alt_names();
+    alternatives.into_iter().flatten().any(|alternative| match address {
+        Some(IpAddr::V4(address)) => alternative.ipaddress() == Some(&address.octets()),
+        Some(IpAddr::V6(address)) => alternative.ipaddress() == Some(&address.octets()),
+        None => alternative.dnsname().is_some_and(|pattern| is_matched(pattern, name)),
+    })
+}
+
+/// Whether a name is the pattern, of which the first part may be `*`.
+fn is_matched(pattern: &str, name: &str) -> bool {
+    let rest = pattern.strip_prefix("*.").zip(name.split_once('.'));
+    pattern.eq_ignore_ascii_case(name)
+        || rest
+            .is_some_and(|(pattern, (_, name))| pattern.contains('.') && pattern.eq_ignore_ascii_case(name))
+}
+
+fn no_tls(said: String) -> NoTls {
+    let cause = if said.contains("handshake failure") {
+        Cause::NoCommonCipher
+    } else if said.contains("certificate required") {
+        Cause::CertificateWanted
+    } else if said.contains("unable to get") || said.contains("self-signed") {
+        Cause::UnknownSigner
+    } else if said.contains("wrong version number") {
+        Cause::NotTls
+    } else {
+        Cause::Other
+    };
+    NoTls { said, cause }
 }
 
 fn certificates(path: &Path) -> Result<Vec<X509>, TlsError> {
@@ -67,65 +132,52 @@ fn certificates(path: &Path) -> Result<Vec<X509>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mesos::Access;
-    use crate::mesos::http::Connection;
     use openssl::ssl::{Ssl, SslAcceptor, SslFiletype, SslVersion};
     use std::path::PathBuf;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-    use tokio::task::JoinSet;
+    use tokio::io::duplex;
 
     fn path(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mesos/tls/certificates").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tls/certificates").join(name)
     }
 
-    /// A master that has nothing but a cipher of the kind that Mesos offers by default.
-    async fn old_master() -> (u16, JoinSet<bool>) {
+    /// A handshake with a server that has nothing but a cipher of the kind that Mesos offers by default.
+    async fn shake(host: &str, authority: &str, names: &[String]) -> Result<(), NoTls> {
         let mut builder = SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
         builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
         builder.set_cipher_list("ECDHE-ECDSA-AES128-SHA").unwrap();
         builder.set_certificate_file(path("master.pem"), SslFiletype::PEM).unwrap();
         builder.set_private_key_file(path("master-key.pem"), SslFiletype::PEM).unwrap();
         let acceptor = builder.build();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            let (socket, _) = listener.accept().await.unwrap();
-            let mut stream = SslStream::new(Ssl::new(acceptor.context()).unwrap(), socket).unwrap();
-            if Pin::new(&mut stream).accept().await.is_err() {
-                return false;
-            }
-            let mut said = vec![0; 4096];
-            assert!(stream.read(&mut said).await.unwrap() > 0);
-            stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.unwrap();
-            true
-        });
-        (port, serving)
-    }
-
-    async fn ask(host: &str, authority: &str) -> (Result<(), String>, bool) {
-        let (port, mut serving) = old_master().await;
-        let files = Files { authority: Some(&path(authority)), ..Files::default() };
-        let access = Access { credentials: None, tls: Some(Tls::read(files).unwrap()) };
-        let asked = async {
-            let mut connection = Connection::open(&format!("{host}:{port}"), access).await?;
-            connection.ask("/api/v1", None, Vec::new(), 100).await.map(drop)
-        };
-        let asked = asked.await.map_err(|e| e.to_string());
-        (asked, serving.join_next().await.unwrap().unwrap())
+        let authorities = [path(authority)];
+        let files = Files { believed: Believed::SignedBy(&authorities), shown: None };
+        let tls = Tls::read(files, names).unwrap();
+        let (ours, theirs) = duplex(1 << 16);
+        let mut theirs = SslStream::new(Ssl::new(acceptor.context()).unwrap(), theirs).unwrap();
+        let (connected, _accepted) = tokio::join!(tls.connect(host, ours), Pin::new(&mut theirs).accept());
+        connected.map(drop)
     }
 
     #[tokio::test]
-    async fn a_master_with_nothing_but_old_ciphers_is_talked_to() {
-        assert_eq!(ask("localhost", "ca.pem").await, (Ok(()), true));
+    async fn a_server_with_nothing_but_old_ciphers_is_talked_to() {
+        shake("localhost", "ca.pem", &[]).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_master_with_an_unknown_certificate_or_another_name_is_not_told_anything() {
-        let (asked, _) = ask("localhost", "client.pem").await;
-        assert!(asked.unwrap_err().contains("certificate verify failed"));
-        let (asked, _) = ask("127.0.0.1", "ca.pem").await;
-        assert!(asked.unwrap_err().contains("certificate verify failed"));
+    async fn a_server_with_an_unknown_certificate_or_another_name_is_not_talked_to() {
+        let said = shake("localhost", "client.pem", &[]).await.unwrap_err();
+        assert!(said.said.contains("certificate verify failed"), "{said}");
+        let said = shake("192.0.2.1", "ca.pem", &[]).await.unwrap_err();
+        assert!(said.said.contains("certificate verify failed"), "{said}");
+        let said = shake("192.0.2.1", "ca.pem", &["other.example".into()]).await.unwrap_err();
+        assert!(said.said.contains("not valid for name"), "{said}");
+        shake("192.0.2.1", "ca.pem", &["localhost".into()]).await.unwrap();
+    }
+
+    #[test]
+    fn a_star_stands_for_one_part_of_a_name() {
+        assert!(is_matched("*.example.com", "a.Example.com") && is_matched("a.b", "A.b"));
+        for (pattern, name) in [("*.example.com", "a.b.example.com"), ("*.com", "a.com"), ("*", "a")] {
+            assert!(!is_matched(pattern, name), "{pattern} {name}");
+        }
     }
 }

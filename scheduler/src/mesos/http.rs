@@ -64,7 +64,7 @@ impl Connection {
         let io: Box<dyn Duplex> = match &access.tls {
             None => Box::new(socket),
             Some(tls) => {
-                let shaking = timeout(CONNECT_TIMEOUT, tls.connect(master, socket)).await;
+                let shaking = timeout(CONNECT_TIMEOUT, super::tls::connect(tls, master, socket)).await;
                 Box::new(shaking.map_err(|_| silent())?.map_err(broken)?)
             }
         };

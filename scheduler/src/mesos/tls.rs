@@ -1,16 +1,8 @@
-//! Talks TLS to masters: who signs their certificates, and which certificate we show.
-//!
-//! By rustls; with the build feature `openssl` by OpenSSL, which still has the ciphers that Mesos offers by default.
-#[cfg(feature = "openssl")]
-mod by_openssl;
-#[cfg(not(feature = "openssl"))]
-mod by_rustls;
-
-#[cfg(feature = "openssl")]
-pub(crate) use by_openssl::Tls;
-#[cfg(not(feature = "openssl"))]
-pub(crate) use by_rustls::Tls;
+//! Says what TLS to masters needs: who signs their certificates, and which certificate we show.
+use proto::tls::{Believed, Cause, NoTls, Tls};
 use std::path::{Path, PathBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,23 +15,10 @@ pub enum TlsError {
     /// One of certificate and key is missing.
     #[error("--master-cert and --master-key belong together; give both or none")]
     Half,
-    /// A file cannot be read, or holds something else.
-    #[error("`{}` is no PEM file with {what}: {why}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What should be in it.
-        what: &'static str,
-        /// What is wrong.
-        why: String,
-    },
-    /// The parts do not fit together.
-    #[error("the certificate for masters cannot be used: {0}")]
-    Unusable(String),
+    /// A file is not what it should be.
+    #[error("for TLS to the masters: {0}")]
+    Files(#[from] proto::tls::TlsError),
 }
-
-/// A certificate and its key.
-type Identity<'a> = (&'a Path, &'a Path);
 
 /// The files that the settings name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,16 +31,25 @@ pub(crate) struct Files<'a> {
     pub(crate) key: Option<&'a Path>,
 }
 
-impl<'a> Files<'a> {
-    /// Whom to believe, and what we show, if anything.
-    fn whole(self) -> Result<(&'a Path, Option<Identity<'a>>), TlsError> {
-        let authority = self.authority.ok_or(TlsError::NoAuthority)?;
-        match (self.certificate, self.key) {
-            (None, None) => Ok((authority, None)),
-            (Some(certificate), Some(key)) => Ok((authority, Some((certificate, key)))),
-            _ => Err(TlsError::Half),
-        }
-    }
+/// Reads the files.
+pub(crate) fn read(files: Files<'_>) -> Result<Tls, TlsError> {
+    let authority: PathBuf = files.authority.ok_or(TlsError::NoAuthority)?.to_owned();
+    let shown = match (files.certificate, files.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        _ => return Err(TlsError::Half),
+    };
+    let believed = Believed::SignedBy(std::slice::from_ref(&authority));
+    Ok(Tls::read(proto::tls::Files { believed, shown }, &[])?)
+}
+
+/// Shakes hands with a master, given as `host:port`.
+pub(super) async fn connect(
+    tls: &Tls,
+    master: &str,
+    socket: TcpStream,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, String> {
+    tls.connect(host(master), socket).await.map_err(|error| explained(&error))
 }
 
 /// The host of a master, given as `host:port`.
@@ -70,6 +58,19 @@ fn host(master: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn file(path: &Path, what: &'static str, why: &str) -> TlsError {
-    TlsError::File { path: path.to_owned(), what, why: why.to_owned() }
+/// What a failed handshake says, with what is usually behind it.
+fn explained(error: &NoTls) -> String {
+    let hint = match error.cause {
+        Cause::NoCommonCipher => {
+            "; Mesos' default ciphers are too old: set LIBPROCESS_SSL_CIPHERS on the masters, see docs/tls.md"
+        }
+        Cause::CertificateWanted => "; the master wants a certificate: give --master-cert and --master-key",
+        Cause::UnknownSigner => "; --master-ca does not hold what signed the master's certificate",
+        Cause::NotTls => "; the master does not seem to talk TLS",
+        Cause::Other => "",
+    };
+    format!("{error}{hint}")
 }
+
+#[cfg(all(test, not(feature = "openssl")))]
+mod tests;

@@ -178,6 +178,42 @@ async fn a_kill_drains_says_killing_and_killed_and_ends_when_that_is_acknowledge
 }
 
 #[tokio::test]
+async fn killing_is_said_only_to_a_framework_that_knows_it() {
+    let now = Instant::now();
+    let mut session = Session::new(rules(), now);
+    let mut plain = subscribed();
+    plain.subscribed.as_mut().unwrap().framework_info.capabilities.clear();
+    session.event(plain, now);
+    session.event(launch("t1"), now);
+    session.pipelines_up();
+    send_all(&mut session);
+    session.event(kill("t1", None), now);
+    session.drained(now);
+    assert_eq!(states(&send_all(&mut session)), [TaskState::TaskKilled]);
+}
+
+#[tokio::test]
+async fn the_policy_of_the_kill_counts_before_that_of_the_task_and_that_before_our_own() {
+    let now = Instant::now();
+    let task_policy = || {
+        let mut event = launch("t1");
+        let grace_period = Some(DurationInfo { nanoseconds: 12_000_000_000 });
+        event.launch.as_mut().unwrap().task.kill_policy = Some(KillPolicy { grace_period });
+        event
+    };
+    let drain_by = |task: Event, grace: Option<Duration>| {
+        let mut session = Session::new(rules(), now);
+        session.event(subscribed(), now);
+        session.event(task, now);
+        session.event(kill("t1", grace), now);
+        session.deadline().unwrap() - now
+    };
+    assert_eq!(drain_by(task_policy(), Some(Duration::from_secs(4))), Duration::from_secs(3));
+    assert_eq!(drain_by(task_policy(), None), Duration::from_secs(9));
+    assert_eq!(drain_by(launch("t1"), None), Duration::from_secs(15));
+}
+
+#[tokio::test]
 async fn a_kill_of_an_unknown_task_is_ignored() {
     let now = Instant::now();
     let mut session = launched(now);
@@ -233,6 +269,30 @@ async fn an_agent_that_stays_away_is_given_up_after_the_recovery_timeout_and_one
     assert_eq!(session.deadline(), None);
     session.lost(now);
     assert!(matches!(session.time(later).as_slice(), [Effect::Tell(FromMesos::Drain { .. })]));
+}
+
+#[tokio::test]
+async fn when_the_recovery_timeout_is_over_everything_is_flushed_before_the_end() {
+    let now = Instant::now();
+    let mut session = launched(now);
+    session.pipelines_up();
+    session.lost(now);
+    let over = session.deadline().unwrap();
+    let effects = session.time(over);
+    let by = over + Duration::from_secs(15);
+    assert_eq!(effects, [Effect::Tell(FromMesos::Drain { by, why: "the agent did not come back" })]);
+    assert!(session.time(over + Duration::from_secs(1)).is_empty(), "it drains");
+    assert_eq!(session.drained(over + Duration::from_secs(2)), [Effect::Exit]);
+}
+
+#[tokio::test]
+async fn an_agent_that_never_sends_a_heartbeat_is_not_given_up() {
+    let now = Instant::now();
+    let mut session = launched(now);
+    assert_eq!(session.deadline(), None);
+    assert!(session.time(now + Duration::from_secs(5 * 86_400)).is_empty());
+    session.event(event(EventType::Heartbeat), now);
+    assert_eq!(session.deadline(), None);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ impl Agent {
             Err(problem) => return refused(problem.to_string()),
         };
         match core::validate_call(&call) {
-            Ok(_) => self.step(Input::Call(Box::new(call)), now),
+            Ok(_) => self.step(Input::Call(Box::new(call), None), now),
             Err(problem) => refused(problem),
         }
     }

@@ -145,7 +145,9 @@ fn every_flag_is_documented_and_named_alike_in_the_environment() {
             let env = arg.get_env().map(|e| e.to_string_lossy().into_owned());
             let named = format!("LOGHERD_{}", long.to_uppercase().replace('-', "_"));
             let outside = long.to_uppercase().replace('-', "_");
-            let fixed = (outside.starts_with("MESOS_") || outside.starts_with("DOCKER_")).then_some(outside);
+            let foreign =
+                ["MESOS_", "LIBPROCESS_", "DOCKER_"].iter().any(|prefix| outside.starts_with(prefix));
+            let fixed = foreign.then_some(outside);
             assert!(
                 env == Some(named.clone()) || (env.is_some() && env == fixed),
                 "--{long}: {env:?} is not {named}"

@@ -178,7 +178,9 @@ async fn executors_are_let_in_and_refused_as_a_real_agent_does_it() {
     let said = world.call(&subscribe, plain, false, None).await;
     world.compare("01-executor-subscribe-without-token", &said, &[]);
     assert_eq!(said.challenge.as_deref(), Some("Bearer realm=\"mesos-agent-executor\""));
-    let broken = one.token()[..one.token().len() - 3].to_owned() + "xyz";
+    let mut broken = one.token().to_owned();
+    broken.truncate(broken.len() - 3);
+    broken += "xyz";
     let said = world.call(&subscribe, plain, false, Some(&broken)).await;
     world.compare("02-executor-subscribe-broken-token", &said, &[]);
     assert!(said.challenge.unwrap().contains("Token signature does not match"));

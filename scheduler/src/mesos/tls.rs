@@ -72,5 +72,6 @@ fn explained(error: &NoTls) -> String {
     format!("{error}{hint}")
 }
 
-#[cfg(all(test, not(feature = "openssl")))]
+#[cfg(not(feature = "openssl"))]
+#[cfg(test)]
 mod tests;

@@ -415,7 +415,7 @@ fn answer(reply: oneshot::Sender<Result<(), String>>, result: Result<(), String>
 }
 
 /// The name of a call; what is in it may be secret.
-fn name(call: &Call) -> &'static str {
+pub(crate) fn name(call: &Call) -> &'static str {
     match call {
         Call::Accept { .. } => "accept",
         Call::Decline { .. } => "decline",

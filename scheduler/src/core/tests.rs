@@ -296,6 +296,25 @@ fn an_unknown_task_that_lives_is_acknowledged_and_killed() {
 }
 
 #[test]
+fn an_unknown_task_that_cannot_be_reached_is_killed_when_it_is_back_and_not_before() {
+    let mut core = ready();
+    core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Unreachable, None));
+    assert!(core.take_effects().is_empty(), "the master would answer with the same update, for ever");
+    core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Running, None));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Kill(..)]));
+}
+
+#[test]
+fn a_task_that_was_reported_lost_and_comes_back_is_killed_even_while_its_end_is_stored() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Lost, None));
+    assert!(calls(&core.take_effects()).is_empty());
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Kill(..)]));
+}
+
+#[test]
 fn an_unreachable_agent_keeps_its_slot_until_its_executor_is_back() {
     let mut core = ready();
     let (task, ..) = launch(&mut core, "a", NOW);

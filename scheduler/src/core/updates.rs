@@ -13,7 +13,10 @@ impl Core {
         let Some(launch) = self.launches.get(&update.task) else { return self.unknown_task(now, update) };
         let to_acknowledge = acknowledgement(update);
         match &launch.stage {
-            Stage::Over => self.acknowledge_after_end(&update.task, to_acknowledge),
+            Stage::Over => {
+                self.acknowledge_after_end(&update.task, to_acknowledge);
+                self.kill_if_it_lives(now, update, "was reported to have ended");
+            }
             // Nothing was asked of Mesos yet, so this is no word about that launch.
             Stage::Storing(_) => self.acknowledge_when_stored(&update.task, to_acknowledge),
             Stage::Asked => match phase_of(update.state) {
@@ -92,16 +95,16 @@ impl Core {
         for (agent, uuid) in acknowledgement(update) {
             self.call(Call::Acknowledge { task: update.task.clone(), agent, uuid });
         }
-        let lives = !update.state.is_terminal() && update.state != TaskState::Unknown;
-        if let Some(agent) = update.agent.clone().filter(|_| lives) {
-            let words = update.words();
-            self.decide(
-                now,
-                Some(agent.clone()),
-                format!("killing task {}, which is not known: {words}", update.task),
-            );
-            self.call(Call::Kill(update.task.clone(), agent));
-        }
+        self.kill_if_it_lives(now, update, "is not known");
+    }
+
+    /// Kills a task that should not live. One that cannot be reached is killed when it is back: until then the master
+    /// answers a KILL with this same update.
+    fn kill_if_it_lives(&mut self, now: Moment, update: &Update, why: &str) {
+        let Some(agent) = update.agent.clone().filter(|_| lives(update.state)) else { return };
+        let text = format!("killing task {}, which {why}: {}", update.task, update.words());
+        self.decide(now, Some(agent.clone()), text);
+        self.call(Call::Kill(update.task.clone(), agent));
     }
 
     /// Acknowledges an update that changes nothing: at once if the store holds the launch as it is, else with it.
@@ -137,6 +140,11 @@ impl Core {
 /// Whom to acknowledge the update to; empty: nobody wants that.
 fn acknowledgement(update: &Update) -> Vec<(AgentId, Vec<u8>)> {
     update.agent.clone().zip(update.uuid.clone()).into_iter().collect()
+}
+
+/// Whether Mesos says that a task runs or is about to, on an agent that it reaches.
+fn lives(state: TaskState) -> bool {
+    matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing)
 }
 
 fn phase_of(state: TaskState) -> Option<Phase> {

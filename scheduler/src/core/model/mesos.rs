@@ -1,0 +1,473 @@
+//! Models what masters and agents do, as the core can see it: offers, tasks, updates, reconciliation, loss.
+use super::super::cluster::{Agent as Listed, Offer, Standing as Stands, TaskState, Unavailability, Update};
+use super::super::effects::Call;
+use super::super::tests;
+use super::{Fate, How, Size};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// The machines. An agent that is gone for good comes back under another id.
+pub(super) const MACHINES: usize = 3;
+const ROLES: [&str; 2] = ["logherd", "spare"];
+
+/// What a subscription brings.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    Offers(Vec<Offer>),
+    Rescind(OfferId),
+    Update(Update),
+    ExecutorEnded(AgentId, ExecutorId),
+    AgentLost(AgentId),
+}
+
+/// How an agent stands with the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Registered,
+    Unreachable,
+    /// Unreachable, and the registry has forgotten it.
+    Collected,
+    /// The master led after it registered and has not heard of it yet.
+    Recovered,
+    /// Marked gone: it never comes back, but another agent may on this machine.
+    Gone,
+    /// It unregistered, with the same effect; the master does not remember it.
+    Left,
+}
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) id: AgentId,
+    pub(super) standing: Standing,
+    pub(super) draining: bool,
+    /// How many agents there were on this machine.
+    generation: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) agent: AgentId,
+    pub(super) executor: ExecutorId,
+    pub(super) token: String,
+    /// Where its executor believes the scheduler to be.
+    pub(super) control: String,
+    pub(super) state: TaskState,
+    /// Unacknowledged updates, oldest first: only the first one is under way.
+    updates: VecDeque<(TaskState, u64)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Mesos {
+    /// Whom the scheduler that is subscribed says to be.
+    pub(super) subscribed: Option<FrameworkId>,
+    removed: BTreeSet<FrameworkId>,
+    frameworks: u32,
+    pub(super) agents: Vec<Agent>,
+    pub(super) offers: BTreeMap<OfferId, (AgentId, &'static str)>,
+    /// Until when nothing of an agent is offered in a role.
+    filters: BTreeMap<(AgentId, &'static str), Moment>,
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    /// Executors that outlive their task, and where.
+    pub(super) lingering: BTreeMap<ExecutorId, AgentId>,
+    pub(super) to_scheduler: VecDeque<Event>,
+    counter: u64,
+}
+
+impl Mesos {
+    pub(super) fn new() -> Self {
+        let agents = (0..MACHINES).map(|n| Agent {
+            id: AgentId(format!("m-S{n}")),
+            standing: Standing::Registered,
+            draining: false,
+            generation: 0,
+        });
+        Self { agents: agents.collect(), ..Self::default() }
+    }
+
+    /// Who subscribes is told who it is, or that it was removed. Agents send again what nobody acknowledged.
+    pub(super) fn subscribe(&mut self, framework: Option<&FrameworkId>) -> Result<FrameworkId, ()> {
+        if framework.is_some_and(|id| self.removed.contains(id)) {
+            return Err(());
+        }
+        let id = framework.cloned().unwrap_or_else(|| {
+            self.frameworks += 1;
+            FrameworkId(format!("f-{}", self.frameworks))
+        });
+        // A takeover discards the offers of the one before and keeps its filters.
+        self.offers.clear();
+        self.to_scheduler.clear();
+        self.subscribed = Some(id.clone());
+        let tasks: Vec<TaskId> = self.tasks.keys().cloned().collect();
+        tasks.iter().for_each(|task| self.send(task));
+        Ok(id)
+    }
+
+    /// The master notices that nobody is subscribed any more.
+    pub(super) fn disconnect(&mut self) {
+        self.subscribed = None;
+        self.offers.clear();
+        self.filters.clear();
+        self.to_scheduler.clear();
+    }
+
+    pub(super) fn teardown(&mut self) {
+        self.removed.extend(self.subscribed.take());
+        self.disconnect();
+        self.tasks.clear();
+        self.lingering.clear();
+    }
+
+    pub(super) fn failover(&mut self) {
+        self.disconnect();
+        for agent in self.agents.iter_mut().filter(|agent| agent.standing == Standing::Registered) {
+            agent.standing = Standing::Recovered;
+        }
+    }
+
+    /// Whether an agent would run an executor.
+    pub(super) fn is_eligible(&self, agent: &AgentId) -> bool {
+        self.agents.iter().any(|a| a.id == *agent && a.standing == Standing::Registered && !a.draining)
+    }
+
+    fn standing(&self, agent: &AgentId) -> Option<Standing> {
+        self.agents.iter().find(|known| known.id == *agent).map(|known| known.standing)
+    }
+
+    fn is_up(&self, agent: &AgentId) -> bool {
+        self.standing(agent) == Some(Standing::Registered)
+    }
+
+    /// The agents that the operator API lists: those that are registered, and those that may come back.
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        let standing = |agent: &Agent| match agent.standing {
+            Standing::Registered if agent.draining => Some(Stands::Draining),
+            Standing::Registered => Some(Stands::Active),
+            Standing::Recovered => Some(Stands::NotBack),
+            Standing::Unreachable | Standing::Collected | Standing::Gone | Standing::Left => None,
+        };
+        let listed = |agent: &Agent| standing(agent).map(|standing| tests::agent(&agent.id.0, Some(standing)));
+        self.agents.iter().filter_map(listed).collect()
+    }
+
+    /// Executors that may be running on an agent.
+    pub(super) fn alive(&self, agent: &AgentId) -> Vec<ExecutorId> {
+        let tasks = self.tasks.values().filter(|task| task.agent == *agent && !task.state.is_terminal());
+        let lingering =
+            self.lingering.iter().filter(|(_, of)| *of == agent).map(|(executor, _)| executor.clone());
+        tasks.map(|task| task.executor.clone()).chain(lingering).collect()
+    }
+
+    /// Offers what an agent has, if the master can and, with `at`, if the scheduler did not refuse it until later.
+    pub(super) fn offer(&mut self, machine: usize, size: Size, at: Option<Moment>) {
+        self.counter += 1;
+        let role = ROLES[usize::from(self.counter.is_multiple_of(5))];
+        let agent = self.agents[machine].id.clone();
+        let taken = self.offers.values().any(|held| *held == (agent.clone(), role));
+        let refused =
+            self.filters.get(&(agent.clone(), role)).is_some_and(|until| at.is_some_and(|at| at < *until));
+        if self.subscribed.is_none() || taken || refused || !self.is_eligible(&agent) {
+            return;
+        }
+        let pieces: &[f64] = match size {
+            Size::Enough => &[4.0],
+            Size::InTwoPieces => &[0.15, 0.15],
+            Size::TooSmall => &[0.1],
+        };
+        let executors = self.alive(&agent);
+        let away =
+            self.counter.is_multiple_of(7).then(|| Unavailability { start: Moment(0), duration: None });
+        let new: Vec<Offer> = pieces
+            .iter()
+            .enumerate()
+            .map(|(n, cpus)| Offer {
+                executors: executors.clone(),
+                role: role.into(),
+                unavailability: away,
+                ..tests::offer(&format!("o{}-{n}", self.counter), &agent.0, *cpus)
+            })
+            .collect();
+        self.offers.extend(new.iter().map(|offer| (offer.id.clone(), (agent.clone(), role))));
+        self.say(Event::Offers(new));
+    }
+
+    pub(super) fn rescind(&mut self, which: impl Fn(&OfferId, &AgentId) -> bool) {
+        let gone: Vec<OfferId> = self
+            .offers
+            .iter()
+            .filter(|(id, (agent, _))| which(id, agent))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.offers.remove(&id);
+            self.say(Event::Rescind(id));
+        }
+    }
+
+    /// One call is processed. The error says which law it breaks.
+    pub(super) fn receive(&mut self, call: Call, now: Moment) -> Result<(), String> {
+        match call {
+            Call::Accept { offers, launch, token, refuse, .. } => {
+                let held: Vec<_> = offers.iter().map(|id| self.offers.remove(id)).collect();
+                let same = held.iter().all(|of| {
+                    of.as_ref().is_some_and(|of| of.0 == launch.agent && held[0].as_ref() == Some(of))
+                });
+                if !same {
+                    self.tell(&launch.task, &launch.agent, TaskState::Dropped, None);
+                    return Ok(());
+                }
+                self.refuse(held.into_iter().flatten(), refuse, now);
+                let alive = self.alive(&launch.agent);
+                if !alive.is_empty() {
+                    return Err(format!(
+                        "{} is launched on {} beside {alive:?}",
+                        launch.executor, launch.agent
+                    ));
+                }
+                let (agent, executor, control) = (launch.agent, launch.executor, launch.control);
+                let draining = self.agents.iter().any(|known| known.id == agent && known.draining);
+                let (state, updates) = (TaskState::Staging, VecDeque::new());
+                self.tasks
+                    .insert(launch.task.clone(), Task { agent, executor, token, control, state, updates });
+                if draining {
+                    self.update(&launch.task, TaskState::Dropped);
+                }
+            }
+            Call::Decline { offers, refuse } => {
+                let held: Vec<_> = offers.iter().filter_map(|id| self.offers.remove(id)).collect();
+                self.refuse(held.into_iter(), refuse, now);
+            }
+            Call::Revive => self.filters.clear(),
+            Call::Kill(task, agent) => self.kill(&task, &agent),
+            Call::Shutdown(executor, agent) => self.shutdown(&executor, &agent),
+            Call::Acknowledge { task, uuid, .. } => self.acknowledged(&task, &uuid),
+            Call::Reconcile(tasks) => self.reconcile(tasks),
+            Call::Message { executor, data, .. } => {
+                if let Some(task) = self.tasks.values_mut().find(|task| task.executor == executor)
+                    && let Ok(said) = proto::announcement::read(&data, &task.token, &executor.0)
+                {
+                    task.control = said.control;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(
+        &mut self,
+        offers: impl Iterator<Item = (AgentId, &'static str)>,
+        pause: Duration,
+        now: Moment,
+    ) {
+        for offer in offers.filter(|_| !pause.is_zero()) {
+            self.filters.insert(offer, now.after(pause));
+        }
+    }
+
+    fn kill(&mut self, task: &TaskId, agent: &AgentId) {
+        match self.tasks.get(task).map(|known| (known.state, known.agent.clone())) {
+            Some((_, on)) if on != *agent => {}
+            // Without the task in its memory the master takes it as a question.
+            None => self.reconcile(vec![(task.clone(), agent.clone())]),
+            Some(_) if !self.is_up(agent) => self.reconcile(vec![(task.clone(), agent.clone())]),
+            Some((state, _)) if state.is_terminal() => {}
+            Some((TaskState::Starting | TaskState::Running, _)) if self.counter.is_multiple_of(2) => {
+                self.update(task, TaskState::Killing);
+            }
+            Some(_) => self.end(task, TaskState::Killed, false),
+        }
+    }
+
+    fn shutdown(&mut self, executor: &ExecutorId, agent: &AgentId) {
+        if !self.is_up(agent) {
+            return;
+        }
+        if self.lingering.remove(executor).is_some() {
+            self.say(Event::ExecutorEnded(agent.clone(), executor.clone()));
+        }
+        let doomed =
+            self.tasks.iter().find(|(_, task)| task.executor == *executor && !task.state.is_terminal());
+        if let Some(task) = doomed.map(|(task, _)| task.clone()) {
+            self.end(&task, TaskState::Failed, false);
+        }
+    }
+
+    fn acknowledged(&mut self, task: &TaskId, uuid: &[u8]) {
+        let Some(known) = self.tasks.get(task) else { return };
+        if !self.is_up(&known.agent) || known.updates.front().is_none_or(|(_, of)| bytes(*of) != uuid) {
+            return;
+        }
+        let (agent, known) = (known.agent.clone(), self.tasks.get_mut(task).unwrap());
+        known.updates.pop_front();
+        if known.updates.is_empty() && known.state.is_terminal() {
+            self.tasks.remove(task);
+            self.filters.retain(|(of, _), _| *of != agent);
+        } else {
+            self.send(task);
+        }
+    }
+
+    fn reconcile(&mut self, tasks: Vec<(TaskId, AgentId)>) {
+        let implicit = tasks.is_empty();
+        let asked = if implicit {
+            self.tasks.iter().map(|(id, task)| (id.clone(), task.agent.clone())).collect()
+        } else {
+            tasks
+        };
+        for (task, agent) in asked {
+            let known =
+                self.tasks.get(&task).map(|known| known.updates.front().map_or(known.state, |of| of.0));
+            let state = match self.standing(&agent) {
+                Some(Standing::Recovered) => continue,
+                Some(Standing::Registered) => known.unwrap_or(TaskState::Gone),
+                _ if implicit => continue,
+                Some(Standing::Unreachable) => TaskState::Unreachable,
+                Some(Standing::Gone) => TaskState::GoneByOperator,
+                Some(Standing::Collected | Standing::Left) | None => TaskState::Unknown,
+            };
+            self.tell(&task, &agent, state, None);
+        }
+    }
+
+    /// A task goes on.
+    pub(super) fn progress(&mut self, task: &TaskId) {
+        match self.tasks.get(task).map(|task| task.state) {
+            Some(TaskState::Staging) => self.update(task, TaskState::Starting),
+            Some(TaskState::Starting) => self.update(task, TaskState::Running),
+            Some(TaskState::Killing) => self.end(task, TaskState::Killed, false),
+            _ => {}
+        }
+    }
+
+    pub(super) fn end_somehow(&mut self, task: &TaskId, how: How) {
+        match (how, self.tasks.get(task).map(|task| task.state)) {
+            (How::Failed, Some(_)) => self.end(task, TaskState::Failed, false),
+            (How::Lingering, Some(TaskState::Running)) => self.end(task, TaskState::Finished, true),
+            (How::Dropped, Some(TaskState::Staging)) => self.end(task, TaskState::Dropped, false),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, task: &TaskId, state: TaskState, lingers: bool) {
+        let Some(known) = self.tasks.get(task).filter(|known| !known.state.is_terminal()) else { return };
+        let (agent, executor) = (known.agent.clone(), known.executor.clone());
+        if lingers {
+            self.lingering.insert(executor, agent.clone());
+        } else if self.is_up(&agent) {
+            self.say(Event::ExecutorEnded(agent.clone(), executor));
+        }
+        self.filters.retain(|(of, _), _| *of != agent);
+        self.update(task, state);
+    }
+
+    fn update(&mut self, task: &TaskId, state: TaskState) {
+        self.counter += 1;
+        let Some(known) = self.tasks.get_mut(task) else { return };
+        known.state = state;
+        known.updates.push_back((state, self.counter));
+        if known.updates.len() == 1 {
+            self.send(task);
+        }
+    }
+
+    /// The agent sends its oldest unacknowledged update of a task.
+    pub(super) fn send(&mut self, task: &TaskId) {
+        let Some(known) = self.tasks.get(task) else { return };
+        if let Some((state, uuid)) = known.updates.front().copied()
+            && self.is_up(&known.agent)
+        {
+            let agent = known.agent.clone();
+            self.tell(task, &agent, state, Some(uuid));
+        }
+    }
+
+    /// Nobody hears what is said without a subscription.
+    fn say(&mut self, event: Event) {
+        if self.subscribed.is_some() {
+            self.to_scheduler.push_back(event);
+        }
+    }
+
+    fn tell(&mut self, task: &TaskId, agent: &AgentId, state: TaskState, uuid: Option<u64>) {
+        let update = tests::update(task, &agent.0, state, None);
+        self.say(Event::Update(Update { uuid: uuid.map(bytes), ..update }));
+    }
+
+    /// Something befalls the agent of a machine.
+    pub(super) fn befall(&mut self, machine: usize, fate: Fate) {
+        let (agent, standing) = (self.agents[machine].id.clone(), self.agents[machine].standing);
+        match (fate, standing) {
+            // One that does not come back after a failover of masters is not told task by task.
+            (Fate::Unreachable, Standing::Registered | Standing::Recovered) => {
+                self.leave(machine, Standing::Unreachable, TaskState::Unreachable);
+            }
+            (Fate::Collected, Standing::Unreachable) => self.agents[machine].standing = Standing::Collected,
+            (Fate::Back, Standing::Gone | Standing::Left) => {
+                let known = &mut self.agents[machine];
+                known.generation += 1;
+                known.id = AgentId(format!("m-S{}", machine + known.generation as usize * MACHINES));
+                (known.standing, known.draining) = (Standing::Registered, false);
+            }
+            (Fate::Back, Standing::Unreachable | Standing::Collected | Standing::Recovered) => {
+                self.agents[machine].standing = Standing::Registered;
+                for (task, state) in self.living(&agent) {
+                    if standing != Standing::Recovered {
+                        self.tell(&task, &agent, state, None);
+                    }
+                }
+                let tasks: Vec<TaskId> =
+                    self.tasks.iter().filter(|(_, t)| t.agent == agent).map(|(id, _)| id.clone()).collect();
+                tasks.iter().for_each(|task| self.send(task));
+            }
+            (Fate::MarkedGone, _) if !matches!(standing, Standing::Gone | Standing::Left) => {
+                self.leave(machine, Standing::Gone, TaskState::GoneByOperator);
+                self.forget(&agent);
+            }
+            (Fate::Unregistered, Standing::Registered) => {
+                self.leave(machine, Standing::Left, TaskState::Lost);
+                self.forget(&agent);
+            }
+            (Fate::Drained, Standing::Registered) if !self.agents[machine].draining => {
+                self.agents[machine].draining = true;
+                self.rescind(|_, of| *of == agent);
+                self.living(&agent).iter().for_each(|(task, _)| self.kill(task, &agent));
+            }
+            (Fate::Reactivated, _) => self.agents[machine].draining = false,
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, machine: usize, to: Standing, state: TaskState) {
+        let (agent, before) = (self.agents[machine].id.clone(), self.agents[machine].standing);
+        self.rescind(|_, of| *of == agent);
+        for (task, _) in self.living(&agent) {
+            if before == Standing::Registered {
+                self.tell(&task, &agent, state, None);
+            }
+        }
+        self.agents[machine].standing = to;
+        self.say(Event::AgentLost(agent));
+    }
+
+    /// An agent that never returns ends what runs on it.
+    fn forget(&mut self, agent: &AgentId) {
+        self.tasks.retain(|_, task| task.agent != *agent);
+        self.lingering.retain(|_, of| of != agent);
+    }
+
+    fn living(&self, agent: &AgentId) -> Vec<(TaskId, TaskState)> {
+        let on_it = self.tasks.iter().filter(|(_, task)| task.agent == *agent && !task.state.is_terminal());
+        on_it.map(|(id, task)| (id.clone(), task.updates.front().map_or(task.state, |of| of.0))).collect()
+    }
+
+    /// Whether every task runs and has nothing to say.
+    pub(super) fn is_quiet(&self) -> bool {
+        let quiet = |task: &Task| task.updates.is_empty() && task.state == TaskState::Running;
+        self.to_scheduler.is_empty() && self.lingering.is_empty() && self.tasks.values().all(quiet)
+    }
+}
+
+/// A uuid of sixteen bytes.
+fn bytes(uuid: u64) -> Vec<u8> {
+    [uuid.to_be_bytes(), uuid.to_be_bytes()].concat()
+}

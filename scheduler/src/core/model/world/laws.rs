@@ -1,0 +1,110 @@
+//! Holds the laws: what must be true of each call when it is decided, and of everything in the end.
+use super::{Held, World};
+use crate::core::cluster::TaskState;
+use crate::core::effects::{Call, Phase};
+use crate::ids::{AgentId, OfferId, TaskId};
+use std::collections::BTreeSet;
+use web::view::Coverage;
+
+impl World {
+    pub(super) fn must(&self, holds: bool, law: impl FnOnce() -> String) -> Result<(), String> {
+        if holds { Ok(()) } else { Err(law()) }
+    }
+
+    /// What must be true of each call when it is decided.
+    pub(super) fn check(&mut self, call: &Call) -> Result<(), String> {
+        *self.seen.entry(crate::main_loop::name(call)).or_default() += 1;
+        self.must(self.connected, || format!("a call without a subscription: {call:?}"))?;
+        match call {
+            Call::Accept { offers, launch, .. } => {
+                let stored =
+                    self.store.get(&launch.task).is_some_and(|record| record.token_hash == launch.token_hash);
+                self.must(stored, || "ACCEPT before its intent was stored".into())?;
+                self.must(self.framework == self.client.0, || {
+                    "ACCEPT before the framework was stored".into()
+                })?;
+                let of: BTreeSet<_> =
+                    offers.iter().filter_map(|id| self.answerable.get(id)).cloned().collect();
+                let one = of.len() == 1 && of.iter().all(|(agent, _)| *agent == launch.agent);
+                self.must(one, || format!("ACCEPT of offers of {of:?} for {}", launch.agent))?;
+                self.answer(offers)
+            }
+            Call::Decline { offers, .. } => self.answer(offers),
+            Call::Acknowledge { task, agent, uuid } => self.check_acknowledgement(task, agent, uuid),
+            Call::Kill(task, _) => {
+                let ping_pong = self.unreachable.as_ref() == Some(task);
+                self.must(!ping_pong, || {
+                    format!("KILL of {task}, which cannot be reached: that is what the answer says")
+                })?;
+                self.spares_ours(task)
+            }
+            Call::Shutdown(executor, _) => {
+                let task = self.mesos.tasks.iter().find(|(_, task)| task.executor == *executor);
+                let task = task.map(|(task, _)| task.clone());
+                task.map_or(Ok(()), |task| self.spares_ours(&task))
+            }
+            Call::Revive | Call::Reconcile(_) | Call::Message { .. } => Ok(()),
+        }
+    }
+
+    /// As often as received, and after the store held what the update says.
+    fn check_acknowledgement(&mut self, task: &TaskId, agent: &AgentId, uuid: &[u8]) -> Result<(), String> {
+        let key = (task.clone(), agent.clone(), uuid.to_vec());
+        let receipt = self.receipts.get_mut(&key).filter(|receipt| receipt.owed + receipt.allowed > 0);
+        let Some(receipt) = receipt else {
+            return Err(format!("an update of {task} was acknowledged more often than received"));
+        };
+        let from = if receipt.owed > 0 { &mut receipt.owed } else { &mut receipt.allowed };
+        *from -= 1;
+        let says = match receipt.state {
+            Some(TaskState::Staging) => Held::Phase(Phase::Launching),
+            Some(TaskState::Starting) => Held::Phase(Phase::Starting),
+            Some(TaskState::Running) => Held::Phase(Phase::Running),
+            Some(TaskState::Killing) => Held::Phase(Phase::Killing),
+            _ => Held::Nothing,
+        };
+        let stored = self.history.get(task).is_none_or(|held| held.contains(&says));
+        self.must(stored, || format!("an update of {task} was acknowledged before the store held {says:?}"))
+    }
+
+    /// Only what the store does not know, or Mesos called lost, is ended: everything else does its work.
+    fn spares_ours(&self, task: &TaskId) -> Result<(), String> {
+        let lives = self.mesos.tasks.get(task).is_some_and(|known| !known.state.is_terminal());
+        let ours = self.store.contains_key(task) && !self.reported.contains(task);
+        self.must(!(lives && ours), || format!("{task} is ours and should live"))
+    }
+
+    fn answer(&mut self, offers: &[OfferId]) -> Result<(), String> {
+        for id in offers {
+            let known = self.answerable.remove(id).is_some();
+            self.must(known, || format!("answered offer {id}, which is gone"))?;
+        }
+        Ok(())
+    }
+
+    /// What must be true in the end.
+    pub(super) fn settled(&self) -> Result<(), String> {
+        for agent in &self.mesos.agents {
+            let on_it: Vec<_> = self.mesos.tasks.values().filter(|task| task.agent == agent.id).collect();
+            let wanted = usize::from(self.mesos.is_eligible(&agent.id));
+            self.must(on_it.len() == wanted, || {
+                format!("{} should have {wanted} executors: {on_it:?}", agent.id)
+            })?;
+        }
+        self.must(self.mesos.is_quiet(), || format!("a task is not running: {:?}", self.mesos.tasks))?;
+        let live: Vec<&TaskId> = self.mesos.tasks.keys().collect();
+        let stored: Vec<&TaskId> = self.store.keys().collect();
+        self.must(stored == live, || format!("{stored:?} is stored, {live:?} is live"))?;
+        for node in self.core.nodes(self.now) {
+            let runs = self.mesos.is_eligible(&node.agent);
+            self.must((node.coverage == Coverage::Running) == runs, || format!("not as it is: {node:?}"))?;
+        }
+        for task in self.mesos.tasks.values() {
+            self.must(self.attached.contains(&task.executor), || format!("not attached: {task:?}"))?;
+        }
+        let owed = self.receipts.iter().find(|(_, receipt)| receipt.owed > 0);
+        self.must(owed.is_none(), || format!("never acknowledged: {owed:?}"))?;
+        let kept = self.answerable.keys().next();
+        self.must(kept.is_none(), || format!("an offer is kept for ever: {kept:?}"))
+    }
+}

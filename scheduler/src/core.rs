@@ -98,6 +98,7 @@ pub struct Core {
     rules: Rules,
     rng: StdRng,
     framework: Option<FrameworkId>,
+    /// Whether the store holds `framework` as it is here.
     framework_stored: bool,
     connected: bool,
     nodes: Nodes,
@@ -165,10 +166,8 @@ enum Then {
     Acknowledge(TaskId, Vec<(AgentId, Vec<u8>)>),
     /// Updates of a task that ended are acknowledged and the launch is forgotten.
     Forgotten(TaskId, Vec<(AgentId, Vec<u8>)>),
-    /// Offers can be used from now on.
-    FrameworkStored,
-    /// The dead framework is forgotten: register anew.
-    FrameworkForgotten,
+    /// Offers can be used from now on; `None`: the dead framework is forgotten, register anew.
+    Framework(Option<FrameworkId>),
 }
 
 impl Core {
@@ -184,7 +183,7 @@ impl Core {
         let mut core = Self {
             rules,
             rng,
-            framework_stored: framework.is_some(),
+            framework_stored: true,
             framework,
             connected: false,
             nodes,
@@ -234,9 +233,9 @@ impl Core {
         self.nodes.subscribed(true, now);
         if self.framework.as_ref() != Some(&framework) {
             self.decide(now, None, format!("registered as framework {framework}"));
-            self.framework = Some(framework.clone());
+            self.framework = Some(framework);
             self.framework_stored = false;
-            self.save(Change::Framework(Some(framework)), Then::FrameworkStored);
+            self.save_framework();
         }
         // A takeover of a live subscription keeps the decline filters of the one before.
         self.call(Call::Revive);
@@ -271,7 +270,7 @@ impl Core {
         }
         self.framework = None;
         self.framework_stored = false;
-        self.save(Change::Framework(None), Then::FrameworkForgotten);
+        self.save_framework();
     }
 
     /// Time passed.
@@ -315,12 +314,17 @@ impl Core {
                 }
                 self.acknowledge_all(&task, updates);
             }
-            Then::FrameworkStored => {
+            // What we were before is stored late: what we are now follows.
+            Then::Framework(id) if id != self.framework => {}
+            Then::Framework(Some(_)) => {
                 self.framework_stored = true;
                 let held = std::mem::take(&mut self.held);
                 self.offered(now, held);
             }
-            Then::FrameworkForgotten => self.out.push(Effect::RegisterAnew),
+            Then::Framework(None) => {
+                self.framework_stored = true;
+                self.out.push(Effect::RegisterAnew);
+            }
         }
     }
 
@@ -334,7 +338,7 @@ impl Core {
                     launch.pending = None;
                 }
             }
-            Then::FrameworkStored | Then::FrameworkForgotten => {
+            Then::Framework(_) => {
                 self.decide(now, None, format!("the framework id could not be stored: {why}; trying again"));
             }
         }
@@ -343,16 +347,16 @@ impl Core {
     /// Stores again what could not be stored.
     fn retry_saves(&mut self) {
         self.retry_at = None;
-        let framework_waits = self
-            .waiting
-            .values()
-            .any(|then| matches!(then, Then::FrameworkStored | Then::FrameworkForgotten));
-        if !self.framework_stored && !framework_waits {
-            let then =
-                if self.framework.is_some() { Then::FrameworkStored } else { Then::FrameworkForgotten };
-            self.save(Change::Framework(self.framework.clone()), then);
+        let waits = |then: &Then| matches!(then, Then::Framework(id) if *id == self.framework);
+        if !self.framework_stored && !self.waiting.values().any(waits) {
+            self.save_framework();
         }
         self.retry_launch_saves();
+    }
+
+    fn save_framework(&mut self) {
+        let id = self.framework.clone();
+        self.save(Change::Framework(id.clone()), Then::Framework(id));
     }
 
     fn save(&mut self, change: Change, then: Then) -> Ticket {

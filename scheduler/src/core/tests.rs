@@ -409,6 +409,25 @@ fn a_removed_framework_is_forgotten_durably_before_another_one_is_registered() {
 }
 
 #[test]
+fn a_removed_framework_is_forgotten_though_its_own_id_is_stored_late_and_the_store_fails_once() {
+    let mut core = Core::new(rules(), None, vec![], NOW);
+    core.subscribed(NOW, "f-0001".into());
+    let late = saves(&core.take_effects()).remove(0).0;
+    core.removed(NOW);
+    let forgotten = saves(&core.take_effects()).remove(0).0;
+    core.saved(NOW, late, Ok(()));
+    core.saved(NOW, forgotten, Err("no quorum".into()));
+    let later = NOW.after(Duration::from_secs(6));
+    core.tick(later);
+    let (again, change) = saves(&core.take_effects()).remove(0);
+    assert_eq!(change, Change::Framework(None));
+    core.saved(later, again, Ok(()));
+    assert_eq!(core.take_effects(), [Effect::RegisterAnew]);
+    core.tick(later.after(Duration::from_secs(60)));
+    assert!(core.take_effects().is_empty(), "it is forgotten once");
+}
+
+#[test]
 fn only_the_executor_with_the_token_of_its_launch_may_attach() {
     let mut core = ready();
     let (_, executor, token) = launch(&mut core, "a", NOW);

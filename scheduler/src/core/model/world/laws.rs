@@ -63,7 +63,9 @@ impl World {
             Some(TaskState::Killing) => Held::Phase(Phase::Killing),
             _ => Held::Nothing,
         };
-        let stored = self.history.get(task).is_none_or(|held| held.contains(&says));
+        // A stranger, or what was a launch until Mesos called it lost, is not stored any more.
+        let is_over = |held: &[Held]| held.last() == Some(&Held::Nothing);
+        let stored = self.history.get(task).is_none_or(|held| held.contains(&says) || is_over(held));
         self.must(stored, || format!("an update of {task} was acknowledged before the store held {says:?}"))
     }
 

@@ -176,7 +176,7 @@ impl Mesos {
         };
         let executors = self.alive(&agent);
         let away =
-            self.counter.is_multiple_of(7).then(|| Unavailability { start: Moment(0), duration: None });
+            self.counter.is_multiple_of(7).then_some(Unavailability { start: Moment(0), duration: None });
         let new: Vec<Offer> = pieces
             .iter()
             .enumerate()

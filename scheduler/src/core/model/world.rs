@@ -146,14 +146,7 @@ impl World {
             Step::Disconnect => self.lose(Mesos::disconnect)?,
             Step::Connect => self.connect(),
             Step::Crash => self.crash()?,
-            Step::LoseRecord(n) => {
-                if let Some(task) = pick(self.store.keys(), n) {
-                    self.crash()?;
-                    self.store.remove(&task);
-                    self.history.remove(&task);
-                    self.start();
-                }
-            }
+            Step::LoseRecord(n) => self.lose_record(n)?,
             Step::Attach(n) => {
                 let task = pick(self.mesos.tasks.keys(), n);
                 task.iter().for_each(|task| drop(self.attach(task)));
@@ -230,6 +223,15 @@ impl World {
         let on_their_way = std::mem::take(&mut self.to_store);
         on_their_way.into_iter().take(survives).for_each(|(_, change)| self.write(change));
         self.without_subscription();
+        self.start();
+        Ok(())
+    }
+
+    fn lose_record(&mut self, n: usize) -> Result<(), String> {
+        let Some(task) = pick(self.store.keys(), n) else { return Ok(()) };
+        self.crash()?;
+        self.store.remove(&task);
+        self.history.remove(&task);
         self.start();
         Ok(())
     }

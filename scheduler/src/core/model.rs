@@ -9,7 +9,7 @@
 //! - and once nothing more goes wrong: one executor on each eligible agent, running and attached, the store holds just
 //!   those launches, every update is acknowledged, no offer is kept.
 //!
-//! `LOGHERD_MODEL_STEPS=1000000 cargo test -p scheduler model` takes a million steps instead of some ten thousand.
+//! `LOGHERD_MODEL_STEPS=1000000 cargo test -p scheduler model` takes a million steps instead of some thousand.
 #[cfg(test)]
 mod mesos;
 #[cfg(test)]
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use world::World;
 
 /// So many steps are taken where nobody asks for more.
-const STEPS: usize = 12_000;
+const STEPS: usize = 6_000;
 /// The longest history.
 const LONGEST: usize = 300;
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 /// The machines. An agent that is gone for good comes back under another id.
 pub(super) const MACHINES: usize = 3;
-const ROLES: [&str; 2] = ["logherd", "spare"];
+/// The roles that the framework has.
+pub(super) const ROLES: [&str; 2] = ["logherd", "spare"];
 
 /// What a subscription brings.
 #[derive(Clone, Debug)]
@@ -146,7 +147,8 @@ impl Mesos {
             Standing::Recovered => Some(Stands::NotBack),
             Standing::Unreachable | Standing::Collected | Standing::Gone | Standing::Left => None,
         };
-        let listed = |agent: &Agent| standing(agent).map(|standing| tests::agent(&agent.id.0, Some(standing)));
+        let listed =
+            |agent: &Agent| standing(agent).map(|standing| tests::agent(&agent.id.0, Some(standing)));
         self.agents.iter().filter_map(listed).collect()
     }
 
@@ -233,7 +235,7 @@ impl Mesos {
                     self.update(&launch.task, TaskState::Dropped);
                 }
             }
-            Call::Decline { offers, refuse } => {
+            Call::Decline { offers, refuse } | Call::Unreserve { offers, refuse, .. } => {
                 let held: Vec<_> = offers.iter().filter_map(|id| self.offers.remove(id)).collect();
                 self.refuse(held.into_iter(), refuse, now);
             }

@@ -4,7 +4,7 @@ mod laws;
 
 use super::super::effects::{Call, Change, Effect, LaunchRecord, Phase, Ticket};
 use super::super::{Core, Rules, tests};
-use super::mesos::{Event, MACHINES, Mesos};
+use super::mesos::{Event, MACHINES, Mesos, ROLES};
 use super::{Fate, Size, Step, Write};
 use crate::core::cluster::{TaskState, Update};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
@@ -308,7 +308,10 @@ impl World {
 
     /// What the master does with a call that comes to nothing: it takes the offers back.
     fn ignore(&mut self) {
-        if let Some(Call::Accept { offers, .. } | Call::Decline { offers, .. }) = self.to_master.pop_front() {
+        if let Some(
+            Call::Accept { offers, .. } | Call::Decline { offers, .. } | Call::Unreserve { offers, .. },
+        ) = self.to_master.pop_front()
+        {
             offers.iter().for_each(|id| drop(self.mesos.offers.remove(id)));
         }
     }
@@ -413,12 +416,9 @@ impl World {
 }
 
 fn rules(epoch: u8) -> Rules {
-    Rules {
-        seed: [epoch; 32],
-        epoch: epoch.into(),
-        control: format!("10.0.0.{epoch}:9094"),
-        ..tests::rules()
-    }
+    let mut rules = tests::rules();
+    rules.claim.roles = ROLES.map(str::to_owned).to_vec();
+    Rules { seed: [epoch; 32], epoch: epoch.into(), control: format!("10.0.0.{epoch}:9094"), ..rules }
 }
 
 fn pick<'a, T: Clone + 'a>(from: impl Iterator<Item = &'a T> + Clone, n: usize) -> Option<T> {

@@ -29,7 +29,7 @@ impl World {
                 self.must(one, || format!("ACCEPT of offers of {of:?} for {}", launch.agent))?;
                 self.answer(offers)
             }
-            Call::Decline { offers, .. } => self.answer(offers),
+            Call::Decline { offers, .. } | Call::Unreserve { offers, .. } => self.answer(offers),
             Call::Acknowledge { task, agent, uuid } => self.check_acknowledgement(task, agent, uuid),
             Call::Kill(task, _) => {
                 let ping_pong = self.unreachable.as_ref() == Some(task);

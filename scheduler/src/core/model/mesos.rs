@@ -1,8 +1,14 @@
 //! Models what masters and agents do, as the core can see it: offers, tasks, updates, reconciliation, loss.
-use super::super::cluster::{Agent as Listed, Offer, Standing as Stands, TaskState, Unavailability, Update};
+#[cfg(test)]
+mod fates;
+
+use super::super::cluster::{
+    Agent as Listed, InverseOffer, Machine, Offer, Standing as Stands, TaskState, Unavailability, Update,
+    Window,
+};
 use super::super::effects::Call;
 use super::super::tests;
-use super::{Fate, How, Size};
+use super::{How, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,12 +18,17 @@ pub(super) const MACHINES: usize = 3;
 /// The roles that the framework has.
 pub(super) const ROLES: [&str; 2] = ["logherd", "spare"];
 
+/// From now on, until an operator says otherwise.
+const AWAY: Unavailability = Unavailability { start: Moment(0), duration: None };
+
 /// What a subscription brings.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Offers(Vec<Offer>),
     Rescind(OfferId),
     Update(Update),
+    InverseOffers(Vec<InverseOffer>),
+    InverseRescinded(OfferId),
     ExecutorEnded(AgentId, ExecutorId),
     AgentLost(AgentId),
 }
@@ -42,6 +53,8 @@ pub(super) struct Agent {
     pub(super) id: AgentId,
     pub(super) standing: Standing,
     pub(super) draining: bool,
+    /// Its machine is planned to be away.
+    pub(super) away: bool,
     /// How many agents there were on this machine.
     generation: u32,
 }
@@ -69,6 +82,8 @@ pub(super) struct Mesos {
     /// Until when nothing of an agent is offered in a role.
     filters: BTreeMap<(AgentId, &'static str), Moment>,
     pub(super) tasks: BTreeMap<TaskId, Task>,
+    /// Agents whose machine was planned to be away at some time.
+    pub(super) planned: BTreeSet<AgentId>,
     /// Executors that outlive their task, and where.
     pub(super) lingering: BTreeMap<ExecutorId, AgentId>,
     pub(super) to_scheduler: VecDeque<Event>,
@@ -81,6 +96,7 @@ impl Mesos {
             id: AgentId(format!("m-S{n}")),
             standing: Standing::Registered,
             draining: false,
+            away: false,
             generation: 0,
         });
         Self { agents: agents.collect(), ..Self::default() }
@@ -128,7 +144,9 @@ impl Mesos {
 
     /// Whether an agent would run an executor.
     pub(super) fn is_eligible(&self, agent: &AgentId) -> bool {
-        self.agents.iter().any(|a| a.id == *agent && a.standing == Standing::Registered && !a.draining)
+        self.agents
+            .iter()
+            .any(|a| a.id == *agent && a.standing == Standing::Registered && !a.draining && !a.away)
     }
 
     fn standing(&self, agent: &AgentId) -> Option<Standing> {
@@ -152,6 +170,13 @@ impl Mesos {
         self.agents.iter().filter_map(listed).collect()
     }
 
+    /// The schedule of maintenance.
+    pub(super) fn schedule(&self) -> Vec<Window> {
+        let host = |agent: &Agent| Machine { host: format!("host-of-{}", agent.id), ip: String::new() };
+        let machines: Vec<Machine> = self.agents.iter().filter(|agent| agent.away).map(host).collect();
+        vec![Window { machines, unavailability: AWAY }]
+    }
+
     /// Executors that may be running on an agent.
     pub(super) fn alive(&self, agent: &AgentId) -> Vec<ExecutorId> {
         let tasks = self.tasks.values().filter(|task| task.agent == *agent && !task.state.is_terminal());
@@ -168,7 +193,9 @@ impl Mesos {
         let taken = self.offers.values().any(|held| *held == (agent.clone(), role));
         let refused =
             self.filters.get(&(agent.clone(), role)).is_some_and(|until| at.is_some_and(|at| at < *until));
-        if self.subscribed.is_none() || taken || refused || !self.is_eligible(&agent) {
+        let away = self.agents[machine].away.then_some(AWAY);
+        let offers = self.is_up(&agent) && !self.agents[machine].draining;
+        if self.subscribed.is_none() || taken || refused || !offers {
             return;
         }
         let pieces: &[f64] = match size {
@@ -177,8 +204,6 @@ impl Mesos {
             Size::TooSmall => &[0.1],
         };
         let executors = self.alive(&agent);
-        let away =
-            self.counter.is_multiple_of(7).then_some(Unavailability { start: Moment(0), duration: None });
         let new: Vec<Offer> = pieces
             .iter()
             .enumerate()
@@ -240,6 +265,7 @@ impl Mesos {
                 self.refuse(held.into_iter(), refuse, now);
             }
             Call::Revive => self.filters.clear(),
+            Call::AcceptInverse { .. } => {}
             Call::Kill(task, agent) => self.kill(&task, &agent),
             Call::Shutdown(executor, agent) => self.shutdown(&executor, &agent),
             Call::Acknowledge { task, uuid, .. } => self.acknowledged(&task, &uuid),
@@ -393,73 +419,6 @@ impl Mesos {
     fn tell(&mut self, task: &TaskId, agent: &AgentId, state: TaskState, uuid: Option<u64>) {
         let update = tests::update(task, &agent.0, state, None);
         self.say(Event::Update(Update { uuid: uuid.map(bytes), ..update }));
-    }
-
-    /// Something befalls the agent of a machine.
-    pub(super) fn befall(&mut self, machine: usize, fate: Fate) {
-        let (agent, standing) = (self.agents[machine].id.clone(), self.agents[machine].standing);
-        match (fate, standing) {
-            // One that does not come back after a failover of masters is not told task by task.
-            (Fate::Unreachable, Standing::Registered | Standing::Recovered) => {
-                self.leave(machine, Standing::Unreachable, TaskState::Unreachable);
-            }
-            (Fate::Collected, Standing::Unreachable) => self.agents[machine].standing = Standing::Collected,
-            (Fate::Back, Standing::Gone | Standing::Left) => {
-                let known = &mut self.agents[machine];
-                known.generation += 1;
-                known.id = AgentId(format!("m-S{}", machine + known.generation as usize * MACHINES));
-                (known.standing, known.draining) = (Standing::Registered, false);
-            }
-            (Fate::Back, Standing::Unreachable | Standing::Collected | Standing::Recovered) => {
-                self.agents[machine].standing = Standing::Registered;
-                for (task, state) in self.living(&agent) {
-                    if standing != Standing::Recovered {
-                        self.tell(&task, &agent, state, None);
-                    }
-                }
-                let tasks: Vec<TaskId> =
-                    self.tasks.iter().filter(|(_, t)| t.agent == agent).map(|(id, _)| id.clone()).collect();
-                tasks.iter().for_each(|task| self.send(task));
-            }
-            (Fate::MarkedGone, _) if !matches!(standing, Standing::Gone | Standing::Left) => {
-                self.leave(machine, Standing::Gone, TaskState::GoneByOperator);
-                self.forget(&agent);
-            }
-            (Fate::Unregistered, Standing::Registered) => {
-                self.leave(machine, Standing::Left, TaskState::Lost);
-                self.forget(&agent);
-            }
-            (Fate::Drained, Standing::Registered) if !self.agents[machine].draining => {
-                self.agents[machine].draining = true;
-                self.rescind(|_, of| *of == agent);
-                self.living(&agent).iter().for_each(|(task, _)| self.kill(task, &agent));
-            }
-            (Fate::Reactivated, _) => self.agents[machine].draining = false,
-            _ => {}
-        }
-    }
-
-    fn leave(&mut self, machine: usize, to: Standing, state: TaskState) {
-        let (agent, before) = (self.agents[machine].id.clone(), self.agents[machine].standing);
-        self.rescind(|_, of| *of == agent);
-        for (task, _) in self.living(&agent) {
-            if before == Standing::Registered {
-                self.tell(&task, &agent, state, None);
-            }
-        }
-        self.agents[machine].standing = to;
-        self.say(Event::AgentLost(agent));
-    }
-
-    /// An agent that never returns ends what runs on it.
-    fn forget(&mut self, agent: &AgentId) {
-        self.tasks.retain(|_, task| task.agent != *agent);
-        self.lingering.retain(|_, of| of != agent);
-    }
-
-    fn living(&self, agent: &AgentId) -> Vec<(TaskId, TaskState)> {
-        let on_it = self.tasks.iter().filter(|(_, task)| task.agent == *agent && !task.state.is_terminal());
-        on_it.map(|(id, task)| (id.clone(), task.updates.front().map_or(task.state, |of| of.0))).collect()
     }
 
     /// Whether every task runs and has nothing to say.

@@ -140,7 +140,10 @@ impl World {
                 task.iter().for_each(|task| self.mesos.send(task));
             }
             Step::Agent(machine, fate) => self.mesos.befall(machine, fate),
-            Step::List => self.core.agents_listed(self.now, self.mesos.listed()),
+            Step::List => {
+                self.core.agents_listed(self.now, self.mesos.listed());
+                self.core.maintenance_planned(self.now, &self.mesos.schedule());
+            }
             Step::MasterFailover => self.lose(Mesos::failover)?,
             Step::Teardown => self.lose(Mesos::teardown)?,
             Step::Disconnect => self.lose(Mesos::disconnect)?,
@@ -281,6 +284,8 @@ impl World {
                 self.core.rescinded(&id);
             }
             Event::Update(update) => self.update(&update),
+            Event::InverseOffers(offers) => self.core.inverse_offered(self.now, offers),
+            Event::InverseRescinded(id) => self.core.inverse_rescinded(self.now, &id),
             Event::ExecutorEnded(agent, executor) => self.core.executor_ended(self.now, &agent, &executor),
             Event::AgentLost(agent) => self.core.agent_lost(self.now, &agent),
         }

@@ -43,7 +43,7 @@ impl World {
                 let task = task.map(|(task, _)| task.clone());
                 task.map_or(Ok(()), |task| self.spares_ours(&task))
             }
-            Call::Revive | Call::Reconcile(_) | Call::Message { .. } => Ok(()),
+            Call::Revive | Call::Reconcile(_) | Call::Message { .. } | Call::AcceptInverse { .. } => Ok(()),
         }
     }
 
@@ -69,9 +69,12 @@ impl World {
         self.must(stored, || format!("an update of {task} was acknowledged before the store held {says:?}"))
     }
 
-    /// Only what the store does not know, or Mesos called lost, is ended: everything else does its work.
+    /// Only what the store does not know, or Mesos called lost, or is on a machine that goes away, is ended: everything
+    /// else does its work.
     fn spares_ours(&self, task: &TaskId) -> Result<(), String> {
-        let lives = self.mesos.tasks.get(task).is_some_and(|known| !known.state.is_terminal());
+        let stays = |agent: &AgentId| !self.mesos.planned.contains(agent);
+        let known = self.mesos.tasks.get(task);
+        let lives = known.is_some_and(|known| !known.state.is_terminal() && stays(&known.agent));
         let ours = self.store.contains_key(task) && !self.reported.contains(task);
         self.must(!(lives && ours), || format!("{task} is ours and should live"))
     }

@@ -1,5 +1,6 @@
 //! Everything a person may write, and what we say about it.
 //!
+//! - [`constraint`]: on which nodes executors run.
 //! - [`document`]: the documents of the fleet: image configs ("docker"), host configs, revisions.
 //! - [`image`]: image references, patterns over them, and which document applies to which image.
 //! - [`examples`]: configurations to start from.
@@ -9,6 +10,7 @@
 //!
 //! What does not live here: the pipeline language (`pipeline`), who stores documents (`scheduler`), who shows them (`web`).
 
+pub mod constraint;
 pub mod diagnostic;
 pub mod document;
 pub mod examples;

@@ -11,6 +11,7 @@
 mod cause;
 pub mod cluster;
 pub mod effects;
+mod ending;
 mod launches;
 mod maintenance;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod model;
 mod nodes;
 mod offers;
 mod orders;
+mod placement;
 mod reconcile;
 mod reserve;
 pub mod resources;
@@ -33,6 +35,8 @@ use effects::{Call, Change, Effect, LaunchRecord, Ticket};
 use maintenance::Leaving;
 use nodes::Nodes;
 pub use nodes::{Listing, NodeState};
+use placement::Hosts;
+pub use placement::Placement;
 use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 pub use reserve::Claim;
@@ -55,6 +59,8 @@ pub struct Rules {
     pub needs: Needs,
     /// On whose resources executors run.
     pub claim: Claim,
+    /// Where executors run.
+    pub placement: Placement,
     /// The address that executors are told to attach to.
     pub control: String,
     /// How long before a maintenance nothing is launched any more.
@@ -102,6 +108,7 @@ pub struct Core {
     framework_stored: bool,
     connected: bool,
     nodes: Nodes,
+    hosts: Hosts,
     launches: BTreeMap<TaskId, Launch>,
     executors: BTreeMap<ExecutorId, TaskId>,
     /// Offers that wait until the framework id is stored.
@@ -136,6 +143,8 @@ struct Launch {
     running_since: Option<Moment>,
     announced_at: Option<Moment>,
     attached: bool,
+    /// When it is told again to end, if it was.
+    kill_at: Option<Moment>,
 }
 
 /// Where a launch stands in this process.
@@ -187,6 +196,7 @@ impl Core {
             framework,
             connected: false,
             nodes,
+            hosts: Hosts::default(),
             launches: BTreeMap::new(),
             executors: BTreeMap::new(),
             held: Vec::new(),
@@ -279,6 +289,7 @@ impl Core {
         if self.nodes.take_woken() {
             self.revive_soon(now);
         }
+        self.sort_out_freed_hosts(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_saves();
         }

@@ -3,7 +3,7 @@ use crate::config_dir::ConfigDir;
 use crate::control;
 use crate::core::effects::{Change, Ticket};
 use crate::core::resources::Needs;
-use crate::core::{Claim, Core, Rules};
+use crate::core::{Claim, Core, Placement, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::{
@@ -303,9 +303,14 @@ pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, s
         principal: settings.principal.clone(),
         reserve: settings.placement.reserve,
     };
+    let placement = Placement {
+        constraints: settings.placement.constraint.clone(),
+        one_per_host: settings.placement.one_per_host,
+    };
     Rules {
         needs,
         claim,
+        placement,
         control,
         maintenance_lead: settings.maintenance_lead,
         grace: settings.executor.executor_grace,

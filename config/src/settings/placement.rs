@@ -1,5 +1,6 @@
 //! Holds the settings that say where executors run and on whose resources.
 use super::environment;
+use crate::constraint::Constraint;
 use clap::Args;
 
 /// Where executors run, and on whose resources.
@@ -14,6 +15,13 @@ pub struct Placement {
     /// Needs a role other than `*`.
     #[arg(long, env = "LOGHERD_RESERVE")]
     pub reserve: bool,
+    /// On which nodes executors run, e.g. `attribute:rack=r1|r2`, `hostname!~^gpu-`, `zone=a`; several, separated by `;` or each
+    /// with its flag, have all to be met. `docs/placement.md` says how they are written.
+    #[arg(long, env = "LOGHERD_CONSTRAINT", value_delimiter = ';')]
+    pub constraint: Vec<Constraint>,
+    /// Run one executor on each host, also where it has several agents.
+    #[arg(long, env = "LOGHERD_ONE_PER_HOST")]
+    pub one_per_host: bool,
 }
 
 /// The name of a variable of the environment: the older one where only that is set.

@@ -185,7 +185,7 @@ pub enum Standing {
     Drained,
 }
 
-/// A scalar resource of an agent, as far as it is reserved to one role.
+/// A resource of an agent, a scalar or the count of ranges, as far as it is reserved to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The role; `*`: reserved to nobody.

@@ -20,6 +20,7 @@ impl Core {
     /// Takes up a launch of an earlier scheduler.
     pub(super) fn take_up(&mut self, record: LaunchRecord, now: Moment) {
         self.nodes.take_up(&record, now);
+        self.hosts.took(&record);
         self.executors.insert(record.executor.clone(), record.task.clone());
         let running_since = (record.phase == Phase::Running).then_some(now);
         let launch = Launch { running_since, stage: Stage::Asked, stored: true, ..Launch::new(record) };
@@ -41,6 +42,7 @@ impl Core {
             launched_at: now,
         };
         self.nodes.launching(agent, &record, now);
+        self.hosts.took(&record);
         let ticket = self.save(Change::Launch(record.clone()), Then::Accept(task.clone()));
         let stage = Stage::Storing(Some(Held { offers, taken, token }));
         let launch = Launch { stage, pending: Some(ticket), ..Launch::new(record) };
@@ -101,6 +103,7 @@ impl Core {
     pub(super) fn drop_launch(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
         let Some(launch) = self.launches.get_mut(task) else { return };
         launch.stage = Stage::Over;
+        self.hosts.freed(&launch.record);
         let (executor, agent) = (launch.record.executor.clone(), launch.record.agent.clone());
         self.executors.remove(&executor);
         self.nodes.free(&agent, task);
@@ -258,6 +261,7 @@ impl Launch {
             running_since: None,
             announced_at: None,
             attached: false,
+            kill_at: None,
         }
     }
 }

@@ -85,6 +85,8 @@ pub(super) struct Nodes {
 #[derive(Debug, Default)]
 struct Node {
     place: Place,
+    /// Whether Mesos said where it is; else only its host is known, from a launch.
+    placed: bool,
     slot: Option<(TaskId, ExecutorId)>,
     launches: u64,
     failures: u32,
@@ -118,14 +120,16 @@ impl Core {
         for agent in new {
             self.agent_is_new(now, agent);
         }
+        self.sort_all_out(now);
     }
 
     /// An agent registered, or registered again.
     pub fn agent_added(&mut self, now: Moment, agent: Agent) {
         let id = agent.id.clone();
         if self.nodes.add(agent, now) {
-            self.agent_is_new(now, id);
+            self.agent_is_new(now, id.clone());
         }
+        self.sort_out(now, &id);
     }
 
     /// The master removed an agent for good.
@@ -190,6 +194,7 @@ impl Nodes {
     pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
         let (node, framework) = self.node(agent, now);
         node.place.clone_from(place);
+        node.placed = true;
         if node.slot.is_some() {
             Verdict::Covered
         } else if let Some(rest) = node.away.filter(|_| is_away(&node.ours(framework, now))) {
@@ -290,6 +295,29 @@ impl Nodes {
 
     pub(super) fn task_on(&self, agent: &AgentId) -> Option<TaskId> {
         self.by_agent.get(agent)?.slot.as_ref().map(|(task, _)| task.clone())
+    }
+
+    /// Where an agent is, if Mesos said so.
+    pub(super) fn place_of(&self, agent: &AgentId) -> Option<&Place> {
+        self.by_agent.get(agent).filter(|node| node.placed).map(|node| &node.place)
+    }
+
+    /// Leaves a node without an executor out, or lets it in again; says whether it is let in.
+    pub(super) fn leave_out(&mut self, agent: &AgentId, why: Option<(Cause, String)>, now: Moment) -> bool {
+        let Some(node) = self.by_agent.get(agent) else { return false };
+        let was_out = node.own.coverage() == Coverage::Excluded;
+        match why {
+            Some((cause, text)) if node.own != cause || node.text != text => {
+                self.show(agent, cause, text, now)
+            }
+            None if was_out => self.show(agent, Cause::AwaitingOffer, AWAITING.to_owned(), now),
+            _ => return false,
+        }
+        was_out && self.by_agent.get(agent).is_some_and(|node| node.own.coverage() != Coverage::Excluded)
+    }
+
+    pub(super) fn agents(&self) -> Vec<AgentId> {
+        self.by_agent.keys().cloned().collect()
     }
 
     pub(super) fn host_of(&self, agent: &AgentId) -> String {
@@ -414,6 +442,7 @@ impl Nodes {
         let new = !self.by_agent.contains_key(&agent.id);
         let (node, framework) = self.node(&agent.id, now);
         node.place.clone_from(&agent.place);
+        node.placed = true;
         node.agent = Some(agent);
         let woken = node.settle(framework, now);
         self.woken |= woken;

@@ -63,8 +63,11 @@ impl Core {
     fn answer(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
         let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
         self.plan(now, agent, offers.iter().find_map(|offer| offer.unavailability));
-        match self.nodes.verdict(agent, &place, now) {
+        let verdict = self.nodes.verdict(agent, &place, now);
+        let left_out = self.sort_out(now, agent);
+        match verdict {
             Verdict::Covered => return self.give_back(offers, REFUSE_COVERED, self.is_settled(agent)),
+            _ if left_out => return self.give_back(offers, REFUSE_COVERED, Reservations::GiveUp),
             Verdict::BackingOff(rest) => {
                 return self.give_back(offers, rest.max(Duration::from_millis(500)), Reservations::Keep);
             }

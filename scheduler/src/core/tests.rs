@@ -2,7 +2,7 @@
 use super::cluster::{Agent, Offer, Place, Standing, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
 use super::resources::{Needs, Piece, Reserved, Thousandths};
-use super::{Claim, Core, NotAdmitted, OrderId, Rules};
+use super::{Claim, Core, NotAdmitted, OrderId, Placement, Rules};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use bytes::Bytes;
 use std::time::Duration;
@@ -15,6 +15,7 @@ pub(super) fn rules() -> Rules {
     Rules {
         needs: Needs::new(0.2, 128.0, 0.0),
         claim: Claim { roles: vec!["logherd".into()], framework: "logherd".into(), ..Claim::default() },
+        placement: Placement::default(),
         control: "127.0.0.1:9094".into(),
         maintenance_lead: Duration::from_secs(300),
         grace: Duration::from_secs(30),

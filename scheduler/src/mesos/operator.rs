@@ -5,6 +5,7 @@
 use super::Access;
 use super::http::{Connection, HttpError};
 use super::place::{place, unavailability};
+use super::resource::amount;
 use crate::core::cluster::{Agent, Cluster, Known, Machine, Share, Standing, Window};
 use crate::core::resources::Thousandths;
 use crate::ids::{AgentId, FrameworkId};
@@ -255,14 +256,12 @@ fn address(pid: &str) -> String {
     host.trim_matches(['[', ']']).to_owned()
 }
 
-/// Scalar resources by role and name.
+/// Scalar resources and ranges by role and name.
 fn shares(total: &[v1::Resource], used: &[v1::Resource]) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for (resources, uses) in [(total, false), (used, true)] {
         for resource in resources {
-            let Some(amount) = resource.scalar.as_ref().map(|scalar| Thousandths::of(scalar.value)) else {
-                continue;
-            };
+            let Some(amount) = amount(resource) else { continue };
             let role = reserved_to(resource);
             let at = shares.iter().position(|share| share.role == role && share.name == resource.name);
             let share = match at.and_then(|at| shares.get_mut(at)) {

@@ -15,15 +15,26 @@ pub(super) fn piece(resource: &v1::Resource, role: &str) -> Option<Piece> {
     if special {
         return None;
     }
-    let ranges: Vec<(u64, u64)> = resource.ranges.iter().flat_map(|ranges| &ranges.range).map(ends).collect();
-    let numbers = ranges.iter().map(|(begin, end)| (end - begin).saturating_add(1));
-    let amount = match &resource.scalar {
-        Some(scalar) => Thousandths::of(scalar.value),
-        None if ranges.is_empty() => return None,
-        None => Thousandths(numbers.fold(0, u64::saturating_add).saturating_mul(1000)),
-    };
+    let amount = amount(resource)?;
+    let ranges = ranges(resource).collect();
     let (name, reserved) = (resource.name.clone(), reserved(resource, role)?);
     Some(Piece { name, amount, ranges, reserved, wire: Bytes::from(resource.encode_to_vec()) })
+}
+
+/// How much there is of a scalar, or how many numbers of ranges.
+pub(super) fn amount(resource: &v1::Resource) -> Option<Thousandths> {
+    match (&resource.scalar, &resource.ranges) {
+        (Some(scalar), _) => Some(Thousandths::of(scalar.value)),
+        (None, Some(_)) => {
+            let numbers = ranges(resource).map(|(begin, end)| (end - begin).saturating_add(1));
+            Some(Thousandths(numbers.fold(0, u64::saturating_add).saturating_mul(1000)))
+        }
+        (None, None) => None,
+    }
+}
+
+fn ranges(resource: &v1::Resource) -> impl Iterator<Item = (u64, u64)> {
+    resource.ranges.iter().flat_map(|ranges| &ranges.range).map(ends)
 }
 
 fn ends(range: &v1::value::Range) -> (u64, u64) {

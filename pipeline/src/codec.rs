@@ -122,8 +122,13 @@ pub(crate) fn to_text(line: Bytes, charset: Charset) -> Text {
 }
 
 /// Undoes the escapes that people write in delimiters: `\n`, `\r`, `\t`, `\0`.
+pub(crate) fn unescaped(written: &str) -> String {
+    written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
+}
+
+/// The bytes of a delimiter, its escapes undone.
 pub(crate) fn delimiter_bytes(written: &str) -> Vec<u8> {
-    written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0").into_bytes()
+    unescaped(written).into_bytes()
 }
 
 crate::spec::words! {

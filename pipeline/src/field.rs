@@ -106,6 +106,16 @@ impl FieldRef {
         Self { root, path }
     }
 
+    /// The names of the path from the top.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let root = match self.root {
+            Root::Timestamp => Some("@timestamp"),
+            Root::Metadata => Some("@metadata"),
+            Root::Field => None,
+        };
+        root.into_iter().chain(self.path.iter().map(|segment| segment.name.as_str())).map(str::to_owned).collect()
+    }
+
     /// Whether it names `@metadata` or something in it.
     pub fn is_metadata(&self) -> bool {
         self.root == Root::Metadata

@@ -21,6 +21,7 @@ mod codec;
 mod codecs;
 mod condition;
 mod dead_letter;
+mod ecs;
 pub mod event;
 mod every;
 pub mod field;

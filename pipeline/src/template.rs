@@ -52,6 +52,11 @@ impl Template {
         Self { parts }
     }
 
+    /// A text that stands for itself, whatever is in it.
+    pub(crate) fn literal(text: &str) -> Self {
+        Self { parts: vec![Part::Literal(text.into())] }
+    }
+
     /// The text, if there is nothing to fill in.
     pub fn as_literal(&self) -> Option<&Text> {
         match self.parts.as_slice() {

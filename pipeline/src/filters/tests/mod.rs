@@ -2,7 +2,7 @@
 //!
 //! - `# in: {…}`: an event, as JSON.
 //! - `# out: {…}`: the whole event that it becomes, less `@version`, and less `@timestamp` where that did not change;
-//!   `# out: nothing` for a dropped one.
+//!   `# out: nothing` for a dropped one, `# out: [{…}, {…}]` for one that becomes several.
 //! - `# has: {…}`: fields that it has, among others.
 //! - `# problem: line:column message | hint`: what `check` says, in order, all of it.
 use std::path::{Path, PathBuf};
@@ -103,17 +103,24 @@ fn every_case_comes_out_as_it_says() {
         assert_eq!(outputs.clone().count(), inputs.len(), "{}", file.display());
         for (input, output) in inputs.iter().zip(outputs) {
             let events = filtered(&text, Batch::new(vec![event(input, now, &file)]));
-            let got = events.first().map(|event| shown(event, now, &file));
-            let right = match (output.split_at(7), &got) {
-                (("# out: ", "nothing"), got) => got.is_none(),
-                (("# out: ", wanted), Some(got)) => *got == json(wanted, &file),
-                (("# has: ", wanted), Some(got)) => {
+            let got: Vec<Json> = events.iter().map(|e| Json::Object(shown(e, now, &file))).collect();
+            let right = match (output.split_at(7), got.as_slice()) {
+                (("# out: ", "nothing"), got) => got.is_empty(),
+                (("# out: ", wanted), got) if wanted.starts_with('[') => {
+                    serde_json::from_str::<Vec<Json>>(wanted).unwrap() == got
+                }
+                (("# out: ", wanted), [got]) => *got == Json::Object(json(wanted, &file)),
+                (("# has: ", wanted), [got]) => {
                     json(wanted, &file).iter().all(|(name, value)| got.get(name) == Some(value))
                 }
                 _ => false,
             };
             if !right {
-                let got = got.map_or("nothing".to_owned(), |map| Json::Object(map).to_string());
+                let got = match got.as_slice() {
+                    [] => "nothing".to_owned(),
+                    [one] => one.to_string(),
+                    several => Json::from(several).to_string(),
+                };
                 wrong += &format!("{}:\n# in: {input}\n# out: {got}\n", file.display());
             }
         }

@@ -57,8 +57,8 @@ plugin! {
         /// Tags to remove. They may be templates.
         remove_tag: Vec<Template> = [],
     }
-    unsupported {
-        "periodic_flush" => "remove it: filters that hold events back give them out by themselves",
+    accepted {
+        "periodic_flush" => "filters that hold something back give it out by themselves",
     }
 }
 

@@ -113,7 +113,10 @@ impl FieldRef {
             Root::Metadata => Some("@metadata"),
             Root::Field => None,
         };
-        root.into_iter().chain(self.path.iter().map(|segment| segment.name.as_str())).map(str::to_owned).collect()
+        root.into_iter()
+            .chain(self.path.iter().map(|segment| segment.name.as_str()))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whether it names `@metadata` or something in it.

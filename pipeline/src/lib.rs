@@ -20,6 +20,7 @@ mod client;
 mod codec;
 mod codecs;
 mod condition;
+mod csv;
 mod dead_letter;
 mod ecs;
 pub mod event;

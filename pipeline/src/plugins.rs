@@ -1,4 +1,5 @@
 //! The table of all plugins: one line for each.
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::batch::Filter;
@@ -27,15 +28,21 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     // filters
     Plugin::filter::<filters::cidr::CidrOptions>(),
     Plugin::filter::<filters::clone::CloneOptions>(),
+    Plugin::filter::<filters::csv::CsvOptions>(),
     Plugin::filter::<filters::date::DateOptions>(),
     Plugin::filter::<filters::de_dot::DeDotOptions>(),
+    Plugin::filter::<filters::dissect::DissectOptions>(),
     Plugin::filter::<filters::drop::DropOptions>(),
+    Plugin::filter::<filters::fingerprint::FingerprintOptions>(),
     Plugin::filter::<filters::grok::GrokOptions>(),
     Plugin::filter::<filters::json::JsonOptions>(),
+    Plugin::filter::<filters::kv::KvOptions>(),
     Plugin::filter::<filters::mutate::MutateOptions>(),
     Plugin::filter::<filters::prune::PruneOptions>(),
     Plugin::filter::<filters::split::SplitOptions>(),
     Plugin::filter::<filters::syslog_pri::SyslogPriOptions>(),
+    Plugin::filter::<filters::throttle::ThrottleOptions>(),
+    Plugin::filter::<filters::translate::TranslateOptions>(),
     Plugin::filter::<filters::truncate::TruncateOptions>(),
     Plugin::filter::<filters::urldecode::UrldecodeOptions>(),
     Plugin::filter::<filters::uuid::UuidOptions>(),
@@ -59,7 +66,7 @@ pub(crate) enum Build {
     Input(fn(&AnyOptions) -> Built<dyn Input>),
     Codec(fn(&AnyOptions) -> Result<Codec, String>),
     Output(fn(&AnyOptions, OutputSite) -> Built<dyn Output>),
-    Filter(fn(&AnyOptions, &Arc<CommonFilter>) -> Built<dyn Filter>),
+    Filter(fn(&AnyOptions, &Arc<CommonFilter>, &mut Shared) -> Built<dyn Filter>),
 }
 
 /// A plugin ready to work, or the reason, for people, why it cannot be made.
@@ -70,6 +77,31 @@ pub(crate) trait FilterOptions: Options {
     /// Makes the filter. `on_success` is for each event on which the filter did what it is for: the filter knows which
     /// those are. The reason why it cannot be made is for people.
     fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String>;
+
+    /// Makes the filter of one more worker; `shared` holds what the filter's instances of all workers have together.
+    fn build_shared(
+        &self,
+        on_success: &Arc<CommonFilter>,
+        _shared: &mut Shared,
+    ) -> Result<Box<dyn Filter>, String> {
+        self.build(on_success)
+    }
+}
+
+/// What the instances of one filter, one for each worker of a pipeline, have together: at most one value.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Shared {
+    /// The value, made by the first that asks.
+    pub(crate) fn take_or_make<T: Send + Sync + 'static>(&mut self, make: impl FnOnce() -> T) -> Arc<T> {
+        if let Some(value) = self.0.clone().and_then(|value| value.downcast::<T>().ok()) {
+            return value;
+        }
+        let value = Arc::new(make());
+        self.0 = Some(value.clone());
+        value
+    }
 }
 
 /// The options of an input, which know how to make it.
@@ -119,7 +151,7 @@ impl Plugin {
         Self {
             spec: O::SPEC,
             load: load::<O>,
-            build: Build::Filter(|options, common| typed::<O>(options)?.build(common)),
+            build: Build::Filter(|options, common, shared| typed::<O>(options)?.build_shared(common, shared)),
         }
     }
 }
@@ -166,9 +198,9 @@ pub(crate) fn build_codec(call: &PluginCall) -> Result<Codec, String> {
 }
 
 /// Makes the filter of a call.
-pub(crate) fn build_filter(call: &PluginCall) -> Result<Box<dyn Filter>, String> {
+pub(crate) fn build_filter(call: &PluginCall, shared: &mut Shared) -> Result<Box<dyn Filter>, String> {
     match (find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build), &call.common) {
-        (Some(Build::Filter(build)), Common::Filter(common)) => build(&call.options, common),
+        (Some(Build::Filter(build)), Common::Filter(common)) => build(&call.options, common, shared),
         _ => Err(format!("{:?} is not a filter", call.spec)),
     }
 }

@@ -61,6 +61,12 @@ fn page(spec: &Spec) -> String {
     out += "\n";
     table(&mut out, every.options);
     every.options.iter().for_each(|option| section(&mut out, option));
+    if !spec.accepted.is_empty() {
+        out += "\n## What may be given and changes nothing\n\n| option | why |\n|---|---|\n";
+        for (name, why) in spec.accepted {
+            put(&mut out, format_args!("| `{name}` | {} |\n", cell(why)));
+        }
+    }
     if !spec.unsupported.is_empty() {
         out += "\n## What Logstash has and Logherd has not\n\n| option | what to do instead |\n|---|---|\n";
         for (name, instead) in spec.unsupported {

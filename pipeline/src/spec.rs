@@ -15,6 +15,9 @@
 //!         /// The options whose name is no Rust name are given in parentheses.
 //!         docker_path ("docker-path"): Paths = [],
 //!     }
+//!     accepted {
+//!         "ecs_compatibility" => "fields go where `target` says",
+//!     }
 //!     unsupported {
 //!         "sincedb_path" => "positions are kept in the data directory",
 //!     }
@@ -65,6 +68,8 @@ pub(crate) struct Spec {
     pub(crate) docs: &'static [&'static str],
     /// Its own options, without those that every plugin of its kind has.
     pub(crate) options: &'static [OptionSpec],
+    /// Options of the Logstash plugin of this name that may be given and change nothing, each with the reason.
+    pub(crate) accepted: &'static [(&'static str, &'static str)],
     /// Options of the Logstash plugin of this name that do not exist here, each with what to do instead.
     pub(crate) unsupported: &'static [(&'static str, &'static str)],
 }
@@ -172,6 +177,7 @@ macro_rules! plugin {
                 $field:ident $(($key:literal))? : $ty:ty $(= $default:expr)?
             ),* $(,)?
         }
+        $(accepted { $($idle:literal => $why:literal),* $(,)? })?
         $(unsupported { $($gone:literal => $instead:literal),* $(,)? })?
         $(validate = $validate:path)?
     ) => {
@@ -194,6 +200,7 @@ macro_rules! plugin {
                     required: !<$ty as $crate::lang::kinds::FromSetting>::OPTIONAL
                         && $crate::spec::first(&[$(stringify!($default))?]).is_none(),
                 }),*],
+                accepted: &[$($(($idle, $why)),*)?],
                 unsupported: &[$($(($gone, $instead)),*)?],
             };
 

@@ -18,7 +18,7 @@ use crate::plugins;
 use crate::positions::{Ledger, file_name};
 use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
 use crate::runtime::budget::Budget;
-use crate::runtime::chain::{Chain, Routes};
+use crate::runtime::chain::{Chain, Routes, Together};
 use crate::runtime::decorate::Decorate;
 use crate::runtime::outlet::{Outlet, WAITING_MAX};
 use crate::runtime::source::{Feed, Frame, Intake, fields_of};
@@ -75,7 +75,8 @@ pub(crate) fn assemble(
 
     // filters
     let workers = around.workers.max(1);
-    let chains = (0..workers).map(|_| Chain::build(&plan.filters)).collect::<Result<_, _>>();
+    let mut together = Together::new();
+    let chains = (0..workers).map(|_| Chain::build(&plan.filters, &mut together)).collect::<Result<_, _>>();
     let chains = chains.map_err(|(plugin, reason)| StartError::Plugin { plugin, reason })?;
     let work = Work {
         frames: frames_out,

@@ -79,6 +79,9 @@ fn known_once(
             _ => duplicate_keys(&setting.value, problems),
         }
         let name = setting.key.text.as_str();
+        if spec.accepted.iter().chain(every.accepted).any(|(accepted, _)| *accepted == name) {
+            continue;
+        }
         let Some(option) = spec.options.iter().chain(every.options).find(|o| o.name == name) else {
             misspelled.extend(unknown(spec, every, setting, problems));
             continue;

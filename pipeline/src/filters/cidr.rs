@@ -68,7 +68,9 @@ impl FilterOptions for CidrOptions {
                 Networks::InFile(file.read()?, file)
             }
             None => match self.network.iter().map(Template::as_literal).collect::<Option<Vec<_>>>() {
-                Some(written) => Networks::Fixed(written.iter().flat_map(|text| Network::list(text)).collect()),
+                Some(written) => {
+                    Networks::Fixed(written.iter().flat_map(|text| Network::list(text)).collect())
+                }
                 None => Networks::OfEvent(self.network.clone()),
             },
         };

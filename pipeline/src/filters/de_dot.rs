@@ -104,7 +104,12 @@ impl DeDot {
 
     fn without_dots(&self, names: &[String]) -> Vec<String> {
         if self.options.nested {
-            names.iter().flat_map(|name| name.split('.')).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+            names
+                .iter()
+                .flat_map(|name| name.split('.'))
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned)
+                .collect()
         } else {
             names.iter().map(|name| name.replace('.', &self.options.separator.value)).collect()
         }

@@ -31,8 +31,8 @@ plugin! {
         /// The tags to add when the text is not JSON.
         tag_on_failure: Vec<String> = ["_jsonparsefailure"],
     }
-    unsupported {
-        "ecs_compatibility" => "remove it: fields keep the names that they have in the JSON",
+    accepted {
+        "ecs_compatibility" => "fields keep the names that they have in the JSON",
     }
 }
 

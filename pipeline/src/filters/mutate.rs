@@ -19,7 +19,7 @@ use crate::success::OnSuccess;
 use crate::template::Template;
 use change::{Change, Gsub};
 use convert::Conversion;
-use text::Style;
+pub(super) use text::Style;
 
 plugin! {
     /// Changes fields.

@@ -41,7 +41,8 @@ plugin! {
 
 fn check_patterns(options: &PruneOptions, problems: &mut Problems) {
     let names = options.whitelist_names.iter().chain(&options.blacklist_names);
-    let values = options.whitelist_values.0.iter().chain(&options.blacklist_values.0).map(|(_, pattern)| pattern);
+    let values =
+        options.whitelist_values.0.iter().chain(&options.blacklist_values.0).map(|(_, pattern)| pattern);
     for pattern in names.chain(values) {
         let filled_in = options.interpolate && Template::parse(pattern).as_literal().is_none();
         if !filled_in && let Err(mistake) = Ruby::compile(pattern, Dot::NotNewline) {

@@ -11,6 +11,8 @@ use crate::template::Template;
 /// What values an option takes, for messages and reference pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OptionKind {
+    /// A text, a number, a list or a hash.
+    Any,
     /// Any text.
     Text,
     /// Text with `%{…}` parts that each event fills in.
@@ -46,6 +48,7 @@ impl std::fmt::Display for OptionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let plural = if f.alternate() { "s" } else { "" };
         match self {
+            Self::Any => write!(f, "value{plural}"),
             Self::Text => write!(f, "string{plural}"),
             Self::Template => write!(f, "template string{plural}"),
             Self::Field => write!(f, "field reference{plural}"),

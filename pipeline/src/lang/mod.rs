@@ -21,6 +21,7 @@ pub(crate) mod suggest;
 #[cfg(test)]
 pub(crate) mod tests;
 mod values;
+pub(crate) mod written;
 
 use crate::plugins;
 use crate::spec::Kind;

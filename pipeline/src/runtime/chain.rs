@@ -4,6 +4,9 @@ use crate::event::Event;
 use crate::plan::{Condition, PluginCall, Step};
 use crate::plugins;
 
+/// What the filters of all workers have together, by the filters' ids.
+pub(crate) type Together = std::collections::HashMap<String, plugins::Shared>;
+
 /// The filters of a plan, made once for each worker.
 pub(crate) struct Chain(Vec<Node>);
 
@@ -13,9 +16,9 @@ enum Node {
 }
 
 impl Chain {
-    /// Makes the filters.
-    pub(crate) fn build(steps: &[Step]) -> Result<Self, (String, String)> {
-        nodes(steps).map(Self)
+    /// Makes the filters; `common` is what those of all workers have together, by id.
+    pub(crate) fn build(steps: &[Step], common: &mut Together) -> Result<Self, (String, String)> {
+        nodes(steps, common).map(Self)
     }
 
     /// Just this filter.
@@ -30,18 +33,20 @@ impl Chain {
     }
 }
 
-fn nodes(steps: &[Step]) -> Result<Vec<Node>, (String, String)> {
-    let node = |step: &Step| match step {
+fn nodes(steps: &[Step], common: &mut Together) -> Result<Vec<Node>, (String, String)> {
+    let mut node = |step: &Step| match step {
         Step::Plugin(call) => {
-            plugins::build_filter(call).map(Node::Filter).map_err(|reason| (call.id.clone(), reason))
+            let shared = common.entry(call.id.clone()).or_default();
+            plugins::build_filter(call, shared).map(Node::Filter).map_err(|reason| (call.id.clone(), reason))
         }
         Step::If { arms, otherwise } => {
-            let arm = |(condition, body): &(Condition, Vec<Step>)| Ok((condition.clone(), nodes(body)?));
-            let arms = arms.iter().map(arm).collect::<Result<_, (String, String)>>()?;
-            Ok(Node::Branch { arms, otherwise: nodes(otherwise)? })
+            let mut arm =
+                |(condition, body): &(Condition, Vec<Step>)| Ok((condition.clone(), nodes(body, common)?));
+            let arms = arms.iter().map(&mut arm).collect::<Result<_, (String, String)>>()?;
+            Ok(Node::Branch { arms, otherwise: nodes(otherwise, common)? })
         }
     };
-    steps.iter().map(node).collect()
+    steps.iter().map(&mut node).collect()
 }
 
 fn run(nodes: &mut [Node], batch: &mut Batch) {

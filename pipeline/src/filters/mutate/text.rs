@@ -3,7 +3,7 @@ use crate::value::{Text, Value};
 
 /// How a text is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(in crate::filters) enum Style {
     Upper,
     Lower,
     /// A capital first, the rest small.
@@ -13,7 +13,7 @@ pub(super) enum Style {
 }
 
 impl Style {
-    pub(super) fn apply(self, text: &Text) -> Text {
+    pub(in crate::filters) fn apply(self, text: &Text) -> Text {
         match self {
             Self::Upper => text.to_uppercase().into(),
             Self::Lower => text.to_lowercase().into(),

@@ -13,7 +13,7 @@ use crate::batch::Batch;
 use crate::check::{Scope, check, compile};
 use crate::event::Event;
 use crate::plan::{Common, Step};
-use crate::plugins::{Build, find};
+use crate::plugins::{Build, Shared, find};
 use crate::spec::Kind;
 use crate::value::{Text, Timestamp, Value};
 
@@ -43,7 +43,7 @@ fn filtered(text: &str, mut batch: Batch) -> Vec<Event> {
         let Common::Filter(common) = &call.common else { panic!("a filter has a filter's options") };
         let plugin = find(Kind::Filter, call.spec.name).unwrap();
         let Build::Filter(build) = plugin.build else { panic!("{:?} is no filter", call.spec) };
-        build(&call.options, common).unwrap().run(&mut batch);
+        build(&call.options, common, &mut Shared::default()).unwrap().run(&mut batch);
     }
     batch.into_events()
 }
@@ -158,4 +158,28 @@ fn patterns_are_read_from_directories() {
     let batch = Batch::new(vec![Event::with_message(Timestamp::UNIX_EPOCH, Text::from("pear"))]);
     let events = filtered(&text, batch);
     assert_eq!(events[0].fields().get("fruit"), Some(&Value::from("pear")));
+}
+
+/// The events after the filters, of messages with seconds as their moments.
+fn after(text: &str, events: &[(i64, &str)]) -> Vec<Event> {
+    let event = |(second, message): &(i64, &str)| {
+        Event::with_message(Timestamp::from_second(*second).unwrap(), Text::from(*message))
+    };
+    filtered(text, Batch::new(events.iter().map(event).collect()))
+}
+
+#[test]
+fn events_before_and_after_the_counts_of_their_period_are_throttled() {
+    let text = "filter { throttle { key => \"%{message}\" before_count => 2 after_count => 3 period => 10 add_tag => t } }";
+    let events = [(0, "a"), (1, "a"), (2, "b"), (3, "a"), (4, "a"), (11, "a"), (12, "b")];
+    let tagged: Vec<bool> = after(text, &events).iter().map(|event| event.has_tag("t")).collect();
+    assert_eq!(tagged, [true, false, true, false, true, true, true]);
+}
+
+#[test]
+fn the_first_line_names_the_columns_when_asked_for() {
+    let text = "filter { csv { autodetect_column_names => true } }";
+    let events = after(text, &[(0, "name,size"), (0, "nail,3")]);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].fields().get("size"), Some(&Value::from("3")));
 }

@@ -1,6 +1,7 @@
 //! Tests that need more than one module: recorded exchanges, laws of the cores, and real processes over real HTTP.
 
 mod client;
+mod drains;
 mod faults;
 mod gates;
 mod guest;

@@ -99,7 +99,8 @@ impl World {
     }
 
     fn with_connection(&mut self, what: impl FnOnce(&mut Self, u64)) {
-        let open: Vec<u64> = self.connections.iter().filter(|(_, c)| c.client_open).map(|(id, _)| *id).collect();
+        let open: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| c.client_open).map(|(id, _)| *id).collect();
         if let Some(id) = self.chance.pick(&open) {
             what(self, id);
         }

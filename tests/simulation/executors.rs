@@ -71,7 +71,8 @@ impl World {
         let slow_flush = self.strikes(Fault::SlowFlush, 0.5);
         let flush = if slow_flush { self.chance.seconds(2..90) } else { self.chance.millis(1..1500) };
         let crashes = self.strikes(Fault::ExecutorCrash, 0.4);
-        let crash = if self.chance.hits(0.5) { self.chance.seconds(0..10) } else { self.chance.seconds(0..600) };
+        let crash =
+            if self.chance.hits(0.5) { self.chance.seconds(0..10) } else { self.chance.seconds(0..600) };
         let part = Part {
             fetches: !self.strikes(Fault::FetchFailure, 0.3),
             registers_after: (!never).then_some(start),
@@ -124,7 +125,7 @@ impl World {
     }
 
     /// Hands an event to whoever reads this stream.
-    pub(crate) fn to_executor(&mut self, machine: usize, stream: u64, act: Act) {
+    pub(crate) fn read_by_executor(&mut self, machine: usize, stream: u64, act: Act) {
         let reads = |(_, executor): &(&String, &Executor)| executor.stream == Some(stream);
         let found = self.machines[machine].executors.iter().find(reads).map(|(id, _)| id.clone());
         if let Some(container) = found {
@@ -217,7 +218,12 @@ impl World {
                 executor.task_info = Some(task);
                 let part = executor.part;
                 if part.refuses {
-                    return self.act_in(machine, container, part.runs_after, Act::Reports(TaskState::TaskFailed));
+                    return self.act_in(
+                        machine,
+                        container,
+                        part.runs_after,
+                        Act::Reports(TaskState::TaskFailed),
+                    );
                 }
                 let soon = Duration::from_millis(20);
                 self.act_in(machine, container, soon, Act::Reports(TaskState::TaskStarting));
@@ -270,7 +276,8 @@ impl World {
         };
         executor.unacknowledged.push(status.clone());
         if executor.stream.is_some() {
-            let body = Call { update: Some(call::Update { status }), ..call_of(executor, call::Type::Update) };
+            let body =
+                Call { update: Some(call::Update { status }), ..call_of(executor, call::Type::Update) };
             let body = body.encode_to_vec();
             let answer = self.agent_step(machine, Some(container), |agent, now| agent.called(&body, now));
             if let Some(Answer::Refused(code, why)) = answer {

@@ -72,7 +72,7 @@ faults! {
     AgentWiped = "agent-wiped",
     /// Agents send some updates twice.
     DuplicateUpdates = "duplicate-updates",
-    /// Agents do not get to tell that an executor ended.
+    /// An agent's link breaks just when it tells that an executor ended.
     LostExits = "lost-exits",
     /// Executors crash at any time.
     ExecutorCrash = "executor-crash",

@@ -42,7 +42,8 @@ impl Ledger {
                 }
             }
             Said::Update => {
-                if let Some((status, uuid)) = event.update.as_ref().and_then(|u| Some((&u.status, u.status.uuid.clone()?)))
+                if let Some((status, uuid)) =
+                    event.update.as_ref().and_then(|u| Some((&u.status, u.status.uuid.clone()?)))
                 {
                     let receipt = (TaskId(status.task_id.value.clone()), uuid);
                     self.receipts.entry(receipt).or_insert((status.state, 0)).1 += 1;
@@ -91,7 +92,11 @@ impl Ledger {
     fn answer(&mut self, offers: &[proto::mesos::v1::OfferId]) -> Result<(), String> {
         let gone: Vec<&str> =
             offers.iter().filter(|id| !self.offers.remove(&id.value)).map(|id| id.value.as_str()).collect();
-        if gone.is_empty() { Ok(()) } else { Err(format!("offers {gone:?} are gone, or were answered before")) }
+        if gone.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("offers {gone:?} are gone, or were answered before"))
+        }
     }
 }
 
@@ -175,9 +180,10 @@ impl World {
         if stored { Ok(()) } else { Err(format!("the store never saw {task} {phase:?}")) }
     }
 
-    /// Only what the store does not know is ended.
+    /// Only what the store does not know is ended, or what Mesos said is over.
     fn is_no_launch_of_ours(&mut self, run: Run, task: &str) -> Result<(), String> {
-        let known = self.store.launches.contains_key(&TaskId(task.to_owned()));
+        let known =
+            self.store.launches.contains_key(&TaskId(task.to_owned())) && !self.called_over.contains(task);
         if known && self.is_in_office(run) { Err(format!("{task} is ours and should live")) } else { Ok(()) }
     }
 
@@ -284,6 +290,9 @@ impl World {
                 | TaskState::TaskKilling
                 | TaskState::TaskUnreachable
         );
+        if over {
+            self.called_over.insert(status.task_id.value.clone());
+        }
         if over
             && status.source() != task_status::Source::Executor
             && let Some(executor) = self.executor_of.get(&status.task_id.value)

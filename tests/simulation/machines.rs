@@ -129,8 +129,8 @@ impl World {
                     }
                     answered = Some(answer);
                 }
-                AgentDid::Sent(stream, event) => self.to_executor(index, stream, Act::Hears(event)),
-                AgentDid::Closed(stream) => self.to_executor(index, stream, Act::StreamEnds(stream)),
+                AgentDid::Sent(stream, event) => self.read_by_executor(index, stream, Act::Hears(event)),
+                AgentDid::Closed(stream) => self.read_by_executor(index, stream, Act::StreamEnds(stream)),
                 AgentDid::Told(message) => self.tell_master(index, message),
                 AgentDid::Joins => {
                     let run = (index, self.machines[index].run);
@@ -209,7 +209,8 @@ impl World {
     fn tell_master(&mut self, index: usize, message: ToMaster) {
         let Some(id) = self.machines[index].link else { return };
         if message.is_exit() && self.strikes(Fault::LostExits, 0.5) {
-            return note!(self, "agent {index} does not get to tell of an exit");
+            note!(self, "agent {index} does not get to tell of an exit, as its link breaks");
+            return self.cut_link(id);
         }
         let twice = message.is_update() && self.strikes(Fault::DuplicateUpdates, 0.3);
         if twice {

@@ -77,7 +77,8 @@ impl World {
         }
         // An agent that never comes back stays unreachable until an operator says otherwise.
         let record = |task| self.store.launches.get(task);
-        if let Some(task) = running.iter().find(|task| record(task).is_none_or(|r| r.phase != Phase::Running)) {
+        if let Some(task) = running.iter().find(|task| record(task).is_none_or(|r| r.phase != Phase::Running))
+        {
             return Err(format!("{task} runs, and the store does not say so"));
         }
         let others = self.store.launches.values().filter(|record| !running.contains(&record.task));

@@ -73,8 +73,9 @@ impl World {
         let slow = self.strikes(Fault::SlowSaves, 0.2);
         let way = if slow { self.chance.seconds(1..40) } else { self.delay() };
         let id = self.id();
-        self.queue.add(self.now + way, Event::WriteApplies(id));
-        self.queue.add(self.now + way + self.delay(), Event::WriteDone(id));
+        let (applies, back) = (self.now + way, self.delay());
+        self.queue.add(applies, Event::WriteApplies(id));
+        self.queue.add(applies + back, Event::WriteDone(id));
         self.writes.insert(id, Write { run, epoch, changes, fate, result: None });
     }
 
@@ -118,8 +119,12 @@ impl World {
 
     /// A scheduler dies: what it has under way may happen or not.
     pub(crate) fn cut_writes_short(&mut self, run: Run) {
-        let under_way: Vec<u64> =
-            self.writes.iter().filter(|(_, w)| w.run == run && w.result.is_none()).map(|(id, _)| *id).collect();
+        let under_way: Vec<u64> = self
+            .writes
+            .iter()
+            .filter(|(_, w)| w.run == run && w.result.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         for id in under_way {
             if self.chance.hits(0.5) {
                 self.writes.remove(&id);

@@ -299,7 +299,8 @@ impl World {
 
     pub(crate) fn server_sees(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (open, of_this_master) = (connection.server_open, connection.generation == self.master.generation);
+        let (open, of_this_master) =
+            (connection.server_open, connection.generation == self.master.generation);
         connection.server_open = false;
         let stream = connection.stream;
         if !connection.client_open {
@@ -327,7 +328,8 @@ impl World {
         }
         note!(self, "the master dies");
         self.master.streams = BTreeMap::new();
-        let open: Vec<u64> = self.connections.iter().filter(|(_, c)| c.client_open).map(|(id, _)| *id).collect();
+        let open: Vec<u64> =
+            self.connections.iter().filter(|(_, c)| c.client_open).map(|(id, _)| *id).collect();
         for id in open {
             let at = self.now + self.delay();
             self.queue.add(at, Event::ClientSees(id, "the master is gone"));

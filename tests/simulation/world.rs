@@ -144,6 +144,8 @@ pub(crate) struct World {
     pub(crate) executor_of: BTreeMap<String, String>,
     /// Executors that Mesos itself called lost.
     pub(crate) called_lost: BTreeSet<String>,
+    /// Tasks that anybody called over.
+    pub(crate) called_over: BTreeSet<String>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -198,6 +200,7 @@ impl World {
             removed_frameworks: BTreeSet::new(),
             executor_of: BTreeMap::new(),
             called_lost: BTreeSet::new(),
+            called_over: BTreeSet::new(),
             failure: None,
             plan,
         };

@@ -15,6 +15,8 @@ const LAUNCH_ASK_MAX: Duration = Duration::from_secs(600);
 const REFUSE_REST: Duration = Duration::from_secs(3600);
 /// The pause between two messages that tell an executor the new control address.
 const ANNOUNCE_PAUSE: Duration = Duration::from_secs(10);
+/// After so long without an executor that should know the address it is told it, again and again.
+const STAYS_AWAY: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Takes up a launch of an earlier scheduler.
@@ -194,6 +196,7 @@ impl Core {
         let Some(task) = self.executors.get(executor).cloned() else { return };
         let Some(launch) = self.launches.get_mut(&task) else { return };
         launch.attached = attached;
+        launch.announced_at = None;
         if attached && launch.record.control != self.rules.control {
             launch.record.control = self.rules.control.clone();
             self.save_launch(&task, Vec::new());
@@ -209,15 +212,20 @@ impl Core {
         }
     }
 
-    /// Tells executors that know another control address the right one, until they attach.
+    /// Tells executors that know another control address the right one, until they attach. Those that should know it are
+    /// told as well if they stay away: they may have followed a leader that could not store it any more.
     pub(super) fn announce_control(&mut self, now: Moment) {
         let mut calls = Vec::new();
         for launch in self.launches.values_mut() {
-            let lost = launch.record.phase == Phase::Running
-                && !launch.attached
-                && launch.record.control != self.rules.control
-                && launch.announced_at.is_none_or(|at| now.since(at) >= ANNOUNCE_PAUSE);
-            if lost {
+            if launch.record.phase != Phase::Running || launch.attached {
+                continue;
+            }
+            let should_know = launch.record.control == self.rules.control;
+            let pause = if should_know { STAYS_AWAY } else { ANNOUNCE_PAUSE };
+            if should_know && launch.announced_at.is_none() {
+                launch.announced_at = Some(now);
+            }
+            if launch.announced_at.is_none_or(|at| now.since(at) >= pause) {
                 launch.announced_at = Some(now);
                 let executor = &launch.record.executor;
                 let what = Announced { control: self.rules.control.clone(), epoch: self.rules.epoch };

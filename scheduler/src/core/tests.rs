@@ -443,6 +443,22 @@ fn only_the_executor_with_the_token_of_its_launch_may_attach() {
 }
 
 #[test]
+fn an_executor_that_attaches_nowhere_is_told_the_address_even_if_the_store_says_that_it_knows_it() {
+    let mut core = ready();
+    let (task, executor, _) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    let told = |core: &mut Core, seconds| {
+        core.tick(NOW.after(Duration::from_secs(seconds)));
+        calls(&core.take_effects()).iter().filter(|call| matches!(call, Call::Message { .. })).count()
+    };
+    assert_eq!((told(&mut core, 1), told(&mut core, 30), told(&mut core, 62)), (0, 0, 1));
+    core.attached(&executor, true);
+    assert_eq!(told(&mut core, 200), 0);
+    core.attached(&executor, false);
+    assert_eq!((told(&mut core, 210), told(&mut core, 240), told(&mut core, 271)), (0, 0, 1));
+}
+
+#[test]
 fn executors_that_know_an_old_control_address_are_told_the_new_one_until_they_attach() {
     let mut before = ready();
     let (task, executor, token) = launch(&mut before, "a", NOW);

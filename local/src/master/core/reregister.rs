@@ -154,11 +154,11 @@ impl Core {
             }
         }
         let drain = self.agents.get(agent).and_then(|agent| agent.drain);
-        if let Some(drain) = drain {
-            let max_grace = drain.config.max_grace_period.map(|grace| super::operator::duration(&grace));
-            let mark_gone = drain.config.mark_gone();
-            self.out.push(Effect::Tell(link, ToAgent::Drain { max_grace, mark_gone }));
-        }
+        // Reactivated while it was away, or drained under an earlier master: it would drop every task for ever.
+        let Some(drain) = drain else { return self.out.push(Effect::Tell(link, ToAgent::EndDrain)) };
+        let max_grace = drain.config.max_grace_period.map(|grace| super::operator::duration(&grace));
+        let mark_gone = drain.config.mark_gone();
+        self.out.push(Effect::Tell(link, ToAgent::Drain { max_grace, mark_gone }));
     }
 }
 

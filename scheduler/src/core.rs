@@ -13,12 +13,14 @@ pub mod cluster;
 pub mod effects;
 mod ending;
 mod launches;
+mod listing;
 mod maintenance;
 #[cfg(test)]
 mod model;
 mod nodes;
 mod offers;
 mod orders;
+mod orphans;
 mod placement;
 mod reconcile;
 mod reserve;
@@ -32,9 +34,12 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use cluster::Offer;
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
+pub use listing::Listing;
 use maintenance::Leaving;
+pub use nodes::NodeState;
 use nodes::Nodes;
-pub use nodes::{Listing, NodeState};
+pub use orphans::Orphan;
+use orphans::Orphans;
 use placement::Hosts;
 pub use placement::Placement;
 use rand::{SeedableRng, rngs::StdRng};
@@ -123,6 +128,7 @@ pub struct Core {
     revive_pause: Duration,
     decisions: VecDeque<Decision>,
     leaving: Leaving,
+    orphans: Orphans,
     /// Whether it was said that data end with sandboxes.
     sandbox_told: bool,
     out: Vec<Effect>,
@@ -208,6 +214,7 @@ impl Core {
             revive_pause: offers::FIRST_REVIVE,
             decisions: VecDeque::new(),
             leaving: Leaving::default(),
+            orphans: Orphans::default(),
             sandbox_told: false,
             out: Vec::new(),
         };
@@ -387,6 +394,9 @@ impl Core {
 
     fn decide(&mut self, at: Moment, node: Option<AgentId>, text: String) {
         tracing::info!(node = node.as_ref().map_or("", |n| n.0.as_str()), "{text}");
+        if let Some(node) = &node {
+            self.nodes.tell(node, &text, at);
+        }
         if self.decisions.len() >= DECISIONS {
             self.decisions.pop_front();
         }

@@ -368,6 +368,7 @@ impl MainLoop {
             master: master.as_deref(),
             nodes,
             listing,
+            orphans: self.core.orphans(),
             all_covered_at: self.all_covered_at,
             reports: &self.reports,
             published: &published,

@@ -255,7 +255,8 @@ impl Start {
         });
         let (master, master_seen) = watch::channel(None);
         let (told_out, told) = mpsc::channel(16);
-        parts.spawn(watch_cluster(master_seen, self.access.clone(), told_out, parts_stop.clone()));
+        let name = self.settings.framework_name.clone();
+        parts.spawn(watch_cluster(master_seen, self.access.clone(), name, told_out, parts_stop.clone()));
         if let Some((ensemble, leader)) = self.detector {
             let seek = if self.access.tls.is_some() { Seek::Name } else { Seek::Address };
             parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, seek, parts_stop.clone()));

@@ -1,6 +1,6 @@
 //! Puts together what the page shows: the core's nodes, what executors reported, and the documents.
 use crate::control::NodeReport;
-use crate::core::{Decision, Listing, NodeState};
+use crate::core::{Decision, Listing, NodeState, Orphan};
 use crate::ids::{ExecutorId, FrameworkId, Moment};
 use crate::revisions::Published;
 use config::document::{Document, Key, Revision};
@@ -32,6 +32,9 @@ pub(crate) struct Reports {
 struct Heard {
     connection: u64,
     attached: bool,
+    attached_at: Moment,
+    /// When it said last which revision it has applied.
+    applied_at: Option<Moment>,
     heard_at: Moment,
     report: NodeReport,
     reported_at: Option<Moment>,
@@ -55,6 +58,8 @@ impl Reports {
         let heard = self.by_executor.entry(executor.clone()).or_insert_with(|| Heard {
             connection,
             attached: true,
+            attached_at: now,
+            applied_at: None,
             heard_at: now,
             report: NodeReport::default(),
             reported_at: None,
@@ -64,6 +69,7 @@ impl Reports {
             version: 0,
         });
         (heard.connection, heard.attached, heard.heard_at) = (connection, true, now);
+        heard.attached_at = now;
         heard.version = self.version;
     }
 
@@ -101,6 +107,7 @@ impl Reports {
         let Some(heard) = self.heard(executor, connection, now) else { return };
         if applied.0 >= heard.revision {
             (heard.revision, heard.failures) = applied;
+            heard.applied_at = Some(now);
         }
     }
 
@@ -146,6 +153,7 @@ pub(crate) struct Material<'a> {
     /// In the order of their agents.
     pub(crate) nodes: Vec<NodeState>,
     pub(crate) listing: Listed<'a>,
+    pub(crate) orphans: &'a [Orphan],
     /// When all nodes were covered last.
     pub(crate) all_covered_at: Moment,
     pub(crate) reports: &'a Reports,
@@ -206,6 +214,7 @@ impl Views {
             nodes_listed: material.listing.proven.proven.then_some(material.listing.proven.listed),
             listing: material.listing.words.to_owned(),
             all_covered_ms: material.all_covered_at.0,
+            orphans: material.orphans.iter().map(orphan).collect(),
             containers_streaming: self.nodes.iter().map(|last| last.streaming).sum(),
             containers: nodes().map(|node| node.containers.len()).sum(),
             events_out: nodes().map(|node| node.counters.events_out).sum(),
@@ -310,6 +319,20 @@ fn shown(decision: &Decision) -> Shown {
     Shown { at_ms: decision.at.0, node, text: decision.text.clone() }
 }
 
+/// How many executors of an orphan are named.
+const EXECUTORS_NAMED: usize = 100;
+
+fn orphan(orphan: &Orphan) -> web::view::Orphan {
+    let named = orphan.executors.iter().take(EXECUTORS_NAMED);
+    web::view::Orphan {
+        framework_id: orphan.framework.0.clone(),
+        connected: orphan.connected,
+        executors: orphan.executors.len(),
+        on: named.map(|stray| (stray.agent.0.clone(), stray.executor.0.clone())).collect(),
+        reason: orphan.words(),
+    }
+}
+
 /// A node as it is shown; `fresh`: its executor is attached and was heard of lately.
 fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
     let mut node = Node {
@@ -322,10 +345,13 @@ fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
         since_ms: state.since.0,
         executor_id: state.executor.as_ref().map(|id| id.0.clone()),
         task_id: state.task.as_ref().map(|id| id.0.clone()),
+        trail: state.trail.clone(),
         ..Node::default()
     };
     if let Some(heard) = heard {
         node.attached = fresh;
+        node.trail.attached_ms = Some(heard.attached_at.0);
+        node.trail.applied_ms = heard.applied_at.map(|at| at.0);
         node.revision = heard.revision;
         node.failures.clone_from(&heard.failures);
         node.docker.clone_from(&heard.report.docker);

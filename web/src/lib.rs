@@ -41,6 +41,7 @@ mod serve;
 mod standby;
 mod status;
 pub mod view;
+mod why;
 mod wording;
 
 pub use app::Requests;

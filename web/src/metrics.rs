@@ -96,6 +96,16 @@ fn register_coverage(registry: &mut Registry, view: &View) {
         "Agents that the master lists; -1 when it does not list them",
         status.nodes_listed.map_or(-1.0, count_of),
     );
+    gauge(
+        "orphan_frameworks",
+        "Frameworks of our name that are not this one, and this one when executors of it belong to no launch",
+        count_of(status.orphans.len()),
+    );
+    gauge(
+        "orphan_executors",
+        "Executors of those",
+        count_of(status.orphans.iter().map(|orphan| orphan.executors).sum()),
+    );
     let uncovered = view.nodes.iter().any(|node| node.coverage.is_missing());
     let since_covered = if uncovered { now_ms().saturating_sub(status.all_covered_ms) } else { 0 };
     gauge(

@@ -4,7 +4,9 @@ use crate::artifact::{self, Artifact};
 use crate::connections::Limited;
 use crate::guard::{self, Reach};
 use crate::view::View;
-use crate::{assets, check, documents, events, metrics, pages, prior, problem, rollout, standby, status};
+use crate::{
+    assets, check, documents, events, metrics, pages, prior, problem, rollout, standby, status, why,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -68,6 +70,7 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
         .nest("/api/v1", documents)
         .merge(prior::routes())
         .merge(status::routes())
+        .merge(why::routes())
         .merge(rollout::routes())
         .route("/api/v1/check", post(check::check))
         .route("/api/v1/events", get(events::stream))

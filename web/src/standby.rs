@@ -36,7 +36,9 @@ pub(crate) async fn to_leader(State(app): State<App>, request: Request, next: Ne
 
 fn only_a_leader_can(method: &Method, uri: &Uri) -> bool {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let of_nodes = matches!(uri.path(), "/api/v1/nodes" | "/api/v1/documents");
+    let path = uri.path();
+    let of_nodes =
+        matches!(path, "/api/v1/nodes" | "/api/v1/documents") || path.starts_with("/api/v1/nodes/");
     // A text can be checked anywhere.
     if reads { of_nodes } else { uri.path() != "/api/v1/check" }
 }
@@ -52,6 +54,7 @@ mod tests {
             (Method::POST, "/api/host-config", true),
             (Method::DELETE, "/host-configs/out", true),
             (Method::GET, "/api/v1/nodes", true),
+            (Method::GET, "/api/v1/nodes/a-1/why", true),
             (Method::GET, "/configs/nginx", false),
             (Method::GET, "/health", false),
             (Method::POST, "/api/v1/check", false),

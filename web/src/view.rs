@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod cause;
+mod trail;
 
 pub use cause::Cause;
+pub use trail::{STEPS, Step, Trail};
 
 /// Everything that can be seen, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -69,6 +71,8 @@ pub struct Status {
     pub nodes_listed: Option<usize>,
     /// How the last question for the agents went, for people.
     pub listing: String,
+    /// Frameworks of our name that are not this one, and what runs of this one without a launch.
+    pub orphans: Vec<Orphan>,
     /// When all nodes were covered last, in milliseconds since the Unix epoch; the start of this scheduler if they never were.
     pub all_covered_ms: u64,
     /// Containers with at least one running tail.
@@ -87,6 +91,21 @@ pub struct Status {
     pub tasks: Vec<BackgroundTask>,
     /// The newest decisions, newest first.
     pub decisions: Vec<Decision>,
+}
+
+/// A framework of our name that is not this one, or what runs of this one without a launch.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Orphan {
+    /// Its id.
+    pub framework_id: String,
+    /// Whether a scheduler of it is connected.
+    pub connected: bool,
+    /// How many executors it has.
+    pub executors: usize,
+    /// The first of them: (agent id, executor id).
+    pub on: Vec<(String, String)>,
+    /// What it is and what to do about it.
+    pub reason: String,
 }
 
 /// Something that runs in the background.
@@ -184,6 +203,9 @@ pub struct Node {
     pub reason: String,
     /// Since when it is in that state, in milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// How it came to that (not serialized with the node: `GET /api/v1/nodes/{id}/why` shows it).
+    #[serde(skip)]
+    pub trail: Trail,
     /// The executor that runs or is being launched there.
     pub executor_id: Option<String>,
     /// Its task.

@@ -3,7 +3,9 @@ use super::api::{self, Api, text};
 use crate::exit::Exit;
 use crate::terminal::{complain, say, table};
 use config::settings::ClientSettings;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use std::time::{Duration, UNIX_EPOCH};
 
 async fn all(client: &ClientSettings) -> anyhow::Result<Value> {
     Api::new(client)?.get("/api/v1/nodes").await
@@ -15,7 +17,7 @@ pub(super) async fn list(client: &ClientSettings) -> anyhow::Result<Exit> {
         say(&body.to_string());
         return Ok(Exit::Fine);
     }
-    let heading = ["HOST", "COVERAGE", "REVISION", "CONTAINERS", "EVENTS/S", "AGENT", "REASON"];
+    let heading = ["HOST", "COVERAGE", "CAUSE", "REVISION", "CONTAINERS", "EVENTS/S", "AGENT", "REASON"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for node in api::list(&body, "nodes") {
         let containers = api::list(node, "containers");
@@ -23,6 +25,7 @@ pub(super) async fn list(client: &ClientSettings) -> anyhow::Result<Exit> {
         rows.push(vec![
             text(node, "host"),
             text(node, "coverage").replace('_', " "),
+            text(node, "cause").replace('_', " "),
             text(node, "revision"),
             format!("{streaming} of {}", containers.len()),
             text(node, "events_per_second"),
@@ -65,8 +68,14 @@ pub(super) async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
     for missing in api::list(&body, "missing") {
         rows.push(vec![
             "not covered".into(),
-            format!("{}: {}", text(missing, "host"), text(missing, "reason")),
+            format!("{} ({}): {}", text(missing, "host"), text(missing, "cause"), text(missing, "reason")),
         ]);
+    }
+    if body.get("nodes_listed").is_some_and(Value::is_null) {
+        rows.push(vec!["agents".into(), format!("not listed by the master: {}", text(&body, "listing"))]);
+    }
+    for orphan in api::list(&body, "orphans") {
+        rows.push(vec!["orphans".into(), text(orphan, "reason")]);
     }
     for file in api::list(&body, "file_problems") {
         rows.push(vec!["file refused".into(), format!("{}: {}", text(file, "path"), text(file, "reason"))]);
@@ -88,13 +97,51 @@ pub(super) async fn why(client: &ClientSettings, wanted: &str) -> anyhow::Result
         complain(&format!("error: there is no node `{wanted}`; there are: {}", known.join(", ")));
         return Ok(Exit::Failed);
     }
+    let mut exit = Exit::Fine;
     for node in found {
+        let id = utf8_percent_encode(&text(node, "agent_id"), NON_ALPHANUMERIC).to_string();
+        let why = Api::new(client)?.get(&format!("/api/v1/nodes/{id}/why")).await?;
+        if why.get("covered").and_then(Value::as_bool) != Some(true) {
+            exit = Exit::Failed;
+        }
         match client.json {
-            true => say(&node.to_string()),
-            false => say(&explain(node)),
+            true => say(&why.to_string()),
+            false => say(&format!("{}\n{}", explain_chain(&why), explain(node))),
         }
     }
-    Ok(Exit::Fine)
+    Ok(exit)
+}
+
+/// The chain from the agent to its containers, then what happened last, each line with its time.
+fn explain_chain(why: &Value) -> String {
+    let mut rows = Vec::new();
+    for link in api::list(why, "chain") {
+        let holds = match link.get("holds").and_then(Value::as_bool) {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "-",
+        };
+        rows.push(vec![moment(link), format!("  {}", text(link, "link")), holds.into(), text(link, "text")]);
+    }
+    let mut lines = vec![format!("{} ({})", text(why, "host"), text(why, "agent_id")), table(&rows)];
+    if why.get("covered").and_then(Value::as_bool) != Some(true) {
+        lines.push(format!("what to do: {}", text(why, "advice")));
+    }
+    let steps = api::list(why, "steps");
+    if !steps.is_empty() {
+        lines.push("what happened last:".to_owned());
+        let rows: Vec<Vec<String>> =
+            steps.iter().map(|step| vec![moment(step), format!("  {}", text(step, "text"))]).collect();
+        lines.push(table(&rows));
+    }
+    lines.join("\n")
+}
+
+/// When something was, as RFC 3339.
+fn moment(of: &Value) -> String {
+    let at = of.get("at_ms").and_then(Value::as_u64);
+    let time = at.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_millis(at)));
+    time.map_or_else(|| "-".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string())
 }
 
 fn explain(node: &Value) -> String {
@@ -150,8 +197,32 @@ fn explain(node: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::explain;
+    use super::{explain, explain_chain};
     use serde_json::json;
+
+    #[test]
+    fn a_chain_is_told_link_by_link_with_times_and_what_to_do() {
+        let why = json!({
+            "host": "n1", "agent_id": "a-1", "covered": false, "advice": "free resources there",
+            "chain": [
+                {"link": "agent", "at_ms": 1_000, "holds": true, "text": "the master lists it"},
+                {"link": "resources", "at_ms": null, "holds": false, "text": "0.1 of 4 cpus free"},
+                {"link": "offer", "at_ms": null, "holds": null, "text": "nothing was offered yet"},
+            ],
+            "steps": [{"at_ms": 2_000, "text": "declined: offer has 0.1 cpus"}],
+        });
+        let text = explain_chain(&why);
+        for part in [
+            "1970-01-01T00:00:01Z",
+            "yes  the master lists it",
+            "NO   0.1 of 4 cpus free",
+            "-    nothing was offered yet",
+            "what to do: free resources there",
+            "1970-01-01T00:00:02Z    declined: offer has 0.1 cpus",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
 
     #[test]
     fn a_node_is_explained_container_by_container() {

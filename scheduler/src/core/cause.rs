@@ -153,6 +153,30 @@ fn short(agent: Option<&Agent>, ours: &Ours<'_>) -> Option<Cause> {
     Some(if short.reserved { Cause::ReservedToOthers } else { Cause::TooFewResources })
 }
 
+/// What an executor needs and what of that the agent has left for it; empty: the master did not say.
+pub(super) fn needs(agent: &Agent, framework: &Framework) -> String {
+    let Some(known) = &framework.registered else { return String::new() };
+    let words = needed(&framework.needs).into_iter().map(|(name, needed)| {
+        let ours =
+            |share: &&Share| share.name == name && (share.role == "*" || known.roles.contains(&share.role));
+        let shares = || agent.shares.iter().filter(ours);
+        let free = shares().map(|share| share.total.0.saturating_sub(share.used.0)).sum();
+        let total = shares().map(|share| share.total.0).sum();
+        let (needed, free, total) = (Thousandths(needed), Thousandths(free), Thousandths(total));
+        format!("{needed} {name} needed, {free} of {total} free")
+    });
+    words.collect::<Vec<String>>().join("; ")
+}
+
+/// What an executor and its task need, by name.
+fn needed(needs: &Needs) -> BTreeMap<&str, u64> {
+    let mut needed: BTreeMap<&str, u64> = BTreeMap::new();
+    for (name, amount) in needs.executor.iter().chain(&needs.task) {
+        *needed.entry(name).or_default() += amount.0;
+    }
+    needed
+}
+
 struct Short {
     /// Whether it would do if nothing of it were reserved to others.
     reserved: bool,
@@ -161,13 +185,9 @@ struct Short {
 
 /// What the agent lacks for an executor of ours, counting all that is not used and not reserved to others.
 fn shortage(agent: &Agent, known: &Registered, needs: &Needs) -> Option<Short> {
-    let mut needed: BTreeMap<&str, u64> = BTreeMap::new();
-    for (name, amount) in needs.executor.iter().chain(&needs.task) {
-        *needed.entry(name).or_default() += amount.0;
-    }
     let ours = |share: &&Share| share.role == "*" || known.roles.contains(&share.role);
     let (mut words, mut reserved) = (Vec::new(), false);
-    for (name, needed) in needed {
+    for (name, needed) in needed(needs) {
         let named = || agent.shares.iter().filter(|share| share.name == name);
         let free: u64 = named().filter(ours).map(|share| share.total.0.saturating_sub(share.used.0)).sum();
         if free >= needed {

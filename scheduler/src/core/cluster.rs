@@ -258,4 +258,35 @@ pub struct Cluster {
     pub region: Option<String>,
     /// The frameworks.
     pub frameworks: Vec<Known>,
+    /// Those that have our name, also those that the master only remembers.
+    pub namesakes: Vec<Namesake>,
+    /// The executors of those.
+    pub executors: Vec<Stray>,
+}
+
+impl Cluster {
+    /// The executors of a framework that has our name.
+    pub fn executors_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Stray> {
+        self.executors.iter().filter(move |stray| stray.framework == *framework)
+    }
+}
+
+/// A framework that has our name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namesake {
+    /// Its id.
+    pub id: FrameworkId,
+    /// Whether a scheduler of it is connected.
+    pub connected: bool,
+}
+
+/// An executor as the master knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Its framework.
+    pub framework: FrameworkId,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// Its id.
+    pub executor: ExecutorId,
 }

@@ -1,13 +1,13 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
 use super::Core;
-use super::cause::{Framework, Ours, cause, is_away, reason};
-use super::cluster::{Agent, Cluster, Machine, Place, Registered, TaskState, Unavailability, Update, Window};
+use super::cause::{Framework, Ours, cause, is_away, needs, reason};
+use super::cluster::{Agent, Machine, Place, TaskState, Unavailability, Update, Window};
 use super::effects::{LaunchRecord, Phase};
 use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use web::view::{Cause, Coverage};
+use web::view::{Cause, Coverage, Trail};
 
 /// The first pause after a launch ended.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -17,8 +17,6 @@ const FIRST_BACKOFF_INVALID: Duration = Duration::from_secs(60);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// An executor that ran this long was no failure to launch.
 const PROVEN: Duration = Duration::from_secs(60);
-/// How long a list of the agents proves which ones there are.
-const LISTING_HOLDS: Duration = Duration::from_secs(60);
 /// How long an offer of a machine that is away is refused at most.
 const AWAY_MAX: Duration = Duration::from_secs(3600);
 /// Mesos' reason for what a drain does.
@@ -42,6 +40,8 @@ pub struct NodeState {
     pub reason: String,
     /// Since when.
     pub since: Moment,
+    /// How it came to that.
+    pub trail: Trail,
     /// The executor in its slot.
     pub executor: Option<ExecutorId>,
     /// Its task.
@@ -72,10 +72,10 @@ pub(super) struct End<'a> {
 
 #[derive(Debug)]
 pub(super) struct Nodes {
-    by_agent: BTreeMap<AgentId, Node>,
-    framework: Framework,
+    pub(super) by_agent: BTreeMap<AgentId, Node>,
+    pub(super) framework: Framework,
     /// When the master listed its agents last; `None`: never, or it does not want to.
-    listed_at: Option<Moment>,
+    pub(super) listed_at: Option<Moment>,
     /// The newest moment that was told.
     latest: Moment,
     /// Whether a node waits for an offer now that did not because of its agent.
@@ -83,7 +83,7 @@ pub(super) struct Nodes {
 }
 
 #[derive(Debug, Default)]
-struct Node {
+pub(super) struct Node {
     place: Place,
     /// Whether Mesos said where it is; else only its host is known, from a launch.
     placed: bool,
@@ -92,7 +92,7 @@ struct Node {
     failures: u32,
     not_before: Moment,
     /// What the master says of it; `None`: it is not listed.
-    agent: Option<Agent>,
+    pub(super) agent: Option<Agent>,
     /// When its machine is planned to be away.
     away: Option<Unavailability>,
     /// What happened there last.
@@ -102,81 +102,14 @@ struct Node {
     /// The cause that is shown, since when its coverage is.
     cause: Cause,
     since: Moment,
-}
-
-/// How far it is proven which agents there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listing {
-    /// Whether the master listed its agents lately.
-    pub proven: bool,
-    /// How many it lists.
-    pub listed: usize,
+    trail: Trail,
 }
 
 impl Core {
-    /// The master told which agents are registered.
-    pub fn agents_listed(&mut self, now: Moment, agents: Vec<Agent>) {
-        let new = self.nodes.list(agents, now);
-        for agent in new {
-            self.agent_is_new(now, agent);
-        }
-        self.sort_all_out(now);
-    }
-
-    /// An agent registered, or registered again.
-    pub fn agent_added(&mut self, now: Moment, agent: Agent) {
-        let id = agent.id.clone();
-        if self.nodes.add(agent, now) {
-            self.agent_is_new(now, id.clone());
-        }
-        self.sort_out(now, &id);
-    }
-
-    /// The master removed an agent for good.
-    pub fn agent_removed(&mut self, now: Moment, agent: &AgentId) {
-        self.nodes.unlist(agent, now);
-        self.agent_lost(now, agent);
-    }
-
-    /// The master told about its cluster.
-    pub fn cluster_described(&mut self, now: Moment, cluster: &Cluster) {
-        let ours = cluster.frameworks.iter().find(|known| Some(&known.id) == self.framework.as_ref());
-        let registered = ours.map(|known| Registered {
-            active: known.active,
-            roles: known.roles.clone(),
-            gpus: known.gpus,
-            region_aware: known.region_aware,
-            region: cluster.region.clone(),
-        });
-        if self.nodes.framework.registered != registered {
-            self.nodes.framework.registered = registered;
-            self.nodes.settle_all(now);
-        }
-    }
-
-    /// The master does not say which agents there are: nodes are known by their offers only.
-    pub fn agents_not_listed(&mut self) {
-        self.nodes.listed_at = None;
-        self.nodes.framework.lists = false;
-    }
-
-    /// Whether it is proven which agents there are.
-    pub fn listing(&self, now: Moment) -> Listing {
-        let fresh = self.nodes.listed_at.is_some_and(|at| now.since(at) < LISTING_HOLDS);
-        let listed = self.nodes.by_agent.values().filter(|node| node.agent.is_some()).count();
-        Listing { proven: fresh && self.connected, listed }
-    }
-
     /// Every agent that is known, each with one state and its reason.
     pub fn nodes(&self, now: Moment) -> Vec<NodeState> {
         let nodes = &self.nodes;
         nodes.by_agent.iter().map(|(agent, node)| node.state(&nodes.framework, agent, now)).collect()
-    }
-
-    fn agent_is_new(&mut self, now: Moment, agent: AgentId) {
-        let host = self.nodes.host_of(&agent);
-        self.decide(now, Some(agent), format!("agent on {host} is known; waiting for an offer of it"));
-        self.revive_soon(now);
     }
 }
 
@@ -195,6 +128,7 @@ impl Nodes {
         let (node, framework) = self.node(agent, now);
         node.place.clone_from(place);
         node.placed = true;
+        node.trail.offered_ms = Some(now.0);
         if node.slot.is_some() {
             Verdict::Covered
         } else if let Some(rest) = node.away.filter(|_| is_away(&node.ours(framework, now))) {
@@ -210,6 +144,7 @@ impl Nodes {
     pub(super) fn take_up(&mut self, record: &LaunchRecord, now: Moment) {
         let (node, _) = self.node(&record.agent, now);
         node.place.host.clone_from(&record.host);
+        node.trail.launched_ms = Some(record.launched_at.0);
         node.slot = Some((record.task.clone(), record.executor.clone()));
         let text = "an executor is known from before; asking Mesos how it is".to_owned();
         self.show(&record.agent, Cause::TakenUp, text, now);
@@ -217,6 +152,7 @@ impl Nodes {
 
     pub(super) fn launching(&mut self, agent: &AgentId, record: &LaunchRecord, now: Moment) {
         let (node, _) = self.node(agent, now);
+        node.trail.launched_ms = Some(now.0);
         node.slot = Some((record.task.clone(), record.executor.clone()));
         self.show(agent, Cause::Intended, "an executor is being launched".to_owned(), now);
     }
@@ -365,7 +301,7 @@ impl Nodes {
         std::mem::take(&mut self.woken)
     }
 
-    fn settle_all(&mut self, now: Moment) {
+    pub(super) fn settle_all(&mut self, now: Moment) {
         for node in self.by_agent.values_mut() {
             self.woken |= node.settle(&self.framework, now);
         }
@@ -421,7 +357,7 @@ impl Nodes {
     }
 
     /// Takes in which agents are registered; gives those that are new.
-    fn list(&mut self, agents: Vec<Agent>, now: Moment) -> Vec<AgentId> {
+    pub(super) fn list(&mut self, agents: Vec<Agent>, now: Moment) -> Vec<AgentId> {
         self.listed_at = Some(now);
         self.framework.lists = true;
         let listed: BTreeSet<AgentId> = agents.iter().map(|agent| agent.id.clone()).collect();
@@ -438,7 +374,7 @@ impl Nodes {
     }
 
     /// Takes in an agent; says whether it was not known.
-    fn add(&mut self, agent: Agent, now: Moment) -> bool {
+    pub(super) fn add(&mut self, agent: Agent, now: Moment) -> bool {
         let new = !self.by_agent.contains_key(&agent.id);
         let (node, framework) = self.node(&agent.id, now);
         node.place.clone_from(&agent.place);
@@ -450,7 +386,7 @@ impl Nodes {
     }
 
     /// An agent is not listed any more. It is kept while an executor may run there, and through its maintenance.
-    fn unlist(&mut self, agent: &AgentId, now: Moment) {
+    pub(super) fn unlist(&mut self, agent: &AgentId, now: Moment) {
         let Some(node) = self.by_agent.get_mut(agent) else { return };
         node.agent = None;
         let away = node.away.is_some_and(|window| window.start <= now && !window.is_over(now));
@@ -466,9 +402,17 @@ impl Nodes {
         let node = self.by_agent.entry(agent.clone()).or_insert_with(|| Node {
             since: now,
             text: AWAITING.to_owned(),
+            trail: Trail { known_ms: now.0, ..Trail::default() },
             ..Node::default()
         });
         (node, &self.framework)
+    }
+
+    /// Something was decided about a node.
+    pub(super) fn tell(&mut self, agent: &AgentId, text: &str, now: Moment) {
+        if let Some(node) = self.by_agent.get_mut(agent) {
+            node.trail.add(now.0, text);
+        }
     }
 
     /// Something happened on a node.
@@ -503,12 +447,19 @@ impl Node {
         if before != after {
             self.since = now;
         }
+        if self.cause != cause {
+            self.trail.add(now.0, &format!("{}: {}", after.word(), cause.word()));
+        }
         self.cause = cause;
         matches!(before, Draining | Excluded | Maintenance | Unreachable)
             && matches!(after, BackingOff | NotOffered)
     }
 
     fn state(&self, framework: &Framework, agent: &AgentId, now: Moment) -> NodeState {
+        let needs = match (&self.agent, &self.slot) {
+            (Some(agent), None) => needs(agent, framework),
+            _ => String::new(),
+        };
         NodeState {
             agent: agent.clone(),
             host: self.place.host.clone(),
@@ -517,6 +468,7 @@ impl Node {
             cause: self.cause,
             reason: reason(self.cause, self.agent.as_ref(), &self.ours(framework, now)),
             since: self.since,
+            trail: Trail { needs, ..self.trail.clone() },
             executor: self.slot.as_ref().map(|(_, executor)| executor.clone()),
             task: self.slot.as_ref().map(|(task, _)| task.clone()),
         }

@@ -6,9 +6,9 @@ use super::Access;
 use super::http::{Connection, HttpError};
 use super::place::{place, unavailability};
 use super::resource::amount;
-use crate::core::cluster::{Agent, Cluster, Known, Machine, Share, Standing, Window};
+use crate::core::cluster::{Agent, Cluster, Known, Machine, Namesake, Share, Standing, Stray, Window};
 use crate::core::resources::Thousandths;
-use crate::ids::{AgentId, FrameworkId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use http_body_util::BodyExt;
 use prost::Message;
 use proto::mesos::v1;
@@ -61,6 +61,7 @@ pub(crate) enum Told {
 pub(crate) async fn watch_cluster(
     mut master: watch::Receiver<Option<String>>,
     access: Access,
+    name: String,
     told: mpsc::Sender<Told>,
     stop: CancellationToken,
 ) {
@@ -69,7 +70,7 @@ pub(crate) async fn watch_cluster(
         let watching = async {
             match &address {
                 Some(address) => {
-                    let watcher = Watcher { address, access: &access, told: &told };
+                    let watcher = Watcher { address, access: &access, name: &name, told: &told };
                     tokio::join!(watcher.ask_again_and_again(), watcher.follow_again_and_again());
                 }
                 None => std::future::pending().await,
@@ -87,6 +88,8 @@ pub(crate) async fn watch_cluster(
 struct Watcher<'a> {
     address: &'a str,
     access: &'a Access,
+    /// The name of the framework.
+    name: &'a str,
     told: &'a mpsc::Sender<Told>,
 }
 
@@ -133,7 +136,8 @@ impl Watcher<'_> {
     async fn cluster(&self) -> Result<Cluster, HttpError> {
         let frameworks = self.ask(Type::GetFrameworks).await?.get_frameworks.unwrap_or_default();
         let master = self.ask(Type::GetMaster).await?.get_master.unwrap_or_default();
-        Ok(cluster(frameworks, master))
+        let executors = self.ask(Type::GetExecutors).await?.get_executors.unwrap_or_default();
+        Ok(cluster(frameworks, master, executors, self.name))
     }
 
     async fn follow_again_and_again(&self) {
@@ -293,6 +297,8 @@ fn reserved_to(resource: &v1::Resource) -> &str {
 pub(super) fn cluster(
     frameworks: master::response::GetFrameworks,
     master: master::response::GetMaster,
+    executors: master::response::GetExecutors,
+    name: &str,
 ) -> Cluster {
     let domain = master.master_info.and_then(|info| info.domain).and_then(|domain| domain.fault_domain);
     let known = |framework: master::response::get_frameworks::Framework| {
@@ -314,8 +320,23 @@ pub(super) fn cluster(
             region_aware,
         })
     };
-    Cluster {
-        region: domain.map(|domain| domain.region.name),
-        frameworks: frameworks.frameworks.into_iter().filter_map(known).collect(),
-    }
+    let recovered = frameworks.recovered_frameworks.into_iter().filter(|info| info.name == name);
+    let recovered = recovered.filter_map(|info| Some(FrameworkId(info.id?.value)));
+    let frameworks: Vec<Known> = frameworks.frameworks.into_iter().filter_map(known).collect();
+    let known = frameworks.iter().filter(|known| known.name == name);
+    let namesakes: Vec<Namesake> = known
+        .map(|known| Namesake { id: known.id.clone(), connected: known.connected })
+        .chain(recovered.map(|id| Namesake { id, connected: false }))
+        .collect();
+    let executors =
+        executors.executors.into_iter().chain(executors.orphan_executors).filter_map(|executor| {
+            let stray = Stray {
+                framework: FrameworkId(executor.executor_info.framework_id?.value),
+                agent: AgentId(executor.agent_id.value),
+                executor: ExecutorId(executor.executor_info.executor_id.value),
+            };
+            namesakes.iter().any(|namesake| namesake.id == stray.framework).then_some(stray)
+        });
+    let executors = executors.collect();
+    Cluster { region: domain.map(|domain| domain.region.name), frameworks, namesakes, executors }
 }

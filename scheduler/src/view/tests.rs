@@ -23,6 +23,7 @@ fn state(host: &str, executor: &str) -> NodeState {
         since: Moment(1),
         executor: Some(executor.into()),
         task: None,
+        trail: web::view::Trail::default(),
     }
 }
 
@@ -44,6 +45,7 @@ fn material<'a>(
         framework: None,
         master: None,
         listing: Listed { proven: Listing { proven: true, listed: nodes.len() }, words: "" },
+        orphans: &[],
         all_covered_at: now,
         nodes,
         reports,

@@ -224,6 +224,10 @@ fn attention(view: &View) -> Vec<Attention> {
         };
         all.push(Attention { place: file.path.clone(), text, link: "config".into() });
     }
+    for orphan in &view.status.orphans {
+        let (place, text) = (format!("framework {}", orphan.framework_id), orphan.reason.clone());
+        all.push(Attention { place, text, link: "nodes".into() });
+    }
     for node in &view.nodes {
         let at = |text: String| Attention {
             place: node.host.clone(),

@@ -247,6 +247,23 @@ async fn nodes_are_chosen_by_state_and_by_cause() {
 }
 
 #[tokio::test]
+async fn a_node_is_explained_by_its_agent_id_or_its_host() {
+    let world = World::new();
+    let mut drained = Node { cause: Cause::Drained, ..node("b", Coverage::Draining) };
+    drained.trail.known_ms = 7;
+    drained.trail.add(9, "an operator drains it");
+    world.change(|view| view.nodes.push(drained.into()));
+    for id in ["agent-b", "b"] {
+        let why = world.get(&format!("/api/v1/nodes/{id}/why")).await.json();
+        assert_eq!((&why["covered"], &why["cause"]), (&json!(false), &json!("drained")));
+        let broken = json!({"link": "agent", "at_ms": 7, "holds": false, "text": "because"});
+        assert_eq!(why["chain"][0], broken);
+        assert_eq!(why["steps"], json!([{"at_ms": 9, "text": "an operator drains it"}]));
+    }
+    assert!(world.get("/api/v1/nodes/moon/why").await.problem(404).contains("no node `moon`"));
+}
+
+#[tokio::test]
 async fn metrics_are_one_exposition_with_bounded_labels() {
     let world = World::new();
     world.change(|view| view.nodes = vec![node("a", Coverage::Running).into()]);

@@ -301,7 +301,7 @@ fn apply(core: &mut Core, listed: &mut BTreeSet<String>, now: &mut Moment, step:
                 gpus: true,
                 region_aware: true,
             };
-            core.cluster_described(*now, &Cluster { region: None, frameworks: vec![known] });
+            core.cluster_described(*now, &Cluster { frameworks: vec![known], ..Cluster::default() });
         }
         Happens::Passed(seconds) => {
             *now = now.after(Duration::from_secs(seconds.into()));

@@ -59,7 +59,13 @@ impl Cluster {
         let (told_out, told) = mpsc::channel(16);
         let (end_stream, streams) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch_cluster(seen, Access::default(), told_out, CancellationToken::new()));
+        tasks.spawn(watch_cluster(
+            seen,
+            Access::default(),
+            "logherd".into(),
+            told_out,
+            CancellationToken::new(),
+        ));
         let (ended, opened) = (Arc::clone(&end_stream), Arc::clone(&streams));
         tasks.spawn(async move {
             let mut peers = JoinSet::new();

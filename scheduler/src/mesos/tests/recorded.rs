@@ -259,7 +259,10 @@ fn a_recorded_stream_of_the_operator_api_tells_of_agents_as_they_come() {
 fn the_recorded_frameworks_of_a_master_are_read() {
     let frameworks = recorded_response("12-operator/05-operator-get-frameworks").get_frameworks.unwrap();
     let master = recorded_response("12-operator/03-operator-get-master").get_master.unwrap();
-    let cluster = operator::cluster(frameworks, master);
+    let executors = recorded_response("12-operator/07-operator-get-executors").get_executors.unwrap();
+    let cluster = operator::cluster(frameworks, master, executors, "logherd");
+    assert_eq!((cluster.namesakes.len(), cluster.executors.len()), (1, 1));
+    assert_eq!(cluster.executors[0].framework, cluster.namesakes[0].id);
     let ours = &cluster.frameworks[0];
     assert_eq!(
         (ours.name.as_str(), ours.active, ours.gpus, ours.region_aware),

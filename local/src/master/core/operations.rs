@@ -28,7 +28,7 @@ pub(super) fn feedback_error(agent: &Agent) -> Option<String> {
 
 impl Core {
     /// Remembers an operation that was applied and has its agent tell so.
-    pub(super) fn await_feedback(&mut self, accepting: &Accepting, operation: &Operation) {
+    pub(super) fn expect_feedback(&mut self, accepting: &Accepting, operation: &Operation) {
         let Some(id) = operation.id.clone() else { return };
         let (framework, agent) = (&accepting.framework, &accepting.agent);
         let pending = OperationStatus {

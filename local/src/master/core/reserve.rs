@@ -86,6 +86,6 @@ impl Core {
             self.tell_agent(&agent_id, ToAgent::Resources { total });
             self.remember();
         }
-        self.await_feedback(accepting, operation);
+        self.expect_feedback(accepting, operation);
     }
 }

@@ -6,10 +6,12 @@ mod master;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::error::Error;
+use crate::faults::Fault;
 use crate::settings::Settings;
 use proto::mesos::v1 as mesos;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub use agent::AgentHandle;
@@ -81,6 +83,14 @@ impl Cluster {
     /// How many agents there are.
     pub fn agents(&self) -> usize {
         self.agents.len()
+    }
+
+    /// Has the agents come back to a new master one after the other, over this time. Replaces their other faults.
+    pub fn spread_returns(&self, over: Duration) {
+        let count = u32::try_from(self.agents.len().max(1)).unwrap_or(u32::MAX);
+        for (number, agent) in (0_u32..).zip(&self.agents) {
+            agent.set_faults(&[Fault::LateReturn(over / count * number)]);
+        }
     }
 
     /// Ends agents and master as `kill -9` of this process does: executors live on.

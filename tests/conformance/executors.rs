@@ -3,7 +3,7 @@
 
 use crate::framework::{Framework, launch, task};
 use crate::place::{Place, everywhere};
-use crate::wire::{Events, Http, PLAIN};
+use crate::wire::{Events, Http, PLAIN, PROTOBUF};
 use executor::call::Type;
 use mesos::task_status::{Reason, Source};
 use mesos::{TaskState, TaskStatus};
@@ -208,6 +208,41 @@ pub(crate) const MALFORMED: &[Malformed] = &[
         spoil: |status| status.check_status = Some(mesos::CheckStatusInfo::default()),
     },
 ];
+
+#[tokio::test]
+async fn malformed_requests_to_an_agent_are_refused_with_their_code() {
+    everywhere(async |place: &Place| {
+        let mut framework = Framework::new(place).await;
+        let agent = agent_of(place, &framework.offer().await);
+        let subscribe = executor::Call {
+            r#type: Some(Type::Subscribe.into()),
+            subscribe: Some(executor::call::Subscribe::default()),
+            ..Default::default()
+        };
+        let (good, protobuf) = (subscribe.encode_to_vec(), ("content-type", PROTOBUF));
+        // As recorded in 15-update-validation: 17, 19, 23, 24, 25.
+        let cases = [
+            (Method::GET, PLAIN.to_vec(), Vec::new(), 405),
+            (Method::POST, vec![("content-type", "text/plain")], good.clone(), 415),
+            (Method::POST, vec![protobuf, ("accept", "text/html")], good, 406),
+            (Method::POST, PLAIN.to_vec(), b"garbage".to_vec(), 400),
+            (
+                Method::POST,
+                PLAIN.to_vec(),
+                executor::Call { subscribe: None, ..subscribe }.encode_to_vec(),
+                400,
+            ),
+        ];
+        for (method, headers, body, expected) in cases {
+            let at = (method.clone(), "/api/v1/executor");
+            let status = framework.http.ask_at(&agent, at, &headers, body).await.status().as_u16();
+            // Where executors must show a token, nothing else is looked at without one.
+            assert!(status == expected || status == 401, "{method} {headers:?}: {status}, not {expected}");
+        }
+        framework.tear_down().await;
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn malformed_updates_and_strangers_are_refused() {

@@ -97,12 +97,18 @@ impl Framework {
         self.events.rest().await;
     }
 
-    /// An offer of any agent; others of the same event are given back.
+    /// An offer of any agent that has room for a task of this suite; others are given back.
     pub(crate) async fn offer(&mut self) -> mesos::Offer {
-        let mut offers = self.events.find("OFFERS", |event| event.offers).await.offers;
-        let offer = offers.remove(0);
-        self.decline(offers.into_iter().map(|offer| offer.id).collect(), 0.0).await;
-        offer
+        loop {
+            let mut offers = self.events.find("OFFERS", |event| event.offers).await.offers;
+            let enough =
+                offers.iter().position(|offer| free(offer, "cpus") >= 0.1 && free(offer, "mem") >= 64.0);
+            let found = enough.map(|index| offers.remove(index));
+            self.decline(offers.into_iter().map(|offer| offer.id).collect(), 0.0).await;
+            if let Some(offer) = found {
+                return offer;
+            }
+        }
     }
 
     pub(crate) async fn decline(&self, offer_ids: Vec<mesos::OfferId>, refuse_seconds: f64) {
@@ -145,6 +151,22 @@ impl Framework {
         let reconcile = Some(scheduler::call::Reconcile { tasks });
         self.tell(Type::Reconcile, scheduler::Call { reconcile, ..Default::default() }).await;
     }
+}
+
+/// How much of a scalar an offer holds that nobody has reserved.
+fn free(offer: &mesos::Offer, name: &str) -> f64 {
+    let plain = |resource: &&mesos::Resource| {
+        let reserved =
+            !resource.reservations.is_empty() || resource.role.as_deref().is_some_and(|role| role != "*");
+        resource.name == name && !reserved && resource.revocable.is_none()
+    };
+    offer
+        .resources
+        .iter()
+        .filter(plain)
+        .filter_map(|resource| resource.scalar)
+        .map(|scalar| scalar.value)
+        .sum()
 }
 
 pub(crate) fn scalar(name: &str, value: f64) -> mesos::Resource {

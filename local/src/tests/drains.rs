@@ -15,6 +15,7 @@ fn an_agent_whose_new_master_knows_of_no_drain_takes_tasks_again() {
     guest.world.exit(0, "executor-a", 0);
     guest.acknowledge_all();
     guest.world.replace_master("00000000-0000-4000-8000-000000000001");
+    guest.world.link_all();
     guest.subscribe_again();
     guest.world.advance(Duration::from_secs(1));
     guest.run(0, "b");

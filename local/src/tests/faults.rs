@@ -170,7 +170,7 @@ async fn agents_return_to_a_new_master_one_after_the_other() {
         counted.await.expect("the agents in time");
     };
     all((2, 0)).await;
-    cluster.agent(1).unwrap().set_faults(&[Fault::LateReturn(Duration::from_secs(3600))]);
+    cluster.spread_returns(Duration::from_secs(3600));
     cluster.master_handle().restart().await.unwrap();
     let info = mesos::FrameworkInfo { id: Some(scheduler.framework_id.clone()), ..framework_info() };
     while scheduler.events.next().await.is_some() {}

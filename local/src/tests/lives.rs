@@ -193,6 +193,26 @@ fn a_kill_waits_for_an_agent_that_is_away() {
 }
 
 #[test]
+fn what_is_sent_to_an_executor_without_a_connection_is_lost() {
+    let mut guest = Guest::new(1);
+    guest.run(0, "a");
+    let connection = *guest.world.agents[0].executors.keys().next().unwrap();
+    guest.world.agent(0, crate::agent::core::Input::Disconnected(connection));
+    let kill =
+        scheduler::call::Kill { task_id: mesos::TaskId { value: "task-a".into() }, ..Default::default() };
+    let call = scheduler::Call { kill: Some(kill), ..Default::default() };
+    guest.call(Type::Kill, call.clone());
+    guest.world.advance(Duration::from_secs(60));
+    assert!(guest.new_statuses().is_empty(), "the agent notices nothing");
+    let subscribe = Some(executor::call::Subscribe::default());
+    let again = executor::Call { subscribe, ..Default::default() };
+    guest.executor(0, "a", executor::call::Type::Subscribe, again);
+    assert!(kills(&guest).is_empty(), "it does not come later");
+    guest.call(Type::Kill, call);
+    assert_eq!(kills(&guest).len(), 1);
+}
+
+#[test]
 fn executors_of_a_framework_that_is_torn_down_are_told_to_end_and_not_heard_any_more() {
     let mut guest = Guest::new(1);
     guest.run(0, "a");

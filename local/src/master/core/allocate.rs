@@ -32,8 +32,8 @@ impl Core {
         let mut made: BTreeMap<FrameworkId, Vec<mesos::Offer>> = BTreeMap::new();
         let mut candidates = self.candidates();
         let mut shares = if candidates.len() > 1 { Some(self.shares()) } else { None };
-        for agent_id in agents {
-            if !self.agents.get(&agent_id).is_some_and(Agent::takes_tasks) {
+        for agent_id in &agents {
+            if !self.agents.get(agent_id).is_some_and(Agent::takes_tasks) {
                 continue;
             }
             if let Some(shares) = &shares {
@@ -41,11 +41,11 @@ impl Core {
                 candidates.sort_by(|a, b| shares.of(&a.0).total_cmp(&shares.of(&b.0)).then(a.2.cmp(&b.2)));
             }
             for (framework_id, role, _) in &candidates {
-                let Some(resources) = self.allocatable(&agent_id, framework_id, role) else { continue };
+                let Some(resources) = self.allocatable(agent_id, framework_id, role) else { continue };
                 if let Some(shares) = &mut shares {
                     shares.add(framework_id, &resources);
                 }
-                if let Some(offer) = self.make_offer(&agent_id, framework_id, role.clone(), resources) {
+                if let Some(offer) = self.make_offer(agent_id, framework_id, role.clone(), resources) {
                     made.entry(framework_id.clone()).or_default().push(offer);
                 }
             }
@@ -53,7 +53,7 @@ impl Core {
         for (framework, offers) in made {
             self.send(&framework, statuses::offers(offers));
         }
-        self.make_inverse_offers();
+        self.make_inverse_offers(&agents);
     }
 
     /// Connected frameworks with the roles in which they want offers, numbered.

@@ -4,7 +4,7 @@
 use super::allocate::url;
 use super::calls::refuse_duration;
 use super::reconcile::time_info;
-use super::state::Core;
+use super::state::{Agent, Core};
 use super::statuses;
 use crate::clock::Moment;
 use crate::ids::{AgentId, FrameworkId, OfferId};
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The questions that were asked and the answers to them.
 #[derive(Default)]
 pub(super) struct InverseOffers {
-    outstanding: BTreeMap<OfferId, mesos::InverseOffer>,
+    outstanding: BTreeMap<(FrameworkId, AgentId), mesos::InverseOffer>,
+    by_id: BTreeMap<OfferId, (FrameworkId, AgentId)>,
     /// Not asked again until then.
     answered_until: BTreeMap<(FrameworkId, AgentId), Moment>,
     answers: BTreeMap<(AgentId, FrameworkId), InverseOfferStatus>,
@@ -30,12 +31,15 @@ impl InverseOffers {
 
     /// The questions that a framework has not answered.
     pub(super) fn of(&self, framework: &FrameworkId) -> impl Iterator<Item = &mesos::InverseOffer> {
-        self.outstanding.values().filter(move |offer| offer.framework_id.value == framework.0)
+        let from = (framework.clone(), AgentId(String::new()));
+        let own = self.outstanding.range(from..).take_while(move |((asked, _), _)| asked == framework);
+        own.map(|(_, offer)| offer)
     }
 
     /// Forgets the questions to a framework without a word.
     pub(super) fn discard(&mut self, framework: &FrameworkId) {
-        self.outstanding.retain(|_, offer| offer.framework_id.value != framework.0);
+        self.outstanding.retain(|(asked, _), _| asked != framework);
+        self.by_id.retain(|_, (asked, _)| asked != framework);
     }
 
     /// Asks a framework again at once.
@@ -45,13 +49,13 @@ impl InverseOffers {
 }
 
 impl Core {
-    /// Asks every connected framework that has, or is offered, something on a machine that is to be away.
-    pub(super) fn make_inverse_offers(&mut self) {
+    /// Asks every connected framework that has, or is offered, something on one of these agents that is to be away.
+    pub(super) fn make_inverse_offers(&mut self, agents: &[AgentId]) {
         if self.maintenance.schedule.windows.is_empty() {
             return;
         }
         let mut made: BTreeMap<FrameworkId, Vec<mesos::InverseOffer>> = BTreeMap::new();
-        for (agent, unavailability) in self.leaving() {
+        for (agent, unavailability) in self.leaving(agents) {
             for framework in self.users_of(&agent) {
                 if self.may_ask(&framework, &agent)
                     && let Some(offer) = self.inverse_offer(&framework, &agent, unavailability)
@@ -65,9 +69,9 @@ impl Core {
         }
     }
 
-    fn leaving(&self) -> Vec<(AgentId, mesos::Unavailability)> {
-        let agents = self.agents.iter().filter(|(_, agent)| agent.takes_tasks());
-        agents.filter_map(|(id, _)| Some((id.clone(), self.unavailability(id)?))).collect()
+    fn leaving(&self, agents: &[AgentId]) -> Vec<(AgentId, mesos::Unavailability)> {
+        let there = agents.iter().filter(|id| self.agents.get(id).is_some_and(Agent::takes_tasks));
+        there.filter_map(|id| Some((id.clone(), self.unavailability(id)?))).collect()
     }
 
     fn users_of(&self, agent_id: &AgentId) -> BTreeSet<FrameworkId> {
@@ -79,9 +83,9 @@ impl Core {
     fn may_ask(&self, framework: &FrameworkId, agent: &AgentId) -> bool {
         let inverse = &self.maintenance.inverse;
         let connected = self.frameworks.get(framework).is_some_and(|known| known.subscription.is_some());
-        let asked =
-            inverse.of(framework).any(|offer| offer.agent_id.as_ref().is_some_and(|id| id.value == agent.0));
-        let until = inverse.answered_until.get(&(framework.clone(), agent.clone()));
+        let key = (framework.clone(), agent.clone());
+        let asked = inverse.outstanding.contains_key(&key);
+        let until = inverse.answered_until.get(&key);
         connected && !asked && until.is_none_or(|until| *until <= self.now)
     }
 
@@ -102,7 +106,9 @@ impl Core {
             unavailability,
             resources: Vec::new(),
         };
-        self.maintenance.inverse.outstanding.insert(id, offer.clone());
+        let key = (framework.clone(), agent_id.clone());
+        self.maintenance.inverse.by_id.insert(id, key.clone());
+        self.maintenance.inverse.outstanding.insert(key, offer.clone());
         Some(offer)
     }
 
@@ -115,11 +121,12 @@ impl Core {
         let refuse = refuse_duration(filters.as_ref());
         for offer in offers.iter().map(OfferId::from) {
             let inverse = &mut self.maintenance.inverse;
-            if inverse.outstanding.get(&offer).is_none_or(|offer| offer.framework_id.value != id.0) {
+            if inverse.by_id.get(&offer).is_none_or(|(asked, _)| asked != id) {
                 continue;
             }
-            let agent = inverse.outstanding.remove(&offer).and_then(|offer| offer.agent_id);
-            let Some(agent) = agent.as_ref().map(AgentId::from) else { continue };
+            let Some(key) = inverse.by_id.remove(&offer) else { continue };
+            inverse.outstanding.remove(&key);
+            let (_, agent) = key;
             inverse.answered_until.insert((id.clone(), agent.clone()), self.now + refuse);
             let answer = InverseOfferStatus {
                 status: status.into(),
@@ -132,13 +139,11 @@ impl Core {
 
     /// Takes questions about some agents back and says so.
     pub(super) fn rescind_inverse(&mut self, which: impl Fn(&AgentId) -> bool) {
-        let of = |offer: &mesos::InverseOffer| {
-            offer.agent_id.as_ref().is_some_and(|agent| which(&AgentId::from(agent)))
-        };
-        let taken: Vec<(OfferId, mesos::InverseOffer)> =
-            self.maintenance.inverse.outstanding.extract_if(.., |_, offer| of(offer)).collect();
-        for (id, offer) in taken {
-            self.send(&FrameworkId::from(&offer.framework_id), statuses::rescind_inverse_offer(&id));
+        let inverse = &mut self.maintenance.inverse;
+        let taken: Vec<_> = inverse.by_id.extract_if(.., |_, (_, agent)| which(agent)).collect();
+        for (id, key) in taken {
+            self.maintenance.inverse.outstanding.remove(&key);
+            self.send(&key.0, statuses::rescind_inverse_offer(&id));
         }
     }
 

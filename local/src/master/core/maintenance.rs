@@ -10,12 +10,16 @@ use maintenance::cluster_status::DrainingMachine;
 use maintenance::{ClusterStatus, Schedule, Window};
 use mesos::{AgentInfo, MachineId, Unavailability};
 use proto::mesos::v1::{self as mesos, maintenance, master as operator_api};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Machines by what names them, with the time when they are to be away.
+type Planned = BTreeMap<String, Unavailability>;
 
 /// The schedule, the machines that are down, and what frameworks were asked and said about it.
 #[derive(Default)]
 pub(super) struct Maintenance {
     pub(super) schedule: Schedule,
+    planned: Planned,
     pub(super) down: Vec<MachineId>,
     pub(super) inverse: InverseOffers,
 }
@@ -24,18 +28,24 @@ impl Maintenance {
     /// What earlier masters wrote down.
     pub(super) fn recovered(registry: &Registry) -> Self {
         let (schedule, down) = (registry.schedule.clone(), registry.down.clone());
-        Self { schedule, down, inverse: InverseOffers::default() }
+        let planned = planned(&schedule);
+        Self { schedule, planned, down, inverse: InverseOffers::default() }
     }
 
     /// When a machine is to be away.
     fn unavailability(&self, machine: &MachineId) -> Option<Unavailability> {
-        let window = self.schedule.windows.iter().find(|window| window.machine_ids.contains(machine));
-        window.map(|window| window.unavailability)
+        self.planned.get(&named(machine)).copied()
     }
 
     pub(super) fn is_down(&self, machine: &MachineId) -> bool {
         self.down.contains(machine)
     }
+}
+
+fn planned(schedule: &Schedule) -> Planned {
+    let windows = schedule.windows.iter();
+    let machines = windows.flat_map(|window| window.machine_ids.iter().map(move |machine| (machine, window)));
+    machines.map(|(machine, window)| (named(machine), window.unavailability)).collect()
 }
 
 /// A machine as it is compared: host names in lower case.
@@ -81,6 +91,7 @@ impl Core {
             return self.refuse(400, problem);
         }
         self.answer(Answer::Done);
+        self.maintenance.planned = planned(&schedule);
         self.maintenance.schedule = schedule;
         self.remember();
         self.rescind(|_| true);
@@ -158,6 +169,7 @@ impl Core {
             window.machine_ids.retain(|machine| !machines.contains(machine));
         }
         self.maintenance.schedule.windows.retain(|window| !window.machine_ids.is_empty());
+        self.maintenance.planned = planned(&self.maintenance.schedule);
         self.remember();
     }
 

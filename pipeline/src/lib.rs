@@ -32,6 +32,7 @@ mod inputs;
 pub(crate) mod joda;
 pub(crate) mod json;
 pub(crate) mod lang;
+mod link;
 mod mistake;
 mod outputs;
 pub mod own_output;

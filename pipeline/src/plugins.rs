@@ -49,8 +49,14 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     // outputs
     Plugin::output::<outputs::elasticsearch::ElasticsearchOptions>(),
     Plugin::output::<outputs::file::FileOptions>(),
+    Plugin::output::<outputs::graphite::GraphiteOptions>(),
+    Plugin::output::<outputs::http::HttpOptions>(),
     Plugin::output::<outputs::null::NullOptions>(),
+    Plugin::output::<outputs::statsd::StatsdOptions>(),
     Plugin::output::<outputs::stdout::StdoutOptions>(),
+    Plugin::output::<outputs::syslog::SyslogOptions>(),
+    Plugin::output::<outputs::tcp::TcpOptions>(),
+    Plugin::output::<outputs::udp::UdpOptions>(),
 ];
 
 /// One line of the table: what is known of a plugin, how its settings are read, and how it is built from them.

@@ -1,5 +1,11 @@
 //! Takes events away.
 pub(crate) mod elasticsearch;
 pub(crate) mod file;
+pub(crate) mod graphite;
+pub(crate) mod http;
 pub(crate) mod null;
+pub(crate) mod statsd;
 pub(crate) mod stdout;
+pub(crate) mod syslog;
+pub(crate) mod tcp;
+pub(crate) mod udp;

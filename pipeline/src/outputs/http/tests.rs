@@ -1,0 +1,97 @@
+//! The output against a server in this process that takes, refuses and fails as it is told.
+use super::*;
+use crate::runtime::{Surroundings, run_to_end};
+use crate::{Plan, Scope, compile};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap as Headers, StatusCode};
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// What a server has been sent, and what it answers, one after the other; 200 when there is no more.
+#[derive(Default)]
+struct Server {
+    answers: Mutex<Vec<u16>>,
+    taken: Mutex<Vec<(Headers, Vec<u8>)>>,
+}
+
+async fn take(State(server): State<Arc<Server>>, headers: Headers, body: Bytes) -> StatusCode {
+    let answer = {
+        let mut answers = server.answers.lock().unwrap();
+        if answers.is_empty() { 200 } else { answers.remove(0) }
+    };
+    if answer == 200 {
+        server.taken.lock().unwrap().push((headers, body.to_vec()));
+    }
+    StatusCode::from_u16(answer).unwrap()
+}
+
+/// Sends two messages with these options to a server that answers so; what it took, and the dead letters.
+async fn sent(options: &str, answers: &[u16]) -> (Vec<(Headers, Vec<u8>)>, String) {
+    // Another test of this process may have been first.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    let server = Arc::new(Server { answers: Mutex::new(answers.to_vec()), ..Server::default() });
+    let router = Router::new().fallback(take).with_state(server.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let data = tempfile::tempdir().unwrap();
+    let around = Surroundings::new(data.path(), "host-1", "test");
+    let limit = Duration::from_secs(20);
+    run_to_end(plan(address, options), around, CancellationToken::new(), limit).await.unwrap();
+    let letters = std::fs::read_dir(data.path().join("dead-letters")).into_iter().flatten().flatten();
+    let letters = letters.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+    (std::mem::take(&mut *server.taken.lock().unwrap()), letters)
+}
+
+fn plan(address: SocketAddr, options: &str) -> Plan {
+    let text = format!(
+        "input {{ generator {{ count => 1 lines => [\"one\", \"two\"] }} }}
+         output {{ http {{ url => \"http://{address}/x\" http_method => post {options} }} }}"
+    );
+    compile(Scope::Run, &text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn bodies(taken: &[(Headers, Vec<u8>)]) -> Vec<String> {
+    taken.iter().map(|(_, body)| String::from_utf8(body.clone()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn events_are_sent_one_by_one_as_they_are_to_be_written() {
+    let (taken, _) = sent("mapping => { \"m\" => \"%{message}\" \"n\" => [1, \"%{sequence}\"] }", &[]).await;
+    assert_eq!(bodies(&taken), ["{\"m\":\"one\",\"n\":[1,\"0\"]}", "{\"m\":\"two\",\"n\":[1,\"0\"]}"]);
+    assert_eq!(taken[0].0[CONTENT_TYPE], "application/json");
+    let (taken, _) =
+        sent("format => message message => \"<%{message}>\" headers => { \"X-M\" => \"%{message}\" }", &[])
+            .await;
+    assert_eq!(bodies(&taken), ["<one>", "<two>"]);
+    assert_eq!(taken[1].0["x-m"], "two");
+    let (taken, _) = sent("format => form mapping => { \"a b\" => \"%{message}&\" }", &[]).await;
+    assert_eq!(bodies(&taken)[0], "a+b=one%26");
+}
+
+#[tokio::test]
+async fn a_batch_is_an_array_and_may_be_compressed() {
+    let options = "format => json_batch mapping => { \"m\" => \"%{message}\" } http_compression => true user => u password => p";
+    let (taken, _) = sent(options, &[]).await;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(taken[0].1.as_slice()).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "[{\"m\":\"one\"},{\"m\":\"two\"}]");
+    assert_eq!(taken[0].0[AUTHORIZATION], "Basic dTpw");
+}
+
+#[tokio::test]
+async fn what_is_refused_for_now_is_sent_again_and_what_is_refused_for_good_is_a_dead_letter() {
+    let (taken, letters) = sent("format => message message => \"%{message}\"", &[503, 200, 429, 400]).await;
+    assert_eq!(bodies(&taken), ["one"]);
+    assert!(letters.contains("the server answered 400") && letters.contains("two"), "{letters}");
+    let (taken, letters) =
+        sent("format => message message => \"%{message}\" ignorable_codes => [404]", &[404]).await;
+    assert_eq!((bodies(&taken), letters.as_str()), (vec!["two".to_owned()], ""));
+}

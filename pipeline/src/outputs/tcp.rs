@@ -1,0 +1,104 @@
+//! Sends events to a server over TCP.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::codec::{Encode, encoder};
+use crate::lang::kinds::{CodecCall, Placed};
+use crate::lang::problems::Problems;
+use crate::link::{Certificates, Link, Server, Way};
+use crate::plugins::OutputOptions;
+use crate::runtime::load::{Failure, Load, Output};
+use crate::spec::plugin;
+use crate::topology::OutputSite;
+
+plugin! {
+    /// Sends events to a server over TCP, one after the other, each as the codec writes it.
+    ///
+    /// TCP acknowledges nothing: events that are on their way when the server goes down can be lost. While it is down the inputs
+    /// wait.
+    output "tcp" => pub(crate) struct TcpOptions {
+        /// The server.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// How an event is written.
+        codec: CodecCall = "json",
+        /// Speak TLS.
+        ssl_enabled: Placed<bool> = false,
+        /// Files with the certificates (PEM) of the authorities to trust.
+        ssl_certificate_authorities: Vec<Placed<String>> = [],
+        /// A file with the certificate (PEM) to show.
+        ssl_certificate: Option<Placed<String>>,
+        /// A file with the key (PEM) of that certificate.
+        ssl_key: Option<Placed<String>>,
+    }
+    accepted {
+        "mode" => "events are sent to a server: `client` is the only mode",
+        "reconnect_interval" => "pauses between attempts grow from 50 milliseconds to 10 seconds",
+    }
+    unsupported {
+        "ssl_enable" => "it is called `ssl_enabled`",
+        "ssl_cacert" => "it is called `ssl_certificate_authorities`",
+        "ssl_cert" => "it is called `ssl_certificate`",
+        "ssl_verify" => "the server's certificate is always checked",
+        "ssl_verification_mode" => "the server's certificate is always checked",
+        "ssl_client_authentication" => "there is no server here",
+        "ssl_key_passphrase" => "give a key without a passphrase, in a file that only Logherd can read",
+        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
+        "ssl_cipher_suites" => "the safe ones of TLS 1.2 and 1.3 are used",
+    }
+    validate = check
+}
+
+fn check(options: &TcpOptions, problems: &mut Problems) {
+    match (&options.ssl_certificate, &options.ssl_key) {
+        (Some(certificate), None) => {
+            problems.error(certificate.span, "the certificate has no key").hint("add `ssl_key => …`");
+        }
+        (None, Some(key)) => {
+            problems.error(key.span, "the key has no certificate").hint("add `ssl_certificate => …`");
+        }
+        _ => {}
+    }
+    if options.ssl_enabled.value && options.ssl_certificate_authorities.is_empty() {
+        problems
+            .error(options.ssl_enabled.span, "no authorities are named that the server's certificate could be checked with")
+            .hint("add `ssl_certificate_authorities => \"/etc/ssl/certs/ca-certificates.crt\"` for those of the system");
+    }
+}
+
+impl OutputOptions for TcpOptions {
+    fn build(&self, _site: OutputSite) -> Result<Box<dyn Output>, String> {
+        let path = |text: &Placed<String>| PathBuf::from(&text.value);
+        let way = match self.ssl_enabled.value {
+            false => Way::Tcp,
+            true => {
+                let own = self.ssl_certificate.as_ref().zip(self.ssl_key.as_ref());
+                let certificates = Certificates {
+                    authorities: self.ssl_certificate_authorities.iter().map(path).collect(),
+                    own: own.map(|(certificate, key)| (path(certificate), path(key))),
+                };
+                Way::Tls(certificates.client()?)
+            }
+        };
+        let server = Server { host: self.host.clone(), port: self.port, way };
+        Ok(Box::new(Tcp { link: Link::to(server), encode: encoder(&self.codec)? }))
+    }
+}
+
+struct Tcp {
+    link: Link,
+    encode: Arc<dyn Encode>,
+}
+
+impl Output for Tcp {
+    fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let mut bytes = Vec::new();
+            load.iter().for_each(|event| self.encode.encode(event, &mut bytes));
+            self.link.send(&[bytes]).await.map_err(Failure::whole)
+        })
+    }
+}

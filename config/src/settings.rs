@@ -98,6 +98,18 @@ pub struct MasterTls {
     pub master_key: Option<PathBuf>,
 }
 
+/// TLS between the scheduler and its executors.
+#[derive(Clone, Debug, Args)]
+pub struct ControlTls {
+    /// Talk TLS with executors, both sides with certificates of an authority of their own.
+    #[arg(long, env = "LOGHERD_CONTROL_TLS")]
+    pub control_tls: bool,
+    /// The directory with that authority: `ca.pem` and `ca-key.pem`. With the state in a directory it is made if it is not
+    /// there.
+    #[arg(long, env = "LOGHERD_CONTROL_CA_DIR")]
+    pub control_ca_dir: Option<PathBuf>,
+}
+
 /// `logherd scheduler`: the framework scheduler.
 #[derive(Clone, Debug, Args)]
 pub struct SchedulerSettings {
@@ -121,6 +133,9 @@ pub struct SchedulerSettings {
     /// in place of `0.0.0.0`, or this machine's name where there is none.
     #[arg(long, env = "LOGHERD_CONTROL_ADVERTISE")]
     pub control_advertise: Option<String>,
+    /// TLS to executors.
+    #[command(flatten)]
+    pub control_tls: ControlTls,
     /// The framework's name.
     #[arg(long, env = "LOGHERD_FRAMEWORK_NAME", default_value = "logherd")]
     pub framework_name: String,
@@ -180,6 +195,9 @@ pub struct ExecutorSettings {
     /// The token that came with the launch. Only from the environment: a command line can be read by others.
     #[arg(long, env = "LOGHERD_CONTROL_TOKEN", hide_env_values = true)]
     pub control_token: Option<Secret>,
+    /// What came with the launch for TLS with the scheduler. Only from the environment: a command line can be read by others.
+    #[arg(long, env = "LOGHERD_CONTROL_IDENTITY", hide_env_values = true)]
+    pub control_identity: Option<Secret>,
     /// Where positions and spools are kept. Default: the sandbox.
     #[arg(long, env = "LOGHERD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

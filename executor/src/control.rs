@@ -9,12 +9,13 @@ use config::document::{Document, Key, Kind, Revision};
 use config::settings::Secret;
 use proto::control as wire;
 use proto::control::control_client::ControlClient;
+use proto::credentials::Credentials;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 /// Reports go out on change, but not more often than this.
 const REPORT_AT_MOST_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub(crate) struct Identity {
     pub(crate) executor_id: String,
     pub(crate) host: String,
     pub(crate) token: Option<Secret>,
+    /// With them the control plane talks TLS.
+    pub(crate) credentials: Option<Credentials>,
     /// Whether positions and spools end with the sandbox.
     pub(crate) data_in_sandbox: bool,
 }
@@ -124,8 +127,7 @@ async fn attach_once(
     address: &str,
     welcomed: &mut bool,
 ) -> Result<(), String> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|_| format!("`{address}` is not `host:port`"))?
+    let endpoint = endpoint(address, identity.credentials.as_ref())?
         .connect_timeout(Duration::from_secs(3))
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(Duration::from_secs(5))
@@ -180,6 +182,20 @@ async fn attach_once(
             }
         }
     }
+}
+
+/// Where to attach; with credentials, by TLS with whom their authority has signed.
+fn endpoint(address: &str, credentials: Option<&Credentials>) -> Result<Endpoint, String> {
+    let scheme = if credentials.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+        .map_err(|_| format!("`{address}` is not `host:port`"))?;
+    let Some(Credentials { authority, certificate, key }) = credentials else { return Ok(endpoint) };
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority))
+        .identity(tonic::transport::Identity::from_pem(certificate, key));
+    endpoint
+        .tls_config(tls)
+        .map_err(|error| format!("the certificates of the launch cannot be used: {}", chain(&error)))
 }
 
 async fn report_due(report: &watch::Receiver<Option<Report>>, earliest: Instant, latest: Instant) {

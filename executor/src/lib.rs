@@ -63,6 +63,9 @@ pub enum Error {
     /// The agent cannot be talked to as its environment says.
     #[error("talk TLS to the agent, as `LIBPROCESS_SSL_ENABLED` says")]
     AgentTls(#[from] AgentTlsError),
+    /// What came with the launch for TLS with the scheduler is damaged.
+    #[error("talk TLS to the scheduler with what `LOGHERD_CONTROL_IDENTITY` holds")]
+    Credentials(#[source] proto::credentials::Garbled),
     /// A task panicked.
     #[error("a task of the executor ended unexpectedly")]
     Task(#[source] tokio::task::JoinError),

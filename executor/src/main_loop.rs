@@ -15,6 +15,7 @@ use crate::tail::SpoolRules;
 use crate::unit::Place;
 use config::settings::{ExecutorSettings, MesosEnvironment};
 use jiff::Timestamp;
+use proto::credentials::Credentials;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +69,7 @@ struct Started {
 /// The executor.
 struct Executor {
     settings: ExecutorSettings,
+    credentials: Option<Credentials>,
     dir: PathBuf,
     stop: CancellationToken,
     /// Ends the tasks below; not the same as being asked to stop, which drains first.
@@ -118,6 +120,8 @@ impl Executor {
             made.map_err(|source| Error::DataDir { path: part, source })?;
         }
         let (agent, rules) = (agent(environment)?, rules(&settings)?);
+        let credentials = settings.control_identity.as_ref().map(|text| Credentials::read(text.expose()));
+        let credentials = credentials.transpose().map_err(Error::Credentials)?;
         let over = CancellationToken::new();
         let (mut tasks, mut locking) = (JoinSet::new(), JoinSet::new());
         let (to_mesos, for_mesos) = mpsc::channel(8);
@@ -136,6 +140,7 @@ impl Executor {
         Ok(Self {
             control: watch::Sender::new(settings.control.clone()),
             settings,
+            credentials,
             dir,
             stop,
             over,
@@ -304,6 +309,7 @@ impl Executor {
             executor_id: self.settings.mesos.mesos_executor_id.clone(),
             host,
             token: self.settings.control_token.clone(),
+            credentials: self.credentials.clone(),
             data_in_sandbox: in_sandbox(&self.dir, &self.settings.mesos),
         };
         let ends = Ends {

@@ -5,6 +5,7 @@
 //! - [`recordio`]: the framing of Mesos' event streams.
 //! - [`announcement`]: the one MESSAGE that a scheduler sends to executors by Mesos: where it listens.
 //! - [`tls`]: handshakes with servers of Mesos, by rustls or OpenSSL, on a socket that the user opens.
+//! - [`credentials`]: what an executor needs for TLS on the control plane, as it is handed over with its launch.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
 //!
 //! The flow: bytes of a connection go through [`recordio`] and come out as records, a record is decoded as a message of
@@ -14,6 +15,7 @@
 //! (`mesos.rs`, `control.rs`); inside, each crate has types of its own.
 
 pub mod announcement;
+pub mod credentials;
 pub mod recordio;
 pub mod tls;
 

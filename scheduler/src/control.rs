@@ -2,6 +2,8 @@
 //!
 //! One stream per executor. Configurations come from a watch, so a slow executor misses only what is out of date; what
 //! executors say goes into one bounded channel, and while it is full nothing more is read from them.
+pub(crate) mod authority;
+
 use crate::ids::{AgentId, ExecutorId};
 use crate::revisions::Published;
 use config::document::{Fleet, Key, Kind, Revision};
@@ -18,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{CertificateDer, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use web::view;
 
@@ -78,18 +81,31 @@ pub(crate) struct NodeReport {
     pub(crate) resident_bytes: u64,
 }
 
-/// Serves on `listener` until `stop`.
+/// Where to serve.
+pub(crate) struct Reception {
+    pub(crate) listener: TcpListener,
+    /// With it, executors must show the certificate that came with their launch.
+    pub(crate) tls: Option<ServerTlsConfig>,
+}
+
+/// Serves at `reception` until `stop`.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    reception: Reception,
     fleet: watch::Receiver<Arc<Published>>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let desk = Desk { fleet, events, stop: stop.clone(), connections: Arc::new(AtomicU64::new(0)) };
+    let Reception { listener, tls } = reception;
+    let (certified, connections) = (tls.is_some(), Arc::new(AtomicU64::new(0)));
+    let desk = Desk { fleet, events, stop: stop.clone(), connections, certified };
     let service = ControlServer::new(desk)
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);
-    tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    server
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .tcp_nodelay(true)
@@ -102,6 +118,8 @@ struct Desk {
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
     connections: Arc<AtomicU64>,
+    /// Whether who attaches must have shown a certificate with its id.
+    certified: bool,
 }
 
 type Answers = Pin<Box<dyn Stream<Item = Result<ToExecutor, Status>> + Send>>;
@@ -111,11 +129,15 @@ impl Control for Desk {
     type AttachStream = Answers;
 
     async fn attach(&self, request: Request<Streaming<FromExecutor>>) -> Result<Response<Answers>, Status> {
+        let shown = request.peer_certs();
         let mut said = request.into_inner();
         let first = timeout(HELLO_TIMEOUT, said.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let hello = hello(first, connection)?;
+        if self.certified {
+            certificate_is_of(&hello.executor, shown.as_deref())?;
+        }
         let executor = hello.executor.clone();
         let (reply, answer) = oneshot::channel();
         let asked = self.events.send(ControlEvent::Hello(hello, reply)).await;
@@ -214,6 +236,20 @@ impl Drop for Guard {
         if self.events.try_send(ControlEvent::Detached(self.executor.clone(), self.connection)).is_err() {
             tracing::debug!(executor = %self.executor, "its end was not told: the scheduler is busy or stopping");
         }
+    }
+}
+
+/// Refuses an executor that shows the certificate of another one.
+fn certificate_is_of(executor: &ExecutorId, shown: Option<&Vec<CertificateDer<'_>>>) -> Result<(), Status> {
+    let own = shown.and_then(|chain| chain.first());
+    let name = own.and_then(|certificate| authority::common_name(certificate));
+    match name {
+        Some(name) if name == executor.0 => Ok(()),
+        Some(name) => {
+            let text = format!("the certificate is that of executor `{name}`, not of `{executor}`");
+            Err(Status::permission_denied(text))
+        }
+        None => Err(Status::permission_denied("no certificate of an executor was shown")),
     }
 }
 

@@ -32,10 +32,12 @@ pub mod state;
 mod terms;
 mod view;
 
+pub use control::authority::AuthorityError;
 pub use mesos::{MasterError, TlsError, deterministic};
 pub use running::{People, run};
 
 use ids::Moment;
+use state::StateError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -49,6 +51,12 @@ pub enum Error {
     /// TLS to the masters is not set up rightly.
     #[error("the masters cannot be talked to")]
     Tls(#[from] TlsError),
+    /// The control plane cannot talk TLS.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The authority of the control plane cannot be remembered.
+    #[error("the authority of the control plane could not be stored")]
+    AuthorityNotStored(#[source] StateError),
     /// The state's address is wrong.
     #[error("the state cannot be used")]
     StateAddress(#[from] ensemble::AddressError),

@@ -1,6 +1,7 @@
 //! Opens what the scheduler needs, starts its parts, and stops them in order.
 use crate::config_dir::ConfigDir;
-use crate::control;
+use crate::control::authority::{Authority, fits};
+use crate::control::{self, Reception};
 use crate::core::effects::{Change, Ticket};
 use crate::core::resources::Needs;
 use crate::core::{Claim, Core, Placement, Rules};
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::ServerTlsConfig;
 use web::edit::{Done, Edit, EditRequest, Refused};
 use web::order::OrderRequest;
 use web::view::{Status, View};
@@ -194,6 +196,8 @@ pub(crate) struct Start {
     listener: TcpListener,
     /// What executors are told to attach to.
     control: String,
+    /// By whom executors know this scheduler, where the control plane talks TLS.
+    authority: Option<Arc<Authority>>,
 }
 
 impl Start {
@@ -211,8 +215,11 @@ impl Start {
         let way = address::way_to(&masters.places()).await;
         let control = address::control(settings, bound, &way, &masters.describe())?;
         address::reached_by_agents(settings, &way, &masters.describe())?;
-        tracing::info!(address = control, "executors will attach here");
-        Ok(Self { epoch: 0, settings: settings.clone(), access, masters, detector, listener, control })
+        let shared = settings.state.starts_with("zk://");
+        let authority = Authority::wanted(&settings.control_tls, shared)?.map(Arc::new);
+        tracing::info!(address = control, tls = authority.is_some(), "executors will attach here");
+        let settings = settings.clone();
+        Ok(Self { epoch: 0, settings, access, masters, detector, listener, control, authority })
     }
 
     pub(crate) async fn run<S: State>(
@@ -226,12 +233,14 @@ impl Start {
         let state = Arc::new(state);
         tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
             launches = stored.launches.len(), "state is read");
+        let tls = self.fit(&*state, &stored).await?;
+        let reception = Reception { listener: self.listener, tls };
         // The parts stop after the loop, also when the loop ends by itself.
         let parts_stop = CancellationToken::new();
         let mut parts = JoinSet::new();
         let clock = Clock::start();
         let rules = rules(&self.settings, self.control.clone(), self.epoch, rand::rng().random());
-        let template = template(&self.settings)?;
+        let template = template(&self.settings)?.with_authority(self.authority);
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
 
         let (files_out, files_in) = mpsc::channel(16);
@@ -247,7 +256,7 @@ impl Start {
         let (saved_out, saved) = mpsc::channel(ROOM);
         parts.spawn(save(state, to_save, saved_out));
         let (control_out, control) = mpsc::channel(ROOM);
-        let serving = control::serve(self.listener, published.clone(), control_out, parts_stop.clone());
+        let serving = control::serve(reception, published.clone(), control_out, parts_stop.clone());
         parts.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the control plane ended");
@@ -290,6 +299,26 @@ impl Start {
         parts_stop.cancel();
         finish(parts).await;
         result
+    }
+}
+
+impl Start {
+    /// Sees to it that executors know this scheduler's authority, and no other; gives what they are received with.
+    async fn fit<S: State>(&self, state: &S, stored: &Stored) -> Result<Option<ServerTlsConfig>, Error> {
+        let news = fits(self.authority.as_deref(), stored.authority.as_deref(), &state.describe())?;
+        if let Some(fingerprint) = news {
+            if !stored.launches.is_empty() {
+                tracing::warn!(
+                    "executors that run already have no certificates: they work on, but attach no more until they are replaced"
+                );
+            }
+            let stored = state.save(&[Change::Authority(fingerprint)]).await;
+            stored.map_err(Error::AuthorityNotStored)?;
+        }
+        let Some(authority) = &self.authority else { return Ok(None) };
+        let mut addresses = vec![self.control.clone()];
+        addresses.extend(self.listener.local_addr().ok().map(|bound| bound.to_string()));
+        Ok(Some(authority.server(&addresses)?))
     }
 }
 

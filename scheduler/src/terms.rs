@@ -50,7 +50,7 @@ pub(crate) async fn run(
                 elector.superseded(epoch);
             }
             // Of the term before, maybe, which is still closing.
-            Err(error @ Error::Bind { .. }) => {
+            Err(error @ (Error::Bind { .. } | Error::AuthorityNotStored(_))) => {
                 tracing::error!(%error, epoch, "stepping down; standing again soon");
                 elector.resign().await;
                 sleep(STAND_AGAIN).await;

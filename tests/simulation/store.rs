@@ -47,6 +47,8 @@ impl Store {
                 self.launches.insert(record.task.clone(), record.clone());
             }
             Change::Ended(task) => drop(self.launches.remove(task)),
+            // Simulated executors talk no TLS.
+            Change::Authority(_) => {}
         }
     }
 }
@@ -143,6 +145,7 @@ fn names(changes: &[(Ticket, Change)]) -> Vec<String> {
         Change::Framework(None) => "no framework".to_owned(),
         Change::Launch(record) => format!("{} {:?}", record.task, record.phase),
         Change::Ended(task) => format!("{task} ended"),
+        Change::Authority(fingerprint) => format!("authority {fingerprint}"),
     };
     changes.iter().map(|(_, change)| name(change)).collect()
 }

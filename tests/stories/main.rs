@@ -34,3 +34,4 @@ mod ready;
 mod search;
 mod survive;
 mod system;
+mod tls;

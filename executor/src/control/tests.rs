@@ -62,6 +62,7 @@ fn identity() -> Identity {
         executor_id: "e1".into(),
         host: "node-7".into(),
         token: Some(Secret::from("s3cret".to_owned())),
+        credentials: None,
     }
 }
 

@@ -327,6 +327,7 @@ fn settings(agent: &str, control: &str, dir: &Path) -> ExecutorSettings {
     ExecutorSettings {
         container_share: config::settings::Share::ALL,
         control: control.to_owned(),
+        control_identity: None,
         control_token: Some(Secret::from("token".to_owned())),
         data_dir: Some(dir.join("data")),
         collecting: Collecting {

@@ -1,11 +1,13 @@
 //! Attaches to a real server over loopback: who is let in, and what it is told.
+use super::authority::Authority;
 use super::*;
 use crate::state::StoredFleet;
 use config::document::Document;
 use proto::control::control_client::ControlClient;
+use proto::credentials::Credentials;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,13 +27,17 @@ fn published(revision: u64) -> Arc<Published> {
 }
 
 async fn desk() -> Desk {
+    desk_with(None).await
+}
+
+async fn desk_with(tls: Option<ServerTlsConfig>) -> Desk {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (fleet, seen) = watch::channel(published(1));
     let (events_out, events) = mpsc::channel(16);
     let stop = CancellationToken::new();
     let mut task = JoinSet::new();
-    let serving = serve(listener, seen, events_out, stop.clone());
+    let serving = serve(Reception { listener, tls }, seen, events_out, stop.clone());
     task.spawn(async move { serving.await.unwrap() });
     Desk { address, fleet, events, stop, task }
 }
@@ -63,6 +69,37 @@ impl Desk {
             () = answering => timeout(PATIENCE, attaching).await.expect("an answer in time")?,
         };
         Ok((said, response.into_inner()))
+    }
+}
+
+impl Desk {
+    /// Connects by TLS and says `hello`: `trusted` signs the server's certificate, `shown` is the executor's.
+    async fn attach_by_tls(
+        &mut self,
+        trusted: &Credentials,
+        shown: Option<&Credentials>,
+        hello: wire::Hello,
+    ) -> Result<(), String> {
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&trusted.authority));
+        if let Some(shown) = shown {
+            tls = tls.identity(Identity::from_pem(&shown.certificate, &shown.key));
+        }
+        let address = self.address.replace("http://", "https://");
+        let endpoint = Endpoint::from_shared(address).unwrap().tls_config(tls).unwrap();
+        let connecting = timeout(PATIENCE, endpoint.connect()).await.expect("a connection in time");
+        let mut client = ControlClient::new(connecting.map_err(|error| format!("{error:?}"))?);
+        let (said, saying) = mpsc::channel(8);
+        said.send(FromExecutor { body: Some(wire::from_executor::Body::Hello(hello)) }).await.unwrap();
+        let attaching = client.attach(ReceiverStream::new(saying));
+        tokio::pin!(attaching);
+        loop {
+            tokio::select! {
+                answer = &mut attaching => return answer.map(drop).map_err(|status| status.message().to_owned()),
+                Some(event) = self.events.recv() => if let ControlEvent::Hello(_, reply) = event {
+                    reply.send(Ok(())).unwrap();
+                }
+            }
+        }
     }
 }
 
@@ -105,6 +142,41 @@ async fn an_executor_that_is_not_admitted_is_told_why() {
         (refused.code(), refused.message()),
         (tonic::Code::PermissionDenied, "the token of executor `e` is wrong")
     );
+}
+
+#[tokio::test]
+async fn by_tls_an_executor_is_let_in_with_the_certificate_of_its_own_launch_and_nobody_else() {
+    tokio_rustls::rustls::crypto::ring::default_provider().install_default().ok();
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::open(&dir.path().join("ours"), true).unwrap();
+    let stranger = Authority::open(&dir.path().join("another"), true).unwrap();
+    let addresses = ["127.0.0.1:1".to_owned(), "logs.example:9094".to_owned()];
+    let mut desk = desk_with(Some(authority.server(&addresses).unwrap())).await;
+    let own = authority.executor("e").unwrap();
+    desk.attach_by_tls(&own, Some(&own), introduction()).await.unwrap();
+
+    let of_another = authority.executor("e2").unwrap();
+    let why = desk.attach_by_tls(&own, Some(&of_another), introduction()).await.unwrap_err();
+    assert_eq!(why, "the certificate is that of executor `e2`, not of `e`");
+    let forged = stranger.executor("e").unwrap();
+    desk.attach_by_tls(&own, Some(&forged), introduction()).await.unwrap_err();
+    desk.attach_by_tls(&own, None, introduction()).await.unwrap_err();
+    let why = desk.attach_by_tls(&forged, Some(&own), introduction()).await.unwrap_err();
+    assert!(why.contains("InvalidCertificate"), "a scheduler of another authority is not believed: {why}");
+    let plain = Endpoint::from_shared(desk.address.clone()).unwrap().connect().await;
+    if let Ok(channel) = plain {
+        let (_said, saying) = mpsc::channel(1);
+        ControlClient::new(channel).attach(ReceiverStream::new(saying)).await.unwrap_err();
+    }
+
+    // A scheduler that starts again has another certificate of the same authority.
+    drop(desk);
+    let again = Authority::open(&dir.path().join("ours"), false).unwrap();
+    let mut desk = desk_with(Some(again.server(&addresses).unwrap())).await;
+    desk.attach_by_tls(&own, Some(&own), introduction()).await.unwrap();
+    let elsewhere = desk_with(Some(again.server(&["10.0.0.1:9094".to_owned()]).unwrap())).await;
+    let why = { elsewhere }.attach_by_tls(&own, Some(&own), introduction()).await.unwrap_err();
+    assert!(why.contains("not valid for name"), "it must be the address that was told: {why}");
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ pub enum Change {
     Launch(LaunchRecord),
     /// Forget a launch.
     Ended(TaskId),
+    /// Executors know the control plane's authority with this fingerprint from now on.
+    Authority(String),
 }
 
 /// Names a change until it is stored.

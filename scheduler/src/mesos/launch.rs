@@ -3,11 +3,13 @@
 //! The program is on the node already, or the agent's fetcher takes it from the scheduler, or it is in an image that the
 //! agent's Docker containerizer runs. No shell sees any of it.
 use super::resource::resource;
+use crate::control::authority::Authority;
 use crate::core::effects::LaunchRecord;
 use crate::core::resources::{Portion, Taken};
 use config::settings::{Collecting, ExecutorNeeds, SpoolFull};
 use proto::mesos::v1;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use v1::container_info::docker_info::Network;
 
@@ -35,6 +37,8 @@ pub(crate) struct Template {
     arguments: Vec<String>,
     user: String,
     grace: Duration,
+    /// Signs the certificates of executors, where the control plane talks TLS.
+    authority: Option<Arc<Authority>>,
 }
 
 impl Template {
@@ -53,7 +57,26 @@ impl Template {
             arguments: arguments(needs, collecting),
             user: user.to_owned(),
             grace: needs.executor_grace,
+            authority: None,
         }
+    }
+
+    /// The same, but each executor gets a certificate.
+    #[must_use]
+    pub(crate) fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
+        Self { authority, ..self }
+    }
+
+    /// What only the executor of a launch may know, by the variables of its environment.
+    fn secrets(&self, executor: &str, token: &str) -> Vec<v1::environment::Variable> {
+        let mut secrets = vec![variable("LOGHERD_CONTROL_TOKEN", token)];
+        if let Some(authority) = &self.authority {
+            match authority.executor(executor) {
+                Ok(credentials) => secrets.push(variable("LOGHERD_CONTROL_IDENTITY", &credentials.write())),
+                Err(error) => tracing::error!(%error, executor, "it will not be able to attach"),
+            }
+        }
+        secrets
     }
 
     /// The task of a launch, with its executor.
@@ -62,14 +85,15 @@ impl Template {
             portions.iter().filter_map(|p| resource(p, taken.reservation.as_ref())).collect()
         };
         let nanoseconds = i64::try_from(self.grace.as_nanos()).unwrap_or(i64::MAX);
+        let grace_period = Some(v1::DurationInfo { nanoseconds });
         let executor = v1::ExecutorInfo {
             executor_id: v1::ExecutorId { value: launch.executor.0.clone() },
             name: Some("logherd".to_owned()),
             source: Some("logherd".to_owned()),
             resources: resources(&taken.executor),
-            command: Some(self.command(&launch.control, token, &taken.ports())),
+            command: Some(self.command(launch, token, &taken.ports())),
             container: self.container.clone(),
-            shutdown_grace_period: Some(v1::DurationInfo { nanoseconds }),
+            shutdown_grace_period: grace_period,
             r#type: Some(v1::executor_info::Type::Custom as i32),
             ..v1::ExecutorInfo::default()
         };
@@ -78,12 +102,14 @@ impl Template {
             task_id: v1::TaskId { value: launch.task.0.clone() },
             agent_id: v1::AgentId { value: launch.agent.0.clone() },
             resources: resources(&taken.task),
+            // A KILL, also that of a drained agent, leaves as much time to flush as a SHUTDOWN.
+            kill_policy: Some(v1::KillPolicy { grace_period }),
             executor: Some(executor),
             ..v1::TaskInfo::default()
         }
     }
 
-    fn command(&self, control: &str, token: &str, ports: &[u64]) -> v1::CommandInfo {
+    fn command(&self, launch: &LaunchRecord, token: &str, ports: &[u64]) -> v1::CommandInfo {
         let (value, uris) = match &self.program {
             Program::OnNode(path) => (Some(path.display().to_string()), Vec::new()),
             Program::Fetched(url) => (Some(format!("./{FETCHED}")), vec![fetched(url)]),
@@ -92,16 +118,11 @@ impl Template {
         // Where a program is named its name comes first again, as argv[0]; to the entrypoint of an image all of them are
         // arguments.
         let mut arguments: Vec<String> = value.iter().map(|_| FETCHED.to_owned()).collect();
-        arguments.extend(["executor", "--control", control].map(str::to_owned));
+        arguments.extend(["executor", "--control", &launch.control].map(str::to_owned));
         arguments.extend(self.arguments.iter().cloned());
-        let variable = |name: &str, value: String| v1::environment::Variable {
-            name: name.to_owned(),
-            value: Some(value),
-            ..v1::environment::Variable::default()
-        };
-        let mut variables = vec![variable("LOGHERD_CONTROL_TOKEN", token.to_owned())];
+        let mut variables = self.secrets(&launch.executor.0, token);
         variables.extend(
-            ports.iter().enumerate().map(|(n, port)| variable(&format!("PORT{n}"), port.to_string())),
+            ports.iter().enumerate().map(|(n, port)| variable(&format!("PORT{n}"), &port.to_string())),
         );
         v1::CommandInfo {
             shell: Some(false),
@@ -111,6 +132,14 @@ impl Template {
             user: Some(self.user.clone()),
             environment: Some(v1::Environment { variables }),
         }
+    }
+}
+
+fn variable(name: &str, value: &str) -> v1::environment::Variable {
+    v1::environment::Variable {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..v1::environment::Variable::default()
     }
 }
 
@@ -191,12 +220,8 @@ mod tests {
     use crate::ids::Moment;
     use config::settings::SchedulerSettings;
 
-    fn executor(program: Program) -> v1::ExecutorInfo {
-        let mut settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
-        settings.executor.executor_data_dir = Some("/var/lib/logherd".into());
-        settings.collecting.docker_host = "unix:///run/docker.sock".into();
-        let template = Template::new(program, "root", &settings.executor, &settings.collecting);
-        let launch = LaunchRecord {
+    fn launch() -> LaunchRecord {
+        LaunchRecord {
             task: "t".into(),
             executor: "e".into(),
             agent: "a".into(),
@@ -205,8 +230,15 @@ mod tests {
             control: "s:9094".into(),
             phase: Phase::Launching,
             launched_at: Moment(0),
-        };
-        template.task(&launch, "secret", &Taken::default()).executor.unwrap()
+        }
+    }
+
+    fn executor(program: Program) -> v1::ExecutorInfo {
+        let mut settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
+        settings.executor.executor_data_dir = Some("/var/lib/logherd".into());
+        settings.collecting.docker_host = "unix:///run/docker.sock".into();
+        let template = Template::new(program, "root", &settings.executor, &settings.collecting);
+        template.task(&launch(), "secret", &Taken::default()).executor.unwrap()
     }
 
     #[test]
@@ -233,6 +265,31 @@ mod tests {
         assert_eq!(command.value.as_deref(), Some("/opt/logherd"));
         assert_eq!(command.arguments[..2], ["logherd", "executor"]);
         assert!(command.uris.is_empty());
+    }
+
+    #[test]
+    fn with_an_authority_each_executor_gets_a_certificate_in_its_environment_and_nowhere_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::open(&dir.path().join("ca"), true).unwrap();
+        let settings = SchedulerSettings::for_master("m:5050", "state").unwrap();
+        let program = Program::OnNode("/opt/logherd".into());
+        let template = Template::new(program, "root", &settings.executor, &settings.collecting);
+        let template = template.with_authority(Some(Arc::new(authority)));
+        assert!(!format!("{template:?}").contains("PRIVATE"));
+        let task = template.task(&launch(), "secret", &Taken::default());
+        assert_eq!(
+            task.kill_policy.unwrap().grace_period,
+            task.executor.as_ref().unwrap().shutdown_grace_period
+        );
+        let command = task.executor.unwrap().command.unwrap();
+        let variables = command.environment.unwrap().variables;
+        let value = |name: &str| variables.iter().find(|v| v.name == name).unwrap().value().to_owned();
+        assert_eq!(value("LOGHERD_CONTROL_TOKEN"), "secret");
+        let identity = value("LOGHERD_CONTROL_IDENTITY");
+        let credentials = proto::credentials::Credentials::read(&identity).unwrap();
+        let (_, der) = x509_parser::pem::parse_x509_pem(credentials.certificate.as_bytes()).unwrap();
+        assert_eq!(crate::control::authority::common_name(&der.contents).as_deref(), Some("e"));
+        assert!(!command.arguments.contains(&identity), "others can read a command line");
     }
 
     #[test]

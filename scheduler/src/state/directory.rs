@@ -3,13 +3,14 @@
 //! ```text
 //! DIR/lock            held by flock while a scheduler lives
 //! DIR/framework       who we are
+//! DIR/control-authority  by whom executors know a scheduler, where the control plane talks TLS
 //! DIR/fleet           the fleet's revision
 //! DIR/configs/NAME    one document each ([`record::document_name`])
 //! DIR/launches/NN     launches, spread over sixteen files by agent
 //! ```
 //! A document change writes `fleet` first and the document second. A crash in between leaves a revision that changed
 //! nothing, which is allowed; a document newer than the fleet would be an edit that nobody was told of.
-use super::record::{self, DocumentHead, FleetRecord, FrameworkRecord, document_name};
+use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
 use crate::ids::TaskId;
@@ -121,7 +122,11 @@ impl Inner {
         }
         let launches = shards.values().flat_map(|held| held.values().cloned()).collect();
         self.memory().shards = shards;
-        Stored::checked(&self.root.display().to_string(), framework, launches, self.load_fleet()?)
+        let authority = self.read::<AuthorityRecord>("authority", "control-authority")?;
+        let authority = authority.map(|(record, _)| record.fingerprint);
+        let stored =
+            Stored::checked(&self.root.display().to_string(), framework, launches, self.load_fleet()?)?;
+        Ok(Stored { authority, ..stored })
     }
 
     fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -159,6 +164,9 @@ impl Inner {
                     let shard = shard_of(&record);
                     let held = touched.entry(shard).or_insert_with(|| memory.shard(shard));
                     held.insert(record.task.clone(), record);
+                }
+                Change::Authority(fingerprint) => {
+                    self.write("authority", "control-authority", &AuthorityRecord { fingerprint }, "")?;
                 }
                 Change::Ended(task) => {
                     for shard in 0..SHARDS {

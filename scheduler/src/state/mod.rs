@@ -53,6 +53,8 @@ pub struct SeenFile {
 pub struct Stored {
     /// Who we are.
     pub framework: Option<FrameworkId>,
+    /// The fingerprint of the control plane's authority, if executors know one.
+    pub authority: Option<String>,
     /// What was launched and has not ended, in no particular order.
     pub launches: Vec<LaunchRecord>,
     /// The documents.
@@ -72,7 +74,7 @@ impl Stored {
                 "there are launches but no framework id, so a part is missing; restore it from a backup";
             return Err(StateError::Unreadable { place: place.to_owned(), why: why.to_owned() });
         }
-        Ok(Self { framework: framework.and_then(|record| record.id), launches, documents })
+        Ok(Self { framework: framework.and_then(|record| record.id), authority: None, launches, documents })
     }
 }
 

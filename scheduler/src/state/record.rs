@@ -24,6 +24,13 @@ pub struct FrameworkRecord {
     pub id: Option<FrameworkId>,
 }
 
+/// The authority of the control plane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityRecord {
+    /// SHA-256 of its certificate, in hexadecimal.
+    pub fingerprint: String,
+}
+
 /// The fleet's revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetRecord {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! PATH/framework       who we are
+//! PATH/control-authority  by whom executors know a scheduler, where the control plane talks TLS
 //! PATH/fleet           the fleet's revision, with a nonce by which a writer knows its own write again
 //! PATH/configs/NAME    one document each ([`record::document_name`])
 //! PATH/launches/TASK   one launch each
@@ -10,7 +11,7 @@
 //! write first checks that this scheduler still leads.
 mod fencing;
 
-use super::record::{self, DocumentHead, FleetRecord, FrameworkRecord, document_name};
+use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
 use crate::ensemble::{Ensemble, is_lost};
@@ -47,6 +48,7 @@ pub struct Zookeeper {
 #[derive(Debug, Default)]
 struct Seen {
     framework: Option<i32>,
+    authority: Option<i32>,
     fleet: Option<i32>,
     revision: Revision,
     documents: BTreeMap<Key, i32>,
@@ -186,6 +188,14 @@ impl Zookeeper {
         Ok(Some(record::decode::<FrameworkRecord>("framework", &path, &data)?.0))
     }
 
+    async fn read_authority(&self, client: &Client) -> Result<Option<String>, StateError> {
+        let path = self.path("control-authority");
+        let found = self.get(client, &path).await.map_err(|e| self.unreadable(&path, &e))?;
+        self.seen().authority = found.as_ref().map(|(_, version)| *version);
+        let Some((data, _)) = found else { return Ok(None) };
+        Ok(Some(record::decode::<AuthorityRecord>("authority", &path, &data)?.0.fingerprint))
+    }
+
     /// Writes a batch once. `Err(Some)`: for good; `Err(None)`: what was seen is out of date or the connection was lost.
     async fn save_once(&self, changes: &[Change]) -> Result<(), Option<StateError>> {
         let client =
@@ -200,6 +210,9 @@ impl Zookeeper {
                 self.seen().launches = launches;
                 if changes.iter().any(|change| matches!(change, Change::Framework(_))) {
                     self.read_framework(&client).await.map_err(Some)?;
+                }
+                if changes.iter().any(|change| matches!(change, Change::Authority(_))) {
+                    self.read_authority(&client).await.map_err(Some)?;
                 }
                 Ok(())
             }
@@ -222,6 +235,14 @@ impl Zookeeper {
                 match self.seen().framework {
                     Some(version) => writer.add_set_data(&self.path("framework"), &data, Some(version)),
                     None => writer.add_create(&self.path("framework"), &data, &options),
+                }
+            }
+            Change::Authority(fingerprint) => {
+                let head = AuthorityRecord { fingerprint: fingerprint.clone() };
+                let (path, data) = (self.path("control-authority"), record::encode("authority", &head, "")?);
+                match self.seen().authority {
+                    Some(version) => writer.add_set_data(&path, &data, Some(version)),
+                    None => writer.add_create(&path, &data, &options),
                 }
             }
             Change::Launch(record) => {
@@ -345,9 +366,11 @@ impl State for Zookeeper {
     async fn load(&self) -> Result<Stored, StateError> {
         let client = self.open().await?;
         let framework = self.read_framework(&client).await?;
+        let authority = self.read_authority(&client).await?;
         let launches = self.read_launches(&client).await?;
         let documents = self.read_fleet(&client).await?;
-        Stored::checked(&self.ensemble.describe(), framework, launches, documents)
+        let stored = Stored::checked(&self.ensemble.describe(), framework, launches, documents)?;
+        Ok(Stored { authority, ..stored })
     }
 
     async fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -368,6 +391,7 @@ impl State for Zookeeper {
                 let again = async {
                     let client = self.open().await?;
                     self.read_framework(&client).await?;
+                    self.read_authority(&client).await?;
                     self.read_launches(&client).await
                 };
                 let looked = again.await;

@@ -64,6 +64,7 @@ async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {
     store.load().await.unwrap();
     let changes = [
         Change::Framework(Some("f-0001".into())),
+        Change::Authority("ab12".into()),
         Change::Launch(launch(1, Phase::Intended)),
         Change::Launch(launch(2, Phase::Intended)),
         Change::Launch(launch(3, Phase::Intended)),
@@ -78,6 +79,7 @@ async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {
     let store = place.open();
     let stored = store.load().await.unwrap();
     assert_eq!(stored.framework, Some("f-0001".into()));
+    assert_eq!(stored.authority.as_deref(), Some("ab12"));
     let expected = [launch(1, Phase::Running), launch(3, Phase::Intended)].map(|r| (r.task.clone(), r));
     assert_eq!(by_task(&stored), BTreeMap::from(expected));
     assert_eq!(stored.documents.fleet.documents[&key("nginx")].text, "input { }");
@@ -97,6 +99,7 @@ async fn the_same_change_again_changes_nothing(place: &impl Place) {
     store.load().await.unwrap();
     let changes = [
         Change::Framework(Some("f-0001".into())),
+        Change::Authority("ab12".into()),
         Change::Launch(launch(1, Phase::Running)),
         Change::Launch(launch(1, Phase::Running)),
         Change::Ended("never-there".into()),

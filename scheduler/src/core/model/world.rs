@@ -345,6 +345,7 @@ impl World {
                 self.history.entry(record.task.clone()).or_default().push(Held::Phase(record.phase));
                 self.store.insert(record.task.clone(), record);
             }
+            Change::Authority(_) => {}
             Change::Ended(task) => {
                 self.history.entry(task.clone()).or_default().push(Held::Nothing);
                 self.store.remove(&task);

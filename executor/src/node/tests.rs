@@ -63,6 +63,36 @@ async fn a_container_without_a_config_is_reported_as_not_matched() {
     assert_eq!(report.containers[0].reason, "no docker config matches its image");
 }
 
+/// A container a minute for a week, and nobody there to report it to.
+#[tokio::test]
+async fn what_came_and_went_for_days_is_in_the_totals_and_takes_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    node.assign(&assignment(&[(Kind::Docker, "nginx", "input { }"), (Kind::Host, "bad", "input {")]));
+    let docker = Docker::connect_with_http("127.0.0.1:1", 1, bollard::API_DEFAULT_VERSION).unwrap();
+    const COUNT: u64 = 7 * 24 * 60;
+    for n in 0..COUNT {
+        let id = format!("c{n}");
+        let there = seen(&[(&id, "redis")]);
+        node.see(Seen { docker: Some(docker.clone()), listed: true, ..there });
+        let counters = Counters {
+            events_in: 10,
+            events_out: 8,
+            dropped_lines: 2,
+            dead_letters: 1,
+            ..Counters::default()
+        };
+        node.unit_ended(&UnitId::Container(id), counters);
+    }
+    let report = node.report();
+    let total = report.counters;
+    assert_eq!((total.events_in, total.events_out), (COUNT * 10, COUNT * 8));
+    assert_eq!((total.dropped_lines, total.dead_letters), (COUNT * 2, COUNT));
+    assert_eq!(node.applied().unwrap().failures.len(), 1, "what cannot be applied is still told");
+    assert!(report.containers.len() <= 1 && report.pipelines.len() <= 1, "{report:?}");
+    assert!(node.units.len() <= 1 && node.to_finish.is_empty() && node.missed.is_empty());
+}
+
 #[tokio::test]
 async fn an_idle_node_is_drained_at_once_and_applies_nothing_more() {
     let dir = tempfile::tempdir().unwrap();

@@ -192,7 +192,8 @@ fn endpoint(address: &str, credentials: Option<&Credentials>) -> Result<Endpoint
     let Some(Credentials { authority, certificate, key }) = credentials else { return Ok(endpoint) };
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(authority))
-        .identity(tonic::transport::Identity::from_pem(certificate, key));
+        .identity(tonic::transport::Identity::from_pem(certificate, key))
+        .timeout(Duration::from_secs(5));
     endpoint
         .tls_config(tls)
         .map_err(|error| format!("the certificates of the launch cannot be used: {}", chain(&error)))

@@ -14,11 +14,14 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca-key.pem";
+/// How long an executor may take for a handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no authority for the control plane.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +156,8 @@ impl Authority {
             self.sign("logherd scheduler", hosts, ExtendedKeyUsagePurpose::ServerAuth)?;
         Ok(ServerTlsConfig::new()
             .identity(Identity::from_pem(certificate, key))
-            .client_ca_root(Certificate::from_pem(&self.certificate)))
+            .client_ca_root(Certificate::from_pem(&self.certificate))
+            .timeout(HANDSHAKE_WITHIN))
     }
 
     /// What is handed to an executor with its launch.

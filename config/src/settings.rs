@@ -181,6 +181,12 @@ pub struct SchedulerSettings {
     /// How executors read their containers.
     #[command(flatten)]
     pub collecting: Collecting,
+    /// How long a new executor has to run and be attached before a rollout goes on to the next nodes.
+    #[arg(long, env = "LOGHERD_ROLLOUT_SETTLE", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub rollout_settle: Duration,
+    /// Whether executors of other settings are replaced without an order. No setting: it is so where a restart is an order.
+    #[arg(skip)]
+    pub upgrade_by_itself: bool,
     /// Where this program is served below `advertise`, for agents to fetch it. No setting: the process finds it out.
     #[arg(skip)]
     pub artifact: Option<String>,
@@ -201,6 +207,9 @@ pub struct ExecutorSettings {
     /// Where positions and spools are kept. Default: the sandbox.
     #[arg(long, env = "LOGHERD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Where the executor before on this node kept its data: gone on with when there are none yet. Comes with the launch.
+    #[arg(long, env = "LOGHERD_PREDECESSOR_DATA")]
+    pub predecessor_data: Option<PathBuf>,
     /// Which part of the Docker daemon's containers is this node's, e.g. `2/5`, when several nodes share one daemon.
     #[arg(long, env = "LOGHERD_CONTAINER_SHARE", default_value_t = Share::ALL)]
     pub container_share: Share,

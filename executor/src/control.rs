@@ -38,6 +38,8 @@ pub(crate) struct Identity {
     pub(crate) credentials: Option<Credentials>,
     /// Whether positions and spools end with the sandbox.
     pub(crate) data_in_sandbox: bool,
+    /// Where positions and spools are on the node, as this process sees it.
+    pub(crate) data_dir: String,
 }
 
 /// The node's side of the control plane.
@@ -235,6 +237,7 @@ fn hello(identity: &Identity, ends: &Ends) -> wire::Hello {
         token: identity.token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
         revision: ends.assignments.borrow().as_ref().map_or(0, |a| a.revision.0),
         data_in_sandbox: identity.data_in_sandbox,
+        data_dir: identity.data_dir.clone(),
     }
 }
 

@@ -11,7 +11,8 @@
 //! - [`tail`]: one file of one container, through its [`spool`] into a pipeline. [`leftovers`] finds the spools of
 //!   containers that are gone.
 //! - [`own_log`]: what this process says about itself, in a room of fixed size.
-//! - [`main_loop`]: everything that happens, one event at a time. [`lock`]: one executor per data directory.
+//! - [`main_loop`]: everything that happens, one event at a time. [`lock`]: one executor per data directory;
+//!   [`handover`]: what the executor before left is gone on with.
 //!
 //! What does not live here: the pipeline language and its plugins, files of the host (`pipeline`); who gets an executor
 //! and what it costs (`scheduler`).
@@ -20,6 +21,7 @@ mod assign;
 mod assignment;
 mod containers;
 mod control;
+mod handover;
 mod leftovers;
 mod lock;
 mod main_loop;
@@ -34,6 +36,7 @@ mod unit;
 
 use config::settings::ExecutorSettings;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use mesos::AgentTlsError;
@@ -49,6 +52,17 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
+    },
+    /// Another executor does not let go of the data directory.
+    #[error(
+        "another executor has been using the data directory `{}` for {} s; end it, or give this one another directory with \
+         --executor-data-dir", dir.display(), waited.as_secs()
+    )]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+        /// How long that was waited for.
+        waited: Duration,
     },
     /// A duration in the environment is none.
     #[error(

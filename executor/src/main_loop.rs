@@ -4,6 +4,7 @@ use crate::assign::UnitId;
 use crate::assignment::{self, Assignment};
 use crate::containers::{DockerAddress, Mine, Seen, watch_containers};
 use crate::control::{self, Ends, stay_attached};
+use crate::handover::take_over;
 use crate::leftovers::{Leftover, survey};
 use crate::lock::Lock;
 use crate::mesos::{self, FromMesos, Rules, ToMesos};
@@ -135,7 +136,7 @@ impl Executor {
         let own = settings.mesos.mesos_container_name.clone();
         let mine = Mine { share: settings.container_share, own };
         tasks.spawn(watch_containers(address, mine, seen_sender, over.clone()));
-        locking.spawn(Lock::acquire(dir.clone(), over.clone()));
+        locking.spawn(take_over(dir.clone(), settings.predecessor_data.clone(), over.clone()));
         let (assignments, assigned) = watch::channel(None);
         Ok(Self {
             control: watch::Sender::new(settings.control.clone()),
@@ -311,6 +312,7 @@ impl Executor {
             token: self.settings.control_token.clone(),
             credentials: self.credentials.clone(),
             data_in_sandbox: in_sandbox(&self.dir, &self.settings.mesos),
+            data_dir: self.dir.display().to_string(),
         };
         let ends = Ends {
             address: self.control.subscribe(),

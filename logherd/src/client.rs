@@ -1,7 +1,8 @@
-//! `logherd configs`, `nodes`, `status`, `why`: a client of the REST API.
+//! `logherd configs`, `nodes`, `status`, `why`, `upgrade`: a client of the REST API.
 mod api;
 mod configs;
 mod nodes;
+mod upgrade;
 
 use crate::exit::Exit;
 use clap::{Args, Subcommand};
@@ -22,6 +23,8 @@ pub(crate) enum ClientCommand {
     Nodes(ClientSettings),
     /// Say how the framework is.
     Status(ClientSettings),
+    /// Replace executors of older generations, a few at a time.
+    Upgrade(Box<upgrade::UpgradeArguments>),
     /// Say why a node is as it is, container by container.
     Why {
         /// A host name or an agent id, or the beginning of one.
@@ -76,6 +79,7 @@ pub(crate) async fn call(command: ClientCommand) -> anyhow::Result<Exit> {
         ClientCommand::Configs { command } => configs::call(command).await,
         ClientCommand::Nodes(client) => nodes::list(&client).await,
         ClientCommand::Status(client) => nodes::status(&client).await,
+        ClientCommand::Upgrade(arguments) => upgrade::call(*arguments).await,
         ClientCommand::Why { node, client } => nodes::why(&client, &node).await,
     }
 }

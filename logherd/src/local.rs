@@ -111,6 +111,8 @@ fn scheduler_settings(
         wanted.executor.executor_binary = Some(own);
     }
     wanted.collecting = settings.collecting.clone();
+    // Executors that outlived a crash are replaced by what this start asks for.
+    wanted.upgrade_by_itself = true;
     Ok(wanted)
 }
 

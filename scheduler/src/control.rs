@@ -62,6 +62,8 @@ pub(crate) struct Hello {
     pub(crate) revision: Revision,
     /// Whether its positions and spools end with its sandbox.
     pub(crate) data_in_sandbox: bool,
+    /// Where they are on its node.
+    pub(crate) data_dir: String,
 }
 
 impl std::fmt::Debug for Hello {
@@ -272,6 +274,7 @@ fn hello(first: Option<FromExecutor>, connection: u64) -> Result<Hello, Status> 
         token: hello.token,
         revision: Revision(hello.revision),
         data_in_sandbox: hello.data_in_sandbox,
+        data_dir: hello.data_dir,
     })
 }
 

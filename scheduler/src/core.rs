@@ -8,10 +8,13 @@
 //!
 //! Nothing here does IO or looks at a clock: methods take what happened and `now`, and leave [`Effect`]s to be carried
 //! out in order ([`Core::take_effects`]).
+mod breaker;
 mod cause;
 pub mod cluster;
 pub mod effects;
 mod ending;
+pub mod generation;
+mod handover;
 mod launches;
 mod listing;
 mod maintenance;
@@ -25,6 +28,7 @@ mod placement;
 mod reconcile;
 mod reserve;
 pub mod resources;
+pub mod rollout;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -34,6 +38,7 @@ use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use cluster::Offer;
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
+use generation::Spec;
 pub use listing::Listing;
 use maintenance::Leaving;
 pub use nodes::NodeState;
@@ -46,8 +51,10 @@ use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 pub use reserve::Claim;
 use resources::{Needs, Taken};
+use rollout::{RolloutRecord, Rollouts};
 pub use size::Size;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many decisions are kept for people to read.
@@ -72,6 +79,12 @@ pub struct Rules {
     pub maintenance_lead: Duration,
     /// How long an executor may take to end.
     pub grace: Duration,
+    /// What the settings make of an executor.
+    pub spec: Arc<Spec>,
+    /// How long a new executor has to run and be attached before a rollout goes on.
+    pub settle: Duration,
+    /// Whether executors of other settings are replaced without an order.
+    pub upgrade_by_itself: bool,
     /// Which leadership this is; 0 where there are no elections. Executors refuse what an earlier one said.
     pub epoch: u64,
     /// The start of the random numbers: ids, tokens, jitter.
@@ -129,6 +142,9 @@ pub struct Core {
     decisions: VecDeque<Decision>,
     leaving: Leaving,
     orphans: Orphans,
+    rollouts: Rollouts,
+    /// Where the last executor of each agent kept its data.
+    data_on: BTreeMap<AgentId, String>,
     /// Whether it was said that data end with sandboxes.
     sandbox_told: bool,
     out: Vec<Effect>,
@@ -151,6 +167,8 @@ struct Launch {
     attached: bool,
     /// When it is told again to end, if it was.
     kill_at: Option<Moment>,
+    /// Since when it runs and is attached.
+    well_since: Option<Moment>,
 }
 
 /// Where a launch stands in this process.
@@ -183,6 +201,8 @@ enum Then {
     Forgotten(TaskId, Vec<(AgentId, Vec<u8>)>),
     /// Offers can be used from now on; `None`: the dead framework is forgotten, register anew.
     Framework(Option<FrameworkId>),
+    /// What was ordered holds, and who ordered it is told; it was like this before.
+    Rollout(Box<RolloutRecord>, Option<(OrderId, String)>),
 }
 
 impl Core {
@@ -195,6 +215,7 @@ impl Core {
     ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
         let nodes = Nodes::new(rules.needs.clone(), rules.maintenance_lead);
+        let rollouts = Rollouts::new(rules.spec.generation());
         let mut core = Self {
             rules,
             rng,
@@ -215,6 +236,8 @@ impl Core {
             decisions: VecDeque::new(),
             leaving: Leaving::default(),
             orphans: Orphans::default(),
+            rollouts,
+            data_on: BTreeMap::new(),
             sandbox_told: false,
             out: Vec::new(),
         };
@@ -307,6 +330,7 @@ impl Core {
         self.go_on_reconciling(now);
         self.announce_control(now);
         self.leave_machines(now);
+        self.drive_rollout(now);
         self.revive_if_needed(now);
     }
 
@@ -343,6 +367,7 @@ impl Core {
                 self.framework_stored = true;
                 self.out.push(Effect::RegisterAnew);
             }
+            Then::Rollout(_, answer) => self.rollout_stored(now, answer),
         }
     }
 
@@ -356,6 +381,7 @@ impl Core {
                     launch.pending = None;
                 }
             }
+            Then::Rollout(before, answer) => self.rollout_not_stored(now, (*before, answer), why),
             Then::Framework(_) => {
                 self.decide(now, None, format!("the framework id could not be stored: {why}; trying again"));
             }

@@ -278,6 +278,7 @@ impl MainLoop {
                         tracing::info!(executor = %hello.executor, agent = %hello.agent, version = hello.version, "attached");
                         self.reports.attached(&hello.executor, hello.connection, hello.revision, now);
                         self.core.attached(&hello.executor, true);
+                        self.core.keeps_data_at(&hello.executor, &hello.data_dir);
                         if hello.data_in_sandbox {
                             self.core.keeps_data_in_sandbox(now, &hello.agent);
                         }
@@ -366,6 +367,7 @@ impl MainLoop {
             detail: &self.detail,
             framework: self.core.framework(),
             master: master.as_deref(),
+            rollout: self.core.rollouts(now),
             nodes,
             listing,
             orphans: self.core.orphans(),

@@ -7,6 +7,7 @@ use crate::core::resources::Needs;
 use crate::core::{Claim, Core, Placement, Rules};
 use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
+use crate::mesos::deterministic::Office;
 use crate::mesos::{
     Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, detect,
     read_tls, watch_cluster,
@@ -239,9 +240,11 @@ impl Start {
         let parts_stop = CancellationToken::new();
         let mut parts = JoinSet::new();
         let clock = Clock::start();
-        let rules = rules(&self.settings, self.control.clone(), self.epoch, rand::rng().random());
         let template = template(&self.settings)?.with_authority(self.authority);
+        let office = Office { epoch: self.epoch, seed: rand::rng().random(), control: self.control.clone() };
+        let rules = rules(&self.settings, &template, office);
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
+        let core = core.going_on(stored.rollout);
 
         let (files_out, files_in) = mpsc::channel(16);
         let (problems_out, problems) = watch::channel(Vec::new());
@@ -323,7 +326,7 @@ impl Start {
 }
 
 /// What the core holds to in one time in office.
-pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, seed: [u8; 32]) -> Rules {
+pub(crate) fn rules(settings: &SchedulerSettings, template: &Template, office: Office) -> Rules {
     let needs = &settings.executor;
     let ports = needs.executor_ports;
     let needs = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk).with_ports(ports);
@@ -337,6 +340,7 @@ pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, s
         constraints: settings.placement.constraint.clone(),
         one_per_host: settings.placement.one_per_host,
     };
+    let Office { epoch, seed, control } = office;
     Rules {
         needs,
         claim,
@@ -344,6 +348,9 @@ pub(crate) fn rules(settings: &SchedulerSettings, control: String, epoch: u64, s
         control,
         maintenance_lead: settings.maintenance_lead,
         grace: settings.executor.executor_grace,
+        spec: Arc::clone(template.spec()),
+        settle: settings.rollout_settle,
+        upgrade_by_itself: settings.upgrade_by_itself,
         epoch,
         seed,
     }

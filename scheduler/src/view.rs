@@ -7,6 +7,7 @@ use config::document::{Document, Key, Revision};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use web::view::rollout::Rollouts;
 use web::view::{
     Applied, BackgroundTask, Cause, Container, ContainerState, Coverage, Decision as Shown, Failure,
     FileProblem, Node, Status, View,
@@ -150,6 +151,7 @@ pub(crate) struct Material<'a> {
     pub(crate) detail: &'a str,
     pub(crate) framework: Option<&'a FrameworkId>,
     pub(crate) master: Option<&'a str>,
+    pub(crate) rollout: Rollouts,
     /// In the order of their agents.
     pub(crate) nodes: Vec<NodeState>,
     pub(crate) listing: Listed<'a>,
@@ -232,7 +234,8 @@ impl Views {
         });
         let applied = applied.collect();
         let nodes = self.nodes.iter().map(|last| Arc::clone(&last.node)).collect();
-        View { applied, status, documents, file_problems: material.file_problems, nodes }
+        let rollout = material.rollout;
+        View { applied, rollout, status, documents, file_problems: material.file_problems, nodes }
     }
 
     /// Both the nodes and those of the last view are in the order of their agents: one pass is enough.
@@ -346,6 +349,8 @@ fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
         executor_id: state.executor.as_ref().map(|id| id.0.clone()),
         task_id: state.task.as_ref().map(|id| id.0.clone()),
         trail: state.trail.clone(),
+        generation: state.generation.as_ref().map(|generation| generation.0.clone()),
+        up_to_date: state.up_to_date,
         ..Node::default()
     };
     if let Some(heard) = heard {

@@ -37,8 +37,8 @@ pub(crate) async fn to_leader(State(app): State<App>, request: Request, next: Ne
 fn only_a_leader_can(method: &Method, uri: &Uri) -> bool {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let path = uri.path();
-    let of_nodes =
-        matches!(path, "/api/v1/nodes" | "/api/v1/documents") || path.starts_with("/api/v1/nodes/");
+    let of_nodes = matches!(path, "/api/v1/nodes" | "/api/v1/documents" | "/api/v1/rollout")
+        || path.starts_with("/api/v1/nodes/");
     // A text can be checked anywhere.
     if reads { of_nodes } else { uri.path() != "/api/v1/check" }
 }

@@ -72,6 +72,7 @@ async fn status(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
     let mut body = json!(view.status);
     if let Value::Object(members) = &mut body {
         members.insert("file_problems".into(), json!(view.file_problems));
+        members.insert("rollout".into(), json!(view.rollout));
         members.insert("missing".into(), json!(missing(&view)));
     }
     conditional::json(&headers, &body)

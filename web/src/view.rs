@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod cause;
+pub mod rollout;
 mod trail;
 
 pub use cause::Cause;
@@ -16,6 +17,8 @@ pub use trail::{STEPS, Step, Trail};
 pub struct View {
     /// The framework as a whole.
     pub status: Status,
+    /// Generations of executors, and the newest rollout.
+    pub rollout: rollout::Rollouts,
     /// The nodes, by agent id. Those that did not change are shared with the view before.
     #[serde(serialize_with = "shared")]
     pub nodes: Vec<Arc<Node>>,
@@ -210,6 +213,10 @@ pub struct Node {
     pub executor_id: Option<String>,
     /// Its task.
     pub task_id: Option<String>,
+    /// What its executor was launched with; `None`: it has none, or that was not kept then.
+    pub generation: Option<String>,
+    /// Whether new executors are of that generation.
+    pub up_to_date: bool,
     /// Whether that executor is attached to the control plane now.
     pub attached: bool,
     /// The revision that it runs.

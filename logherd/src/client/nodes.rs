@@ -63,8 +63,9 @@ pub(super) async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
         ("dropped lines", text(&body, "dropped_lines")),
         ("dead letters", text(&body, "dead_letters")),
     ];
-    let mut rows: Vec<Vec<String>> =
-        rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let rollout = body.get("rollout").cloned().unwrap_or_default();
+    let rows = rows.into_iter().chain(super::upgrade::lines(&rollout));
+    let mut rows: Vec<Vec<String>> = rows.map(|(name, value)| vec![name.to_owned(), value]).collect();
     for missing in api::list(&body, "missing") {
         rows.push(vec![
             "not covered".into(),

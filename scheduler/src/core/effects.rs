@@ -1,7 +1,10 @@
 //! Holds what the decision core wants done: what to persist, what to tell Mesos, and in which order.
+use super::generation::{Generation, Spec};
 use super::resources::{Piece, Taken};
+use super::rollout::RolloutRecord;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use web::order::{OrderDone, OrderRefused};
 
@@ -42,6 +45,21 @@ pub struct LaunchRecord {
     pub phase: Phase,
     /// When it was decided.
     pub launched_at: Moment,
+    /// What it was launched with, and whose data it goes on with.
+    #[serde(default)]
+    pub lineage: Box<Lineage>,
+}
+
+/// Where an executor comes from. Nothing of it is known of launches of before it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lineage {
+    /// What it was launched with.
+    pub generation: Option<Generation>,
+    /// Where it keeps positions and spools on its node, once it has said so.
+    pub data: Option<String>,
+    /// Where the executor before it on that agent did.
+    pub predecessor_data: Option<String>,
 }
 
 /// One change of what is persisted.
@@ -55,6 +73,8 @@ pub enum Change {
     Ended(TaskId),
     /// Executors know the control plane's authority with this fingerprint from now on.
     Authority(String),
+    /// What is known of generations, and the newest rollout.
+    Rollout(Box<RolloutRecord>),
 }
 
 /// Names a change until it is stored.
@@ -67,6 +87,7 @@ pub struct OrderId(pub u64);
 
 /// Something to tell Mesos. Calls are sent in the order in which they were decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a call is made once, handed on, and gone")]
 pub enum Call {
     /// Launch an executor on what these offers hold.
     Accept {
@@ -74,6 +95,8 @@ pub enum Call {
         offers: Vec<OfferId>,
         /// What to launch.
         launch: LaunchRecord,
+        /// What it is made of.
+        spec: Arc<Spec>,
         /// What it takes.
         taken: Box<Taken>,
         /// The secret that the executor has to show.

@@ -1,11 +1,12 @@
 //! Decides how a launch goes on: intent, ACCEPT, asking about silence, who may attach, and its end.
-use super::effects::{Call, Change, LaunchRecord, Phase, Ticket};
+use super::effects::{Call, Change, LaunchRecord, Lineage, Phase, Ticket};
 use super::resources::Taken;
 use super::{Core, Held, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
 use proto::announcement::{self, Announced};
 use rand::Rng;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::time::Duration;
 use web::view::Cause;
 
@@ -23,6 +24,9 @@ impl Core {
     pub(super) fn take_up(&mut self, record: LaunchRecord, now: Moment) {
         self.nodes.take_up(&record, now);
         self.hosts.took(&record);
+        if let Some(data) = &record.lineage.data {
+            self.data_on.insert(record.agent.clone(), data.clone());
+        }
         self.executors.insert(record.executor.clone(), record.task.clone());
         let running_since = (record.phase == Phase::Running).then_some(now);
         let launch = Launch { running_since, stage: Stage::Asked, stored: true, ..Launch::new(record) };
@@ -42,7 +46,13 @@ impl Core {
             control: self.rules.control.clone(),
             phase: Phase::Intended,
             launched_at: now,
+            lineage: Box::new(Lineage {
+                generation: Some(self.launches_now().1),
+                data: None,
+                predecessor_data: self.data_on(agent),
+            }),
         };
+        self.launch_decided(now, agent, &task);
         self.nodes.launching(agent, &record, now);
         self.hosts.took(&record);
         let ticket = self.save(Change::Launch(record.clone()), Then::Accept(task.clone()));
@@ -75,9 +85,13 @@ impl Core {
         let record = launch.record.clone();
         let text = format!("launching executor {} on {}", record.executor, record.host);
         let agent = record.agent.clone();
+        let generation = record.lineage.generation.as_ref();
+        let known = generation.and_then(|generation| self.spec_of(generation));
+        let spec = Arc::clone(known.unwrap_or(&self.rules.spec));
         self.call(Call::Accept {
             offers,
             launch: record,
+            spec,
             taken: Box::new(taken),
             token,
             refuse: REFUSE_REST,
@@ -109,6 +123,7 @@ impl Core {
         let (executor, agent) = (launch.record.executor.clone(), launch.record.agent.clone());
         self.executors.remove(&executor);
         self.nodes.free(&agent, task);
+        self.rollouts.breaker.dropped(task);
         let ticket = self.save(Change::Ended(task.clone()), Then::Forgotten(task.clone(), updates));
         if let Some(launch) = self.launches.get_mut(task) {
             launch.pending = Some(ticket);
@@ -270,6 +285,7 @@ impl Launch {
             announced_at: None,
             attached: false,
             kill_at: None,
+            well_since: None,
         }
     }
 }

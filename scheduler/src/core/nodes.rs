@@ -3,6 +3,7 @@ use super::Core;
 use super::cause::{Framework, Ours, cause, is_away, needs, reason};
 use super::cluster::{Agent, Machine, Place, TaskState, Unavailability, Update, Window};
 use super::effects::{LaunchRecord, Phase};
+use super::generation::Generation;
 use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ const FIRST_BACKOFF_INVALID: Duration = Duration::from_secs(60);
 /// The longest pause.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// An executor that ran this long was no failure to launch.
-const PROVEN: Duration = Duration::from_secs(60);
+pub(super) const PROVEN: Duration = Duration::from_secs(60);
 /// How long an offer of a machine that is away is refused at most.
 const AWAY_MAX: Duration = Duration::from_secs(3600);
 /// Mesos' reason for what a drain does.
@@ -46,6 +47,10 @@ pub struct NodeState {
     pub executor: Option<ExecutorId>,
     /// Its task.
     pub task: Option<TaskId>,
+    /// What that was launched with, if it is known.
+    pub generation: Option<Generation>,
+    /// Whether launches are of that generation now.
+    pub up_to_date: bool,
 }
 
 /// Whether an offer of a node can be used.
@@ -108,8 +113,14 @@ pub(super) struct Node {
 impl Core {
     /// Every agent that is known, each with one state and its reason.
     pub fn nodes(&self, now: Moment) -> Vec<NodeState> {
-        let nodes = &self.nodes;
-        nodes.by_agent.iter().map(|(agent, node)| node.state(&nodes.framework, agent, now)).collect()
+        let (nodes, current) = (&self.nodes, self.launches_now().1);
+        let states = nodes.by_agent.iter().map(|(agent, node)| node.state(&nodes.framework, agent, now));
+        let with_generation = |mut state: NodeState| {
+            state.generation = state.task.as_ref().and_then(|task| self.generation_of(task)).cloned();
+            state.up_to_date = state.generation.as_ref() == Some(&current);
+            state
+        };
+        states.map(with_generation).collect()
     }
 }
 
@@ -264,6 +275,38 @@ impl Nodes {
         let Some(node) = self.by_agent.get_mut(agent) else { return 1 };
         node.launches += 1;
         node.launches
+    }
+
+    /// Lets a node have its next launch at once; gives how long it waits then.
+    pub(super) fn end_backoff(&mut self, agent: &AgentId, now: Moment) -> Duration {
+        if let Some(node) = self.by_agent.get_mut(agent) {
+            node.not_before = now;
+        }
+        Duration::ZERO
+    }
+
+    /// Why nothing could be launched on an agent if its executor ended.
+    pub(super) fn withheld(&self, agent: &AgentId, now: Moment) -> Option<String> {
+        let node = self.by_agent.get(agent)?;
+        let free = Ours { held: false, ..node.ours(&self.framework, now) };
+        let cause = cause(node.agent.as_ref(), &free);
+        let withheld = match cause.coverage() {
+            Coverage::Unreachable | Coverage::Draining | Coverage::Maintenance | Coverage::Excluded => true,
+            Coverage::Running | Coverage::Launching | Coverage::BackingOff => false,
+            Coverage::NotOffered => matches!(cause, Cause::NotSubscribed | Cause::Suppressed),
+        };
+        withheld.then(|| reason(cause, node.agent.as_ref(), &free))
+    }
+
+    /// Whether an agent has that attribute; its host name, region and zone count as such.
+    pub(super) fn has_attribute(&self, agent: &AgentId, name: &str, value: &str) -> bool {
+        let Some(Node { place, .. }) = self.by_agent.get(agent) else { return false };
+        match name {
+            "hostname" => place.host == value,
+            "region" if place.region.as_deref() == Some(value) => true,
+            "zone" if place.zone.as_deref() == Some(value) => true,
+            _ => place.attributes.iter().any(|(of, is)| of == name && is == value),
+        }
     }
 
     /// Lets every node that waits for its next launch have it now; says how many those are.
@@ -471,6 +514,8 @@ impl Node {
             trail: Trail { needs, ..self.trail.clone() },
             executor: self.slot.as_ref().map(|(_, executor)| executor.clone()),
             task: self.slot.as_ref().map(|(task, _)| task.clone()),
+            generation: None,
+            up_to_date: false,
         }
     }
 }

@@ -3,7 +3,7 @@ use super::cluster::Offer;
 use super::effects::{Call, Phase};
 use super::nodes::Verdict;
 use super::reserve::Choice;
-use super::resources::Piece;
+use super::resources::{Needs, Piece};
 use super::{Core, Stage};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId};
 use std::collections::BTreeMap;
@@ -78,8 +78,13 @@ impl Core {
         if !alive.is_empty() {
             return self.end_strangers(now, agent, alive, ids(&offers));
         }
+        let (spec, generation) = self.launches_now();
+        if let Some(rest) = self.rollouts.breaker.holds(&generation, now) {
+            return self.hold_back(now, agent, offers, rest);
+        }
+        let needs = Needs { executor: spec.resources.clone(), task: self.rules.needs.task.clone() };
         let by_role = by_role(offers);
-        match self.rules.claim.choose(&by_role, &self.rules.needs) {
+        match self.rules.claim.choose(&by_role, &needs) {
             Ok(Choice { role, taken }) => {
                 let (used, others): (Vec<_>, Vec<_>) = by_role.into_iter().partition(|(of, _)| *of == role);
                 let others = others.into_iter().flat_map(|(_, offers)| offers).collect();
@@ -123,6 +128,14 @@ impl Core {
         if !declined.is_empty() {
             self.decline(declined, refuse);
         }
+    }
+
+    /// Launches fail everywhere: this one waits for the one that is being tried.
+    fn hold_back(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>, refuse: Duration) {
+        let failure = self.rollouts.breaker.open().map_or("", |open| open.failure.as_str());
+        let text = format!("held back, because launches fail on many nodes: {failure}");
+        self.nodes.not_offered(agent, Cause::HeldBack, &text, now);
+        self.give_back(offers, refuse, Reservations::Keep);
     }
 
     /// The master sees executors of this framework where no launch of ours is alive: they end first.

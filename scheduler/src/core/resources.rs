@@ -1,9 +1,11 @@
 //! Compares what is offered with what is needed, in whole thousandths over all entries, reserved ones first.
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// An amount of a resource in thousandths: Mesos counts three decimals, and whole numbers add up exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Thousandths(pub u64);
 
 impl Thousandths {

@@ -1,10 +1,12 @@
 //! Shows single decisions of the core: what is stored, called and said for one thing that happened.
 use super::cluster::{Agent, Offer, Place, Standing, TaskState, Update};
 use super::effects::{Call, Change, Effect, Phase, Ticket};
+use super::generation::{Program, Spec};
 use super::resources::{Needs, Piece, Reserved, Thousandths};
 use super::{Claim, Core, NotAdmitted, OrderId, Placement, Rules};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use web::order::{Order, OrderDone, OrderRefused};
 use web::view::Coverage;
@@ -21,7 +23,23 @@ pub(super) fn rules() -> Rules {
         grace: Duration::from_secs(30),
         epoch: 3,
         seed: [7; 32],
+        spec: spec("1"),
+        settle: Duration::from_secs(10),
+        upgrade_by_itself: false,
     }
+}
+
+/// What the settings of that version make.
+pub(super) fn spec(version: &str) -> Arc<Spec> {
+    Arc::new(Spec {
+        program: Program::OnNode("/opt/logherd".into()),
+        version: version.to_owned(),
+        resources: Needs::new(0.2, 128.0, 0.0).executor,
+        arguments: Vec::new(),
+        mounts: Vec::new(),
+        user: "root".to_owned(),
+        grace: Duration::from_secs(30),
+    })
 }
 
 pub(super) fn offer(id: &str, agent: &str, cpus: f64) -> Offer {

@@ -1,7 +1,7 @@
 //! Decides what a status update means: progress, an end, a stranger to kill; and when it is acknowledged.
 use super::cluster::{TaskState, Update};
 use super::effects::{Call, Phase};
-use super::nodes::End;
+use super::nodes::{End, PROVEN};
 use super::{Core, LAUNCH_TIMEOUT, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
 use rand::Rng;
@@ -63,6 +63,9 @@ impl Core {
         launch.record.phase = phase;
         launch.running_since = (phase == Phase::Running).then_some(now);
         let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());
+        if phase == Phase::Running {
+            self.launch_runs(&agent);
+        }
         self.decide(now, Some(agent), format!("executor {executor} is {words}"));
         self.save_launch(&update.task, updates);
     }
@@ -79,9 +82,14 @@ impl Core {
             self.nodes.gone(&agent);
             return;
         }
-        let jitter = self.rng.random_range(0.5..=1.0);
-        let pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);
         let words = update.words();
+        let jitter = self.rng.random_range(0.5..=1.0);
+        let mut pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);
+        if self.was_replaced(&update.task) {
+            pause = self.nodes.end_backoff(&agent, now);
+        } else if is_failure(update.state) && ran_for < PROVEN {
+            self.launch_failed(now, &agent, &update.task, &words);
+        }
         let text =
             format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
         self.decide(now, Some(agent), text);
@@ -135,6 +143,11 @@ impl Core {
             self.call(Call::Acknowledge { task: task.clone(), agent, uuid });
         }
     }
+}
+
+/// Whether that state says something about what was launched; others tell of nodes, networks and people.
+fn is_failure(state: TaskState) -> bool {
+    matches!(state, TaskState::Failed | TaskState::Error | TaskState::Finished)
 }
 
 /// Whom to acknowledge the update to; empty: nobody wants that.

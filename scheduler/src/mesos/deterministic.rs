@@ -90,12 +90,12 @@ impl Scheduler {
         (framework, launches): (Option<FrameworkId>, Vec<LaunchRecord>),
         now: Moment,
     ) -> Result<Self, Error> {
-        let Office { epoch, seed, control } = office;
-        let rules = running::rules(settings, control, epoch, seed);
+        let template = running::template(settings)?;
+        let rules = running::rules(settings, &template, office);
         Ok(Self {
             core: Core::new(rules, framework.clone(), launches, now),
             registration: running::registration(settings),
-            template: running::template(settings)?,
+            template,
             framework,
             stream: None,
             wanted: Vec::new(),

@@ -5,7 +5,9 @@
 use super::resource::resource;
 use crate::control::authority::Authority;
 use crate::core::effects::LaunchRecord;
-use crate::core::resources::{Portion, Taken};
+pub(crate) use crate::core::generation::Program;
+use crate::core::generation::{Mount, Spec};
+use crate::core::resources::{Needs, Portion, Taken};
 use config::settings::{Collecting, ExecutorNeeds, SpoolFull};
 use proto::mesos::v1;
 use std::path::{Path, PathBuf};
@@ -16,27 +18,12 @@ use v1::container_info::docker_info::Network;
 /// What the fetched program is called in the sandbox.
 const FETCHED: &str = "logherd";
 
-/// How an executor's program gets onto a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Program {
-    /// It is there, at this path.
-    OnNode(PathBuf),
-    /// The agent fetches it from this address.
-    Fetched(String),
-    /// It is the entrypoint of this image; its containers may read these directories of the node.
-    InImage { image: String, mounts: Vec<PathBuf> },
-}
-
-/// What is the same in every launch.
+/// What is the same in every launch of a generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
-    program: Program,
+    spec: Arc<Spec>,
     /// The container that an image runs in.
     container: Option<v1::ContainerInfo>,
-    /// The program's arguments after its name, but for the control address.
-    arguments: Vec<String>,
-    user: String,
-    grace: Duration,
     /// Signs the certificates of executors, where the control plane talks TLS.
     authority: Option<Arc<Authority>>,
 }
@@ -44,21 +31,47 @@ pub(crate) struct Template {
 impl Template {
     /// The template that the settings ask for.
     pub(crate) fn new(program: Program, user: &str, needs: &ExecutorNeeds, collecting: &Collecting) -> Self {
-        let container = match &program {
-            Program::OnNode(_) | Program::Fetched(_) => None,
-            Program::InImage { image, mounts } => {
-                let volumes = volumes(mounts, needs, collecting);
-                Some(container(image, user, volumes))
-            }
+        let mounts = match &program {
+            Program::OnNode(_) | Program::Fetched(_) => Vec::new(),
+            Program::InImage { mounts, .. } => all_mounts(mounts, needs, collecting),
         };
-        Self {
+        let resources = Needs::new(needs.executor_cpus, needs.executor_mem, needs.executor_disk)
+            .with_ports(needs.executor_ports);
+        Self::of(Arc::new(Spec {
             program,
-            container,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            resources: resources.executor,
             arguments: arguments(needs, collecting),
+            mounts,
             user: user.to_owned(),
             grace: needs.executor_grace,
-            authority: None,
+        }))
+    }
+
+    /// The template of that generation.
+    fn of(spec: Arc<Spec>) -> Self {
+        let container = match &spec.program {
+            Program::OnNode(_) | Program::Fetched(_) => None,
+            Program::InImage { image, .. } => Some(container(image, &spec.user, volumes(&spec.mounts))),
+        };
+        Self { spec, container, authority: None }
+    }
+
+    /// The template of a launch. A fetched program comes from this scheduler, whoever launched it first.
+    pub(super) fn for_launch(&self, spec: &Arc<Spec>) -> Self {
+        if *spec == self.spec {
+            return self.clone();
         }
+        let mut spec = Spec::clone(spec);
+        if let (Program::Fetched(_), Program::Fetched(ours)) = (&spec.program, &self.spec.program) {
+            spec.program = Program::Fetched(ours.clone());
+        }
+        Self::of(Arc::new(spec)).with_authority(self.authority.clone())
+    }
+
+    /// What it is made of.
+    pub(crate) fn spec(&self) -> &Arc<Spec> {
+        &self.spec
     }
 
     /// The same, but each executor gets a certificate.
@@ -84,7 +97,7 @@ impl Template {
         let resources = |portions: &[Portion]| {
             portions.iter().filter_map(|p| resource(p, taken.reservation.as_ref())).collect()
         };
-        let nanoseconds = i64::try_from(self.grace.as_nanos()).unwrap_or(i64::MAX);
+        let nanoseconds = i64::try_from(self.spec.grace.as_nanos()).unwrap_or(i64::MAX);
         let grace_period = Some(v1::DurationInfo { nanoseconds });
         let executor = v1::ExecutorInfo {
             executor_id: v1::ExecutorId { value: launch.executor.0.clone() },
@@ -110,7 +123,7 @@ impl Template {
     }
 
     fn command(&self, launch: &LaunchRecord, token: &str, ports: &[u64]) -> v1::CommandInfo {
-        let (value, uris) = match &self.program {
+        let (value, uris) = match &self.spec.program {
             Program::OnNode(path) => (Some(path.display().to_string()), Vec::new()),
             Program::Fetched(url) => (Some(format!("./{FETCHED}")), vec![fetched(url)]),
             Program::InImage { .. } => (None, Vec::new()),
@@ -119,8 +132,10 @@ impl Template {
         // arguments.
         let mut arguments: Vec<String> = value.iter().map(|_| FETCHED.to_owned()).collect();
         arguments.extend(["executor", "--control", &launch.control].map(str::to_owned));
-        arguments.extend(self.arguments.iter().cloned());
+        arguments.extend(self.spec.arguments.iter().cloned());
         let mut variables = self.secrets(&launch.executor.0, token);
+        let before = launch.lineage.predecessor_data.as_deref();
+        variables.extend(before.map(|data| variable("LOGHERD_PREDECESSOR_DATA", data)));
         variables.extend(
             ports.iter().enumerate().map(|(n, port)| variable(&format!("PORT{n}"), &port.to_string())),
         );
@@ -129,7 +144,7 @@ impl Template {
             value,
             uris,
             arguments,
-            user: Some(self.user.clone()),
+            user: Some(self.spec.user.clone()),
             environment: Some(v1::Environment { variables }),
         }
     }
@@ -195,22 +210,28 @@ fn container(image: &str, user: &str, volumes: Vec<v1::Volume>) -> v1::Container
     }
 }
 
-/// What a container sees of its node, each at its own path.
-fn volumes(mounts: &[PathBuf], needs: &ExecutorNeeds, collecting: &Collecting) -> Vec<v1::Volume> {
+/// What a container sees of its node.
+fn all_mounts(readable: &[PathBuf], needs: &ExecutorNeeds, collecting: &Collecting) -> Vec<Mount> {
+    let mount = |path: &Path, writable: bool| Mount { path: path.to_owned(), writable };
+    let mut mounts: Vec<Mount> = readable.iter().map(|path| mount(path, false)).collect();
+    if let Some(socket) = collecting.docker_host.strip_prefix("unix://") {
+        mounts.push(mount(Path::new(socket), true));
+    }
+    mounts.extend(collecting.docker_cert_path.iter().map(|path| mount(path, false)));
+    mounts.extend(needs.executor_data_dir.iter().map(|path| mount(path, true)));
+    mounts
+}
+
+/// Mounts as Mesos wants them, each at its own path.
+fn volumes(mounts: &[Mount]) -> Vec<v1::Volume> {
     use v1::volume::Mode;
-    let volume = |path: &Path, mode: Mode| v1::Volume {
-        container_path: path.display().to_string(),
-        host_path: Some(path.display().to_string()),
-        mode: mode as i32,
+    let volume = |mount: &Mount| v1::Volume {
+        container_path: mount.path.display().to_string(),
+        host_path: Some(mount.path.display().to_string()),
+        mode: if mount.writable { Mode::Rw } else { Mode::Ro } as i32,
         ..v1::Volume::default()
     };
-    let mut volumes: Vec<v1::Volume> = mounts.iter().map(|path| volume(path, Mode::Ro)).collect();
-    if let Some(socket) = collecting.docker_host.strip_prefix("unix://") {
-        volumes.push(volume(Path::new(socket), Mode::Rw));
-    }
-    volumes.extend(collecting.docker_cert_path.iter().map(|path| volume(path, Mode::Ro)));
-    volumes.extend(needs.executor_data_dir.iter().map(|path| volume(path, Mode::Rw)));
-    volumes
+    mounts.iter().map(volume).collect()
 }
 
 #[cfg(test)]

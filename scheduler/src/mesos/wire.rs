@@ -168,8 +168,8 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
         ..wire::Call::default()
     };
     let kind = match call {
-        Call::Accept { offers, launch, taken, token, refuse } => {
-            let info = template.task(&launch, &token, &taken);
+        Call::Accept { offers, launch, spec, taken, token, refuse } => {
+            let info = template.for_launch(&spec).task(&launch, &token, &taken);
             let mut operations = Vec::new();
             operations.extend(unreserve_operation(&taken.unreserve));
             operations.extend(reserve_operation(&taken));

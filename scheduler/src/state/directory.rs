@@ -7,12 +7,14 @@
 //! DIR/fleet           the fleet's revision
 //! DIR/configs/NAME    one document each ([`record::document_name`])
 //! DIR/launches/NN     launches, spread over sixteen files by agent
+//! DIR/rollout         generations and the newest rollout
 //! ```
 //! A document change writes `fleet` first and the document second. A crash in between leaves a revision that changed
 //! nothing, which is allowed; a document newer than the fleet would be an edit that nobody was told of.
 use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
+use crate::core::rollout::RolloutRecord;
 use crate::ids::TaskId;
 use config::document::{Document, Revision};
 use std::collections::BTreeMap;
@@ -124,9 +126,10 @@ impl Inner {
         self.memory().shards = shards;
         let authority = self.read::<AuthorityRecord>("authority", "control-authority")?;
         let authority = authority.map(|(record, _)| record.fingerprint);
+        let rollout = self.read::<RolloutRecord>("rollout", "rollout")?.map(|(record, _)| record);
         let stored =
             Stored::checked(&self.root.display().to_string(), framework, launches, self.load_fleet()?)?;
-        Ok(Stored { authority, ..stored })
+        Ok(Stored { authority, rollout: rollout.unwrap_or_default(), ..stored })
     }
 
     fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -160,6 +163,7 @@ impl Inner {
         for change in changes {
             match change {
                 Change::Framework(id) => self.write("framework", "framework", &FrameworkRecord { id }, "")?,
+                Change::Rollout(record) => self.write("rollout", "rollout", &record, "")?,
                 Change::Launch(record) => {
                     let shard = shard_of(&record);
                     let held = touched.entry(shard).or_insert_with(|| memory.shard(shard));

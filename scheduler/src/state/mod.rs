@@ -13,6 +13,7 @@ pub mod record;
 pub mod zookeeper;
 
 use crate::core::effects::{Change, LaunchRecord};
+use crate::core::rollout::RolloutRecord;
 use crate::ids::FrameworkId;
 use config::document::{Document, Fleet, Key, Revision};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub struct Stored {
     pub launches: Vec<LaunchRecord>,
     /// The documents.
     pub documents: StoredFleet,
+    /// Generations and the newest rollout.
+    pub rollout: RolloutRecord,
 }
 
 impl Stored {
@@ -74,7 +77,8 @@ impl Stored {
                 "there are launches but no framework id, so a part is missing; restore it from a backup";
             return Err(StateError::Unreadable { place: place.to_owned(), why: why.to_owned() });
         }
-        Ok(Self { framework: framework.and_then(|record| record.id), authority: None, launches, documents })
+        let framework = framework.and_then(|record| record.id);
+        Ok(Self { framework, authority: None, launches, documents, rollout: RolloutRecord::default() })
     }
 }
 

@@ -6,6 +6,7 @@
 //! PATH/fleet           the fleet's revision, with a nonce by which a writer knows its own write again
 //! PATH/configs/NAME    one document each ([`record::document_name`])
 //! PATH/launches/TASK   one launch each
+//! PATH/rollout         generations and the newest rollout
 //! ```
 //! A write whose connection is lost is looked up afterwards: the nonce tells whether it happened. With a [`Fence`] every
 //! write first checks that this scheduler still leads.
@@ -14,6 +15,7 @@ mod fencing;
 use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
+use crate::core::rollout::RolloutRecord;
 use crate::ensemble::{Ensemble, is_lost};
 use crate::ids::TaskId;
 use crate::leader::Fence;
@@ -49,6 +51,7 @@ pub struct Zookeeper {
 struct Seen {
     framework: Option<i32>,
     authority: Option<i32>,
+    rollout: bool,
     fleet: Option<i32>,
     revision: Revision,
     documents: BTreeMap<Key, i32>,
@@ -196,6 +199,14 @@ impl Zookeeper {
         Ok(Some(record::decode::<AuthorityRecord>("authority", &path, &data)?.0.fingerprint))
     }
 
+    async fn read_rollout(&self, client: &Client) -> Result<RolloutRecord, StateError> {
+        let path = self.path("rollout");
+        let found = self.get(client, &path).await.map_err(|e| self.unreadable(&path, &e))?;
+        self.seen().rollout = found.is_some();
+        let Some((data, _)) = found else { return Ok(RolloutRecord::default()) };
+        Ok(record::decode::<RolloutRecord>("rollout", &path, &data)?.0)
+    }
+
     /// Writes a batch once. `Err(Some)`: for good; `Err(None)`: what was seen is out of date or the connection was lost.
     async fn save_once(&self, changes: &[Change]) -> Result<(), Option<StateError>> {
         let client =
@@ -208,6 +219,7 @@ impl Zookeeper {
         match self.answer(writer.commit()).await {
             Ok(_) => {
                 self.seen().launches = launches;
+                self.seen().rollout |= changes.iter().any(|change| matches!(change, Change::Rollout(_)));
                 if changes.iter().any(|change| matches!(change, Change::Framework(_))) {
                     self.read_framework(&client).await.map_err(Some)?;
                 }
@@ -243,6 +255,14 @@ impl Zookeeper {
                 match self.seen().authority {
                     Some(version) => writer.add_set_data(&path, &data, Some(version)),
                     None => writer.add_create(&path, &data, &options),
+                }
+            }
+            Change::Rollout(record) => {
+                let (path, data) = (self.path("rollout"), record::encode("rollout", record, "")?);
+                if std::mem::replace(&mut self.seen().rollout, true) {
+                    writer.add_set_data(&path, &data, None)
+                } else {
+                    writer.add_create(&path, &data, &options)
                 }
             }
             Change::Launch(record) => {
@@ -369,8 +389,9 @@ impl State for Zookeeper {
         let authority = self.read_authority(&client).await?;
         let launches = self.read_launches(&client).await?;
         let documents = self.read_fleet(&client).await?;
+        let rollout = self.read_rollout(&client).await?;
         let stored = Stored::checked(&self.ensemble.describe(), framework, launches, documents)?;
-        Ok(Stored { authority, ..stored })
+        Ok(Stored { authority, rollout, ..stored })
     }
 
     async fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -392,6 +413,7 @@ impl State for Zookeeper {
                     let client = self.open().await?;
                     self.read_framework(&client).await?;
                     self.read_authority(&client).await?;
+                    self.read_rollout(&client).await?;
                     self.read_launches(&client).await
                 };
                 let looked = again.await;

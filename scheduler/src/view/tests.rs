@@ -24,6 +24,8 @@ fn state(host: &str, executor: &str) -> NodeState {
         executor: Some(executor.into()),
         task: None,
         trail: web::view::Trail::default(),
+        generation: None,
+        up_to_date: false,
     }
 }
 
@@ -43,6 +45,7 @@ fn material<'a>(
         phase: "subscribed",
         detail: "",
         framework: None,
+        rollout: Rollouts::default(),
         master: None,
         listing: Listed { proven: Listing { proven: true, listed: nodes.len() }, words: "" },
         orphans: &[],

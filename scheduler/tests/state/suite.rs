@@ -23,6 +23,7 @@ pub(crate) fn launch(n: usize, phase: Phase) -> LaunchRecord {
         control: "127.0.0.1:9094".into(),
         phase,
         launched_at: Moment(1_700_000_000_000),
+        lineage: Box::default(),
     }
 }
 

@@ -52,6 +52,8 @@ causes! {
     LaunchFailed, "launch_failed", BackingOff, "read the reason, then the executor's stderr in its sandbox";
     /// Mesos found the launch itself wrong.
     LaunchRefused, "launch_refused", BackingOff, "read Mesos' reason; mostly a setting or a permission of the principal";
+    /// Launches fail on many nodes, so they are tried one at a time.
+    HeldBack, "held_back", BackingOff, "repair what the failure names, then `logherd upgrade resume` or `rollback`";
     /// The last executor was told to end, or went with its agent.
     ToldToEnd, "told_to_end", BackingOff, "wait; the next one is launched with the next offer";
     /// Nothing of it was offered since it is known.

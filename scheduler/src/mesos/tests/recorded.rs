@@ -116,8 +116,11 @@ fn what_is_accepted_is_what_was_offered_but_for_the_amount() {
         control: "10.0.0.1:9094".into(),
         phase: Phase::Launching,
         launched_at: Moment(0),
+        lineage: Box::default(),
     };
+    let spec = std::sync::Arc::clone(template().spec());
     let call = Call::Accept {
+        spec,
         offers: vec![offer.id.clone()],
         launch,
         taken: Box::new(taken),
@@ -166,11 +169,13 @@ fn a_reservation_and_a_launch_on_it_are_written_as_a_real_master_took_them() {
         control: "10.0.0.1:9094".into(),
         phase: Phase::Launching,
         launched_at: Moment(0),
+        lineage: Box::default(),
     };
     let write = |taken: Taken| {
         let refuse = Duration::ZERO;
         let (offers, launch, token) = (vec![offer.id.clone()], launch.clone(), String::new());
-        let call = Call::Accept { offers, launch, taken: Box::new(taken), token, refuse };
+        let spec = std::sync::Arc::clone(template().spec());
+        let call = Call::Accept { offers, launch, spec, taken: Box::new(taken), token, refuse };
         sched::Call::decode(&wire::write(&"f-1".into(), &template(), call)[..]).unwrap().accept.unwrap()
     };
     let ours = write(taken.clone());
@@ -205,6 +210,7 @@ fn ports_reach_the_executor_in_its_environment() {
         control: "10.0.0.1:9094".into(),
         phase: Phase::Launching,
         launched_at: Moment(0),
+        lineage: Box::default(),
     };
     let executor = template().task(&launch, "token", &taken).executor.unwrap();
     let variables = executor.command.unwrap().environment.unwrap().variables;

@@ -1,0 +1,244 @@
+//! Stops launching what fails everywhere: when the same failure hits many agents in a short time, one launch at a time is
+//! tried, with pauses that grow, until one proves.
+use super::generation::Generation;
+use crate::ids::{AgentId, Moment, TaskId};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// How far back launches and failures count.
+const WINDOW: Duration = Duration::from_secs(300);
+/// On so many agents the same failure is no accident …
+const AGENTS_MIN: usize = 3;
+/// … if it hits one in so many of the agents that were launched on.
+const ONE_IN: usize = 5;
+/// The first pause before a launch is tried, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// A launch that was tried and neither failed nor proved in so long stands in the way of no other.
+const PROBE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long offers are refused meanwhile.
+const REFUSE_HELD: Duration = Duration::from_secs(15);
+/// How much of a failure's words is compared.
+const CAUSE_MAX: usize = 300;
+
+/// Watches how launches end.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    launched: VecDeque<(Moment, AgentId, Generation)>,
+    failed: VecDeque<Failure>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    at: Moment,
+    agent: AgentId,
+    generation: Generation,
+    cause: String,
+}
+
+/// Launches of a generation are held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    /// Which one.
+    pub(super) generation: Generation,
+    /// The failure, as one agent told it.
+    pub(super) failure: String,
+    /// On how many agents it was seen.
+    pub(super) agents: usize,
+    /// Since when.
+    pub(super) since: Moment,
+    /// When the next launch may be tried.
+    pub(super) probe_at: Moment,
+    pause: Duration,
+    probe: Option<(TaskId, Moment)>,
+}
+
+impl Breaker {
+    /// What is held back, if anything is.
+    pub(super) fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
+    }
+
+    /// How long an offer has to be refused instead of launching that generation on it; `None`: not at all.
+    pub(super) fn holds(&self, generation: &Generation, now: Moment) -> Option<Duration> {
+        let open = self.open.as_ref().filter(|open| open.generation == *generation)?;
+        let probing = open.probe.as_ref().is_some_and(|(_, since)| now.since(*since) < PROBE_PATIENCE);
+        let waits = open.probe_at.since(now);
+        (probing || !waits.is_zero()).then(|| waits.max(Duration::from_secs(1)).min(REFUSE_HELD))
+    }
+
+    /// A launch was decided. While launches are held back it is the one that is tried.
+    pub(super) fn launched(&mut self, now: Moment, agent: &AgentId, generation: &Generation, task: &TaskId) {
+        self.forget_old(now);
+        self.launched.push_back((now, agent.clone(), generation.clone()));
+        if let Some(open) = self.open.as_mut().filter(|open| open.generation == *generation) {
+            open.probe = Some((task.clone(), now));
+        }
+    }
+
+    /// A launch came to nothing before Mesos was asked.
+    pub(super) fn dropped(&mut self, task: &TaskId) {
+        if let Some(open) = &mut self.open
+            && open.probe.as_ref().is_some_and(|(probe, _)| probe == task)
+        {
+            open.probe = None;
+        }
+    }
+
+    /// A launch failed. Says what that decides, if it decides something.
+    pub(super) fn failed(
+        &mut self,
+        now: Moment,
+        (agent, task): (&AgentId, &TaskId),
+        generation: &Generation,
+        words: &str,
+    ) -> Option<String> {
+        self.forget_old(now);
+        let (agent, generation, cause) = (agent.clone(), generation.clone(), normalized(words));
+        self.failed.push_back(Failure {
+            at: now,
+            agent,
+            generation: generation.clone(),
+            cause: cause.clone(),
+        });
+        if let Some(open) = self.open.as_mut().filter(|open| open.generation == generation) {
+            let probe = open.probe.take_if(|(probe, _)| probe == task);
+            if probe.is_some() {
+                open.pause = (open.pause * 2).min(PAUSE_MAX);
+                open.probe_at = now.after(open.pause);
+                words.clone_into(&mut open.failure);
+                let pause = open.pause.as_secs();
+                return Some(format!(
+                    "the launch that was tried failed as well; the next one is tried in {pause} s"
+                ));
+            }
+            return None;
+        }
+        let same = self.failed.iter().filter(|f| f.generation == generation && f.cause == cause);
+        let agents = same.map(|failure| &failure.agent).collect::<BTreeSet<_>>().len();
+        let launched = self.launched.iter().filter(|(_, _, of)| *of == generation);
+        let of = launched.map(|(_, agent, _)| agent).collect::<BTreeSet<_>>().len().max(agents);
+        if agents < AGENTS_MIN || agents * ONE_IN < of {
+            return None;
+        }
+        self.open = Some(Open {
+            generation: generation.clone(),
+            failure: words.to_owned(),
+            agents,
+            since: now,
+            probe_at: now.after(FIRST_PAUSE),
+            pause: FIRST_PAUSE,
+            probe: None,
+        });
+        let minutes = WINDOW.as_secs() / 60;
+        Some(format!(
+            "launching of generation {generation} is stopped but for one try at a time: the same failure on {agents} of {of} \
+             agents within {minutes} minutes: {words}"
+        ))
+    }
+
+    /// The launch that is being tried, if there is one.
+    pub(super) fn probe(&self) -> Option<&TaskId> {
+        self.open.as_ref()?.probe.as_ref().map(|(task, _)| task)
+    }
+
+    /// Launches are free again, and what failed before is forgotten. Gives what was held back.
+    pub(super) fn close(&mut self) -> Option<Open> {
+        self.failed.clear();
+        self.launched.clear();
+        self.open.take()
+    }
+
+    fn forget_old(&mut self, now: Moment) {
+        while self.launched.front().is_some_and(|(at, ..)| now.since(*at) > WINDOW) {
+            self.launched.pop_front();
+        }
+        while self.failed.front().is_some_and(|failure| now.since(failure.at) > WINDOW) {
+            self.failed.pop_front();
+        }
+    }
+}
+
+/// The words of a failure without what differs from agent to agent: every word with a digit in it is left out.
+fn normalized(words: &str) -> String {
+    let parts = words.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let kept = parts.filter(|part| !part.contains(|c: char| c.is_ascii_digit()));
+    kept.collect::<Vec<_>>().join(" ").chars().take(CAUSE_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(breaker: &mut Breaker, agent: usize, now: Moment, words: &str) -> Option<String> {
+        let (agent, task) = (AgentId(format!("a{agent}")), TaskId(format!("t{agent}-{}", now.0)));
+        let generation = Generation("g".into());
+        breaker.launched(now, &agent, &generation, &task);
+        breaker.failed(now, (&agent, &task), &generation, words)
+    }
+
+    #[test]
+    fn the_same_failure_is_known_again_whatever_ids_and_times_are_in_it() {
+        let one =
+            normalized("FAILED (CONTAINER_LAUNCH_FAILED): fetch of http://s:9092/x for 3f2a-99 took 1.5secs");
+        let two = normalized(
+            "FAILED (CONTAINER_LAUNCH_FAILED): fetch of http://s:9094/x for 77bc-01 took 31.25secs",
+        );
+        assert_eq!(one, two);
+        assert_ne!(one, normalized("FAILED (EXECUTOR_TERMINATED): exited with status 3"));
+    }
+
+    #[test]
+    fn a_failure_on_few_agents_or_on_a_small_part_of_them_stops_nothing() {
+        let (mut breaker, now, generation) = (Breaker::default(), Moment(0), Generation("g".into()));
+        for _ in 0..10 {
+            assert_eq!(fails(&mut breaker, 1, now, "bad disk"), None);
+            assert_eq!(fails(&mut breaker, 2, now, "bad disk"), None);
+        }
+        let mut breaker = Breaker::default();
+        for n in 0..100 {
+            breaker.launched(now, &AgentId(format!("well{n}")), &generation, &TaskId(format!("w{n}")));
+        }
+        for n in 0..10 {
+            assert_eq!(fails(&mut breaker, n, now, "bad disk"), None);
+        }
+    }
+
+    #[test]
+    fn failures_of_long_ago_do_not_count() {
+        let mut breaker = Breaker::default();
+        for n in 0..20u64 {
+            let now = Moment(n * 200_000);
+            assert_eq!(fails(&mut breaker, usize::try_from(n).unwrap(), now, "bad"), None);
+        }
+    }
+
+    #[test]
+    fn a_bad_address_on_a_thousand_agents_is_tried_one_at_a_time_and_ever_more_seldom() {
+        let (mut breaker, generation) = (Breaker::default(), Generation("g".into()));
+        let ids = |n: usize| (AgentId(format!("a{n}")), TaskId(format!("t{n}")));
+        for (agent, task) in (0..1000).map(ids) {
+            breaker.launched(Moment(0), &agent, &generation, &task);
+        }
+        for (n, (agent, task)) in (0..1000).map(ids).enumerate() {
+            let words = format!("cannot fetch for {n}");
+            let said = breaker.failed(Moment(0), (&agent, &task), &generation, &words);
+            assert_eq!(said.is_some(), n == 199, "every fifth of a thousand: {said:?}");
+        }
+        let (mut tries, mut now) = (Vec::new(), Moment(0));
+        while now.0 < 3_600_000 {
+            now = now.after(Duration::from_secs(1));
+            // Every agent offers all the time.
+            for n in 0..3 {
+                if breaker.holds(&generation, now).is_none() {
+                    tries.push(now);
+                    fails(&mut breaker, n, now, "cannot fetch");
+                }
+            }
+        }
+        assert!(tries.len() < 25, "{} tries in an hour", tries.len());
+        assert!(tries.last().unwrap().0 > 3_200_000, "it never gives up");
+        assert_eq!(breaker.holds(&Generation("other".into()), now), None, "another generation is not held");
+    }
+}

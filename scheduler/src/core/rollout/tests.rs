@@ -1,0 +1,500 @@
+//! Rolls out over a small cluster in virtual time: what is ended when, what launches, and what a failure stops.
+use super::*;
+use crate::core::cluster::{Agent, TaskState};
+use crate::core::effects::Effect;
+use crate::core::tests::{agent, offer, rules, spec, update};
+use crate::core::{LaunchRecord, Rules};
+use crate::ids::ExecutorId;
+use std::collections::VecDeque;
+use web::order::{Action, Order, OrderRefused, Upgrade};
+
+/// How long an executor takes from launch to RUNNING, and from KILL to its end.
+const STARTS_IN: Duration = Duration::from_secs(2);
+const ENDS_IN: Duration = Duration::from_secs(1);
+
+/// A task in the cluster.
+struct Task {
+    agent: AgentId,
+    executor: ExecutorId,
+    version: String,
+    state: TaskState,
+    changes_at: Option<(Moment, TaskState)>,
+}
+
+/// A cluster that does what it is told, a little later.
+struct Cluster {
+    now: Moment,
+    core: Core,
+    agents: Vec<String>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Versions whose executors fail at once.
+    broken: BTreeSet<String>,
+    /// Agents that cannot be reached.
+    away: BTreeSet<String>,
+    stored: RolloutRecord,
+    launches: BTreeMap<TaskId, LaunchRecord>,
+    store_works: bool,
+    answers: BTreeMap<OrderId, Result<OrderDone, OrderRefused>>,
+    orders: u64,
+    launched: Vec<(Moment, String)>,
+    /// The most nodes that were uncovered at once since this was reset.
+    most_uncovered: usize,
+}
+
+fn with(version: &str) -> Rules {
+    Rules { spec: spec(version), ..rules() }
+}
+
+impl Cluster {
+    /// One in which executors of a version run on so many agents.
+    fn of(agents: usize, version: &str) -> Self {
+        let now = Moment(1_000_000);
+        let mut cluster = Self {
+            now,
+            core: Core::new(with(version), Some("f".into()), vec![], now),
+            agents: (0..agents).map(|n| format!("S{n:02}")).collect(),
+            tasks: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            away: BTreeSet::new(),
+            stored: RolloutRecord::default(),
+            launches: BTreeMap::new(),
+            store_works: true,
+            answers: BTreeMap::new(),
+            orders: 0,
+            launched: vec![],
+            most_uncovered: 0,
+        };
+        cluster.subscribe();
+        cluster.pass(20);
+        assert_eq!(cluster.running(version), agents);
+        cluster
+    }
+
+    fn subscribe(&mut self) {
+        self.core.subscribed(self.now, "f".into());
+        let place = |id: &String| Agent { ..agent(id, None) };
+        self.core.agents_listed(self.now, self.agents.iter().map(place).collect());
+        self.carry_out();
+    }
+
+    /// Another scheduler takes over, with the settings of that version.
+    fn fail_over(&mut self, version: &str) {
+        let mut rules = with(version);
+        rules.seed = [u8::try_from(self.now.0 % 251).unwrap(); 32];
+        let launches = self.launches.values().cloned().collect();
+        self.core = Core::new(rules, Some("f".into()), launches, self.now).going_on(self.stored.clone());
+        self.subscribe();
+        for (id, task) in &self.tasks {
+            self.core.updated(self.now, &update(id, &task.agent.0, task.state, None));
+            self.core.attached(&task.executor, task.state == TaskState::Running);
+        }
+        self.carry_out();
+    }
+
+    fn order(&mut self, order: Order) -> Result<OrderDone, OrderRefused> {
+        self.orders += 1;
+        let id = OrderId(self.orders);
+        self.core.ordered(self.now, id, order);
+        self.carry_out();
+        self.answers.remove(&id).expect("every order is answered")
+    }
+
+    fn carry_out(&mut self) {
+        let mut effects: VecDeque<Effect> = self.core.take_effects().into();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Save(ticket, change) => {
+                    let result = if self.store_works { Ok(()) } else { Err("the disk is full".to_owned()) };
+                    if self.store_works {
+                        self.store(change);
+                    }
+                    self.core.saved(self.now, ticket, result);
+                }
+                Effect::Call(call) => self.receive(call),
+                Effect::Answer(id, answer) => drop(self.answers.insert(id, answer)),
+                Effect::RegisterAnew => panic!("nobody removed the framework"),
+            }
+            effects.extend(self.core.take_effects());
+        }
+    }
+
+    fn store(&mut self, change: Change) {
+        match change {
+            Change::Rollout(record) => {
+                assert!(record.number > self.stored.number, "the record never goes back");
+                self.stored = *record;
+            }
+            Change::Launch(record) => drop(self.launches.insert(record.task.clone(), record)),
+            Change::Ended(task) => drop(self.launches.remove(&task)),
+            Change::Framework(_) => {}
+        }
+    }
+
+    fn receive(&mut self, call: Call) {
+        match call {
+            Call::Accept { launch, spec, .. } => {
+                let others = self.tasks.values().filter(|task| task.agent == launch.agent);
+                assert_eq!(others.count(), 0, "two live executors on {}", launch.agent);
+                let fails = self.broken.contains(&spec.version);
+                let next = if fails { TaskState::Failed } else { TaskState::Running };
+                self.launched.push((self.now, spec.version.clone()));
+                let task = Task {
+                    agent: launch.agent,
+                    executor: launch.executor,
+                    version: spec.version.clone(),
+                    state: TaskState::Staging,
+                    changes_at: Some((self.now.after(STARTS_IN), next)),
+                };
+                self.tasks.insert(launch.task, task);
+            }
+            Call::Kill(task, _) => {
+                if let Some(task) = self.tasks.get_mut(&task) {
+                    task.changes_at = Some((self.now.after(ENDS_IN), TaskState::Killed));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets seconds pass, one by one.
+    fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now = self.now.after(Duration::from_secs(1));
+            self.tasks_change();
+            let covered: BTreeSet<String> = self.tasks.values().map(|task| task.agent.0.clone()).collect();
+            for agent in self.agents.clone() {
+                if !covered.contains(&agent) && !self.away.contains(&agent) {
+                    let id = format!("o-{agent}-{}", self.now.0);
+                    self.core.offered(self.now, vec![offer(&id, &agent, 4.0)]);
+                    self.carry_out();
+                }
+            }
+            self.core.tick(self.now);
+            self.carry_out();
+            let away = |agent: &String| self.away.contains(agent);
+            let runs =
+                self.tasks.values().filter(|t| t.state == TaskState::Running && !away(&t.agent.0)).count();
+            let uncovered = self.agents.iter().filter(|agent| !away(agent)).count() - runs;
+            self.most_uncovered = self.most_uncovered.max(uncovered);
+        }
+    }
+
+    fn tasks_change(&mut self) {
+        let due: Vec<TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.changes_at.as_ref().is_some_and(|(at, _)| *at <= self.now))
+            .filter(|(_, task)| !self.away.contains(&task.agent.0))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            let task = self.tasks.get_mut(&id).unwrap();
+            let (_, state) = task.changes_at.take().unwrap();
+            task.state = state;
+            let (agent, executor) = (task.agent.0.clone(), task.executor.clone());
+            let mut told = update(&id, &agent, state, None);
+            told.message =
+                if state == TaskState::Failed { format!("cannot fetch for {agent}") } else { String::new() };
+            if state.is_terminal() {
+                self.tasks.remove(&id);
+            }
+            self.core.updated(self.now, &told);
+            self.core.attached(&executor, state == TaskState::Running);
+            self.carry_out();
+        }
+    }
+
+    fn running(&self, version: &str) -> usize {
+        self.tasks.values().filter(|t| t.version == version && t.state == TaskState::Running).count()
+    }
+
+    fn lose(&mut self, agent: &str) {
+        self.away.insert(agent.to_owned());
+        self.tell_all(agent, |_| TaskState::Unreachable);
+    }
+
+    fn regain(&mut self, agent: &str) {
+        self.away.remove(agent);
+        self.tell_all(agent, |task| task.state);
+    }
+
+    fn tell_all(&mut self, agent: &str, state: impl Fn(&Task) -> TaskState) {
+        let on = self.tasks.iter().filter(|(_, task)| task.agent.0 == agent);
+        let told: Vec<_> = on.map(|(id, task)| update(id, agent, state(task), None)).collect();
+        for update in told {
+            self.core.updated(self.now, &update);
+            self.carry_out();
+        }
+    }
+
+    fn state(&self) -> (String, String) {
+        let rollout = self.core.rollouts(self.now).rollout.unwrap();
+        (rollout.state, rollout.detail)
+    }
+}
+
+fn upgrade(nodes: usize) -> Order {
+    Order::Upgrade(Upgrade { max_unavailable: Limit::Nodes(nodes), ..Upgrade::default() })
+}
+
+fn refusal(result: Result<OrderDone, OrderRefused>) -> String {
+    match result {
+        Err(OrderRefused::NotNow(why)) => why,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[test]
+fn executors_of_other_settings_go_on_until_an_upgrade_is_ordered_and_people_are_told() {
+    let mut cluster = Cluster::of(3, "1");
+    cluster.fail_over("2");
+    cluster.pass(600);
+    assert_eq!(cluster.running("1"), 3);
+    let rollouts = cluster.core.rollouts(cluster.now);
+    assert_eq!((rollouts.up_to_date, rollouts.older), (0, 3));
+    assert_eq!(rollouts.advice, "3 executors run an older generation: `logherd upgrade` replaces them");
+    assert!(cluster.core.nodes(cluster.now).iter().all(|node| node.generation.is_some() && !node.up_to_date));
+}
+
+#[test]
+fn an_upgrade_replaces_every_executor_and_never_has_more_uncovered_than_may_be() {
+    for limit in [1, 3] {
+        let mut cluster = Cluster::of(10, "1");
+        cluster.fail_over("2");
+        cluster.most_uncovered = 0;
+        cluster.order(upgrade(limit)).unwrap();
+        cluster.pass(300);
+        assert_eq!((cluster.running("2"), cluster.most_uncovered), (10, limit));
+        assert_eq!(cluster.state().0, "done");
+        let before = cluster.launched.len();
+        cluster.pass(100);
+        assert_eq!(cluster.launched.len(), before, "nothing is replaced twice");
+        assert!(
+            cluster.order(upgrade(1)).is_ok_and(
+                |done| matches!(done, OrderDone::Done(text) if text.contains("nothing to replace"))
+            )
+        );
+    }
+}
+
+#[test]
+fn an_executor_has_to_run_and_be_attached_for_a_while_before_the_next_one_ends() {
+    let mut cluster = Cluster::of(2, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(8);
+    assert_eq!(
+        (cluster.running("2"), cluster.running("1")),
+        (1, 1),
+        "the first one runs, but has not proven"
+    );
+    assert_eq!(cluster.state().1, "1 nodes are uncovered or have to prove: host-of-S00 has to prove");
+    let new = cluster.tasks.values().find(|task| task.version == "2").unwrap().executor.clone();
+    cluster.core.attached(&new, false);
+    cluster.pass(60);
+    assert_eq!(cluster.running("1"), 1, "what is not attached does not prove");
+    cluster.core.attached(&new, true);
+    cluster.pass(30);
+    assert_eq!(cluster.running("2"), 2);
+}
+
+#[test]
+fn a_rollout_goes_on_under_the_next_leader_and_keeps_to_its_pause() {
+    let mut cluster = Cluster::of(6, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(40);
+    cluster.order(Order::Pause).unwrap();
+    cluster.pass(30);
+    let before = cluster.running("2");
+    cluster.fail_over("2");
+    cluster.pass(120);
+    assert!(before > 0 && before < 6);
+    assert_eq!((cluster.running("2"), cluster.state().0.as_str()), (before, "paused"));
+    cluster.most_uncovered = 0;
+    cluster.order(Order::Resume).unwrap();
+    cluster.pass(10);
+    cluster.fail_over("2");
+    cluster.pass(200);
+    assert_eq!((cluster.running("2"), cluster.most_uncovered), (6, 1));
+}
+
+#[test]
+fn a_leader_with_other_settings_does_not_go_on_with_what_it_cannot_launch() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(20);
+    cluster.fail_over("3");
+    let before = cluster.launched.len();
+    cluster.pass(200);
+    assert_eq!((cluster.launched.len(), cluster.state().0.as_str()), (before, "out_of_date"));
+    cluster.order(upgrade(2)).unwrap();
+    cluster.pass(200);
+    assert_eq!(cluster.running("3"), 4);
+}
+
+#[test]
+fn canaries_go_first_and_the_others_wait_until_they_have_proven_and_it_is_resumed() {
+    let mut cluster = Cluster::of(5, "1");
+    cluster.fail_over("2");
+    let canary = Some("hostname=host-of-S03".parse().unwrap());
+    let order = Upgrade { canary, pause_after_canary: true, ..Upgrade::default() };
+    cluster.order(Order::Upgrade(order)).unwrap();
+    cluster.pass(60);
+    let new: Vec<&str> =
+        cluster.tasks.values().filter(|t| t.version == "2").map(|t| t.agent.0.as_str()).collect();
+    assert_eq!((new, cluster.state().0.as_str()), (vec!["S03"], "paused"));
+    cluster.order(Order::Resume).unwrap();
+    cluster.pass(100);
+    assert_eq!(cluster.running("2"), 5);
+    cluster.fail_over("3");
+    let nobody = Upgrade { canary: Some("rack=r9".parse().unwrap()), ..Upgrade::default() };
+    assert!(refusal(cluster.order(Order::Upgrade(nobody))).contains("rack=r9"));
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_wedges_nothing_and_is_done_when_it_is_back() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.lose("S01");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(120);
+    assert_eq!((cluster.running("2"), cluster.state().0.as_str()), (3, "done"));
+    assert_eq!(cluster.core.rollouts(cluster.now).rollout.unwrap().skipped[0].0, "host-of-S01");
+    cluster.regain("S01");
+    cluster.pass(30);
+    assert_eq!(cluster.running("2"), 4);
+}
+
+#[test]
+fn an_aborted_rollout_leaves_everything_as_it_is() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(20);
+    cluster.order(Order::Abort).unwrap();
+    cluster.pass(60);
+    let new = cluster.running("2");
+    assert!((1..4).contains(&new));
+    assert_eq!(cluster.running("1"), 4 - new);
+    assert_eq!(refusal(cluster.order(Order::Pause)), "no rollout is under way");
+}
+
+#[test]
+fn a_roll_back_launches_what_ran_before_and_stays_with_it_until_the_next_upgrade() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(2)).unwrap();
+    cluster.pass(15);
+    cluster.order(Order::RollBack).unwrap();
+    cluster.pass(120);
+    assert_eq!((cluster.running("1"), cluster.state().0.as_str()), (4, "done"));
+    cluster.fail_over("2");
+    let executor = cluster.tasks.iter().next().map(|(id, task)| (id.clone(), task.agent.0.clone())).unwrap();
+    cluster.tasks.remove(&executor.0);
+    cluster.core.updated(cluster.now, &update(&executor.0, &executor.1, TaskState::Failed, None));
+    cluster.carry_out();
+    cluster.pass(20);
+    assert_eq!(cluster.running("1"), 4, "a launch stays with what it was rolled back to");
+    assert!(cluster.core.rollouts(cluster.now).advice.contains("`logherd upgrade` takes the settings"));
+    assert!(refusal(cluster.order(Order::RollBack)).contains("already"));
+    cluster.order(upgrade(4)).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("2"), 4);
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen_with_every_node_and_changes_nothing() {
+    let mut cluster = Cluster::of(5, "1");
+    cluster.fail_over("2");
+    cluster.lose("S04");
+    cluster.pass(1);
+    let order = Upgrade { max_unavailable: Limit::Nodes(2), dry_run: true, ..Upgrade::default() };
+    let Ok(OrderDone::Planned(plan)) = cluster.order(Order::Upgrade(order)) else { panic!("a plan") };
+    let of = |action: Action| plan.nodes.iter().filter(|node| node.action == action).count();
+    assert_eq!((of(Action::Replace), of(Action::Skip), plan.batches), (4, 1, 2));
+    let number = cluster.stored.number;
+    cluster.pass(60);
+    assert_eq!((cluster.running("1"), cluster.stored.number), (5, number));
+}
+
+#[test]
+fn an_order_that_cannot_be_stored_is_refused_and_not_carried_out() {
+    let mut cluster = Cluster::of(3, "1");
+    cluster.fail_over("2");
+    cluster.pass(1);
+    cluster.store_works = false;
+    let refused = cluster.order(upgrade(1));
+    assert_eq!(refused, Err(OrderRefused::NotStored("the disk is full".to_owned())));
+    cluster.store_works = true;
+    cluster.pass(60);
+    assert_eq!(cluster.running("1"), 3);
+    cluster.order(upgrade(3)).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("2"), 3);
+}
+
+#[test]
+fn a_generation_that_fails_everywhere_stops_its_rollout_and_goes_on_once_a_try_proves() {
+    let mut cluster = Cluster::of(10, "1");
+    cluster.fail_over("2");
+    cluster.broken.insert("2".to_owned());
+    cluster.launched.clear();
+    cluster.order(upgrade(5)).unwrap();
+    cluster.pass(3600);
+    assert_eq!(cluster.running("1"), 5, "no more were ended than may be uncovered");
+    assert!(cluster.launched.len() < 40, "{} launches in an hour", cluster.launched.len());
+    let held = cluster.core.rollouts(cluster.now).held.unwrap();
+    assert!(held.agents >= 3 && held.failure.contains("cannot fetch"), "{held:?}");
+    assert!(cluster.state().1.contains("launches fail on many nodes"), "{}", cluster.state().1);
+    cluster.broken.clear();
+    cluster.pass(900);
+    assert_eq!((cluster.running("2"), cluster.core.rollouts(cluster.now).held), (10, None));
+}
+
+#[test]
+fn what_fails_everywhere_can_be_rolled_back_at_once() {
+    let mut cluster = Cluster::of(10, "1");
+    cluster.fail_over("2");
+    cluster.broken.insert("2".to_owned());
+    cluster.order(upgrade(5)).unwrap();
+    cluster.pass(120);
+    cluster.order(Order::RollBack).unwrap();
+    cluster.pass(400);
+    assert_eq!(cluster.running("1"), 10);
+}
+
+#[test]
+fn a_bad_program_on_a_thousand_nodes_makes_no_storm_of_launches() {
+    let now = Moment(1_000_000);
+    let mut cluster = Cluster::of(0, "1");
+    cluster.agents = (0..1000).map(|n| format!("S{n:03}")).collect();
+    cluster.core = Core::new(with("1"), Some("f".into()), vec![], now);
+    cluster.stored = RolloutRecord::default();
+    cluster.broken.insert("1".to_owned());
+    cluster.subscribe();
+    cluster.pass(10);
+    let first = cluster.launched.len();
+    cluster.launched.clear();
+    cluster.pass(300);
+    assert!(cluster.launched.len() < 12, "{first}, then {} launches in five minutes", cluster.launched.len());
+    cluster.broken.clear();
+    cluster.order(Order::Resume).unwrap();
+    cluster.pass(30);
+    assert_eq!(cluster.running("1"), 1000);
+}
+
+#[test]
+fn where_a_restart_is_an_order_executors_of_before_are_replaced_by_themselves() {
+    let mut cluster = Cluster::of(3, "1");
+    let rules = Rules { upgrade_by_itself: true, ..with("2") };
+    let launches = cluster.launches.values().cloned().collect();
+    cluster.core = Core::new(rules, Some("f".into()), launches, cluster.now).going_on(cluster.stored.clone());
+    cluster.subscribe();
+    for (id, task) in &cluster.tasks {
+        cluster.core.updated(cluster.now, &update(id, &task.agent.0, task.state, None));
+    }
+    cluster.pass(30);
+    assert_eq!(cluster.running("2"), 3);
+}

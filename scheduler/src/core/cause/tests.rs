@@ -198,7 +198,8 @@ fn unoffered() -> Vec<(Example, Cause, &'static str)> {
 /// Examples in which nothing but what happened last is the cause.
 fn plain() -> Vec<(Example, Cause, &'static str)> {
     use Cause::*;
-    let on_their_own = [AwaitingOffer, TooFewResources, ExecutorEnding, OfferWithdrawn, NotStored, ToldToEnd];
+    let on_their_own =
+        [AwaitingOffer, TooFewResources, ExecutorEnding, OfferWithdrawn, NotStored, ToldToEnd, HeldBack];
     let of_a_slot = [Runs, NotAttached, Intended, Asked, TakenUp, Starting, Ending, Unreachable];
     let alone = on_their_own.map(|own| (Example::of(own), own, SAID));
     alone.into_iter().chain(of_a_slot.map(|own| (Example::of(own).held(), own, SAID))).collect()

@@ -57,6 +57,7 @@ async fn listen(tasks: &mut JoinSet<()>) -> (String, mpsc::Receiver<Attached>) {
 fn identity() -> Identity {
     Identity {
         data_in_sandbox: false,
+        data_dir: "/data".to_owned(),
         framework_id: "f1".into(),
         agent_id: "a1".into(),
         executor_id: "e1".into(),

@@ -288,7 +288,9 @@ struct Replay {
 impl Replay {
     fn of(launches: &[(&str, &str, &str)], now: Moment) -> Self {
         let settings = SchedulerSettings::for_master("127.0.0.1:5050", "/state").unwrap();
-        let rules = crate::running::rules(&settings, "10.0.0.1:9094".into(), 0, [1; 32]);
+        let office =
+            crate::mesos::deterministic::Office { epoch: 0, seed: [1; 32], control: "10.0.0.1:9094".into() };
+        let rules = crate::running::rules(&settings, &template(), office);
         let launches = launches.iter().map(|(task, executor, agent)| LaunchRecord {
             task: (*task).into(),
             executor: (*executor).into(),
@@ -298,6 +300,7 @@ impl Replay {
             control: "10.0.0.1:9094".into(),
             phase: Phase::Running,
             launched_at: Moment(0),
+            lineage: Box::default(),
         });
         let core = Core::new(rules, Some("f".into()), launches.collect(), now);
         Self { core, calls: vec![], intents: vec![], now }

@@ -35,3 +35,4 @@ mod search;
 mod survive;
 mod system;
 mod tls;
+mod upgrade;

@@ -49,6 +49,8 @@ impl Store {
             Change::Ended(task) => drop(self.launches.remove(task)),
             // Simulated executors talk no TLS.
             Change::Authority(_) => {}
+            // Nobody orders a rollout here, so what is remembered of generations decides nothing.
+            Change::Rollout(_) => {}
         }
     }
 }
@@ -146,6 +148,7 @@ fn names(changes: &[(Ticket, Change)]) -> Vec<String> {
         Change::Launch(record) => format!("{} {:?}", record.task, record.phase),
         Change::Ended(task) => format!("{task} ended"),
         Change::Authority(fingerprint) => format!("authority {fingerprint}"),
+        Change::Rollout(record) => format!("rollout {}", record.number),
     };
     changes.iter().map(|(_, change)| name(change)).collect()
 }

@@ -346,6 +346,7 @@ impl World {
                 self.store.insert(record.task.clone(), record);
             }
             Change::Authority(_) => {}
+            Change::Rollout(_) => {}
             Change::Ended(task) => {
                 self.history.entry(task.clone()).or_default().push(Held::Nothing);
                 self.store.remove(&task);

@@ -278,7 +278,7 @@ impl MainLoop {
                         tracing::info!(executor = %hello.executor, agent = %hello.agent, version = hello.version, "attached");
                         self.reports.attached(&hello.executor, hello.connection, hello.revision, now);
                         self.core.attached(&hello.executor, true);
-                        self.core.keeps_data_at(&hello.executor, &hello.data_dir);
+                        self.core.keeps_data_at(&hello.executor, &hello.data_dir, hello.data_in_sandbox);
                         if hello.data_in_sandbox {
                             self.core.keeps_data_in_sandbox(now, &hello.agent);
                         }

@@ -90,6 +90,16 @@ fn register_coverage(registry: &mut Registry, view: &View) {
     };
     gauge("nodes_known", "Nodes that should have an executor", count_of(status.nodes_known));
     gauge("nodes_covered", "Nodes that have a running executor", count_of(status.nodes_covered));
+    let rollout = &view.rollout;
+    gauge("executors_up_to_date", "Executors of the current generation", count_of(rollout.up_to_date));
+    gauge("executors_older", "Executors of other generations", count_of(rollout.older));
+    gauge(
+        "launches_held",
+        "1 while launches are held back because they fail on many nodes",
+        f64::from(u8::from(rollout.held.is_some())),
+    );
+    let left = rollout.rollout.as_ref().map_or(0, |rollout| rollout.left);
+    gauge("rollout_left", "Nodes that the newest rollout has still to replace", count_of(left));
     gauge("nodes_excluded", "Nodes that shall have no executor", count_of(status.nodes_excluded));
     gauge(
         "nodes_listed",

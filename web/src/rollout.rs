@@ -4,12 +4,13 @@ use crate::body;
 use crate::conditional;
 use crate::order::{Canary, Order, OrderDone, OrderRefused, Upgrade};
 use crate::problem::Problem;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::header::{CONTENT_LENGTH, HeaderMap};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
+use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,8 +43,8 @@ struct Sent {
 }
 
 async fn upgrade(State(app): State<App>, request: Request) -> Result<Json<Value>, Problem> {
-    let empty = request.headers().get(CONTENT_LENGTH).is_none_or(|n| n == HeaderValue::from_static("0"));
-    let sent = if empty { Sent::default() } else { body::json::<Sent>(request).await? };
+    let sent =
+        if request.body().is_end_stream() { Sent::default() } else { body::json::<Sent>(request).await? };
     carry_out(&app, Order::Upgrade(sent.upgrade()?)).await
 }
 

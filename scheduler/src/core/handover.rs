@@ -4,7 +4,7 @@ use crate::ids::{AgentId, ExecutorId};
 
 impl Core {
     /// An executor said where it keeps positions and spools.
-    pub fn keeps_data_at(&mut self, executor: &ExecutorId, data: &str) {
+    pub fn keeps_data_at(&mut self, executor: &ExecutorId, data: &str, in_sandbox: bool) {
         let Some(task) = self.executors.get(executor).cloned() else { return };
         let Some(launch) = self.launches.get_mut(&task) else { return };
         let known = launch.record.lineage.data.as_deref();
@@ -13,7 +13,10 @@ impl Core {
         }
         launch.record.lineage.data = Some(data.to_owned());
         self.data_on.insert(launch.record.agent.clone(), data.to_owned());
-        self.save_launch(&task, Vec::new());
+        // The next executor finds any other place by the settings.
+        if in_sandbox {
+            self.save_launch(&task, Vec::new());
+        }
     }
 
     /// Where the last executor of an agent kept its data, as far as that is known.

@@ -1,4 +1,6 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
+mod replaced;
+
 use super::Core;
 use super::cause::{Framework, Ours, cause, is_away, needs, reason};
 use super::cluster::{Agent, Machine, Place, TaskState, Unavailability, Update, Window};
@@ -275,44 +277,6 @@ impl Nodes {
         let Some(node) = self.by_agent.get_mut(agent) else { return 1 };
         node.launches += 1;
         node.launches
-    }
-
-    /// Lets a node have its next launch at once; gives how long it waits then.
-    pub(super) fn end_backoff(&mut self, agent: &AgentId, now: Moment) -> Duration {
-        if let Some(node) = self.by_agent.get_mut(agent) {
-            node.not_before = now;
-        }
-        Duration::ZERO
-    }
-
-    /// Why nothing could be launched on an agent if its executor ended.
-    pub(super) fn withheld(&self, agent: &AgentId, now: Moment) -> Option<String> {
-        let node = self.by_agent.get(agent)?;
-        let free = Ours { held: false, ..node.ours(&self.framework, now) };
-        let cause = cause(node.agent.as_ref(), &free);
-        let withheld = match cause.coverage() {
-            Coverage::Unreachable | Coverage::Draining | Coverage::Maintenance | Coverage::Excluded => true,
-            Coverage::Running | Coverage::Launching | Coverage::BackingOff => false,
-            Coverage::NotOffered => matches!(cause, Cause::NotSubscribed | Cause::Suppressed),
-        };
-        withheld.then(|| reason(cause, node.agent.as_ref(), &free))
-    }
-
-    /// Whether an agent has that attribute; its host name, region and zone count as such.
-    pub(super) fn has_attribute(&self, agent: &AgentId, name: &str, value: &str) -> bool {
-        let Some(Node { place, .. }) = self.by_agent.get(agent) else { return false };
-        match name {
-            "hostname" => place.host == value,
-            "region" if place.region.as_deref() == Some(value) => true,
-            "zone" if place.zone.as_deref() == Some(value) => true,
-            _ => place.attributes.iter().any(|(of, is)| of == name && is == value),
-        }
-    }
-
-    /// Lets every node that waits for its next launch have it now; says how many those are.
-    pub(super) fn end_backoffs(&mut self, now: Moment) -> usize {
-        let waiting = self.by_agent.values_mut().filter(|node| node.slot.is_none() && node.not_before > now);
-        waiting.map(|node| node.not_before = now).count()
     }
 
     /// Whether a node waits for an offer that may have been declined.

@@ -182,7 +182,11 @@ impl Core {
             self.upgrade_by_itself(now);
         }
         let Some(rollout) = self.rollouts.record.rollout.clone() else { return };
-        let idle = rollout.paused || rollout.ended == Some(RolloutEnd::Aborted);
+        let idle = match rollout.ended {
+            Some(RolloutEnd::Aborted) => true,
+            Some(RolloutEnd::Done) => self.all_are_of(&rollout.to),
+            None => rollout.paused,
+        };
         let (_, launched) = self.launches_now();
         if idle || launched != rollout.to || self.rollouts.breaker.open().is_some() {
             return;
@@ -201,6 +205,11 @@ impl Core {
             self.decide(now, None, text);
             self.change_rollout(|record| record.ended = Some(RolloutEnd::Done), None);
         }
+    }
+
+    /// Whether there is nothing to replace.
+    fn all_are_of(&self, generation: &Generation) -> bool {
+        self.launches.values().all(|launch| launch.record.lineage.generation.as_ref() == Some(generation))
     }
 
     /// How every node stands towards a generation, in the order of agents.

@@ -3,6 +3,7 @@ use super::{Shell, now_ms, render};
 use crate::app::App;
 use crate::names;
 use crate::problem::Problem;
+use crate::view::rollout::Rollouts;
 use crate::view::{ContainerState, Node, View};
 use crate::wording::{ago, count, plural, rate};
 use askama::Template;
@@ -21,6 +22,8 @@ struct Dashboard {
     steps: Vec<Step>,
     attention: Vec<Attention>,
     more_attention: usize,
+    /// Generations and the newest rollout: what, and how it stands.
+    rollout: Vec<(&'static str, String)>,
     decisions: Vec<Line>,
     tasks: Vec<(String, String, String)>,
     framework_id: String,
@@ -76,6 +79,7 @@ fn page(view: &View, now: u64) -> Dashboard {
         steps: if steps.iter().all(|step| step.done) { Vec::new() } else { steps },
         attention,
         more_attention,
+        rollout: rollout(&view.rollout),
         decisions: status
             .decisions
             .iter()
@@ -215,6 +219,39 @@ pub(super) fn without_tag(image: &str) -> String {
     }
 }
 
+/// What is said of generations; nothing while this scheduler knows none.
+fn rollout(all: &Rollouts) -> Vec<(&'static str, String)> {
+    if all.generation.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![
+        ("Generation", format!("{}: {}", all.generation, all.program)),
+        ("Executors", format!("{} of that generation, {} of others", all.up_to_date, all.older)),
+    ];
+    if let Some(rollout) = &all.rollout {
+        let what = if rollout.rolls_back { "Roll back" } else { "Rollout" };
+        let (state, to, detail) = (rollout.state.replace('_', " "), &rollout.to, &rollout.detail);
+        lines.push((what, format!("to {to}: {state}; {detail}")));
+        if rollout.state != "aborted" {
+            let (done, left, now) = (rollout.done, rollout.left, rollout.unavailable);
+            let most = rollout.unavailable_max;
+            lines.push((
+                "Nodes",
+                format!("{done} new, {left} to do, {now} uncovered or to prove (at most {most})"),
+            ));
+        }
+        let skipped = rollout.skipped.iter().map(|(host, why)| ("Left out", format!("{host}: {why}")));
+        lines.extend(skipped.take(LINES_MAX));
+    }
+    if let Some(held) = &all.held {
+        lines.push(("Launches", format!("held back but for one at a time: {}", held.failure)));
+    }
+    if !all.advice.is_empty() {
+        lines.push(("Advice", all.advice.clone()));
+    }
+    lines
+}
+
 fn attention(view: &View) -> Vec<Attention> {
     let mut all = Vec::new();
     for file in &view.file_problems {
@@ -223,6 +260,10 @@ fn attention(view: &View) -> Vec<Attention> {
             None => file.reason.clone(),
         };
         all.push(Attention { place: file.path.clone(), text, link: "config".into() });
+    }
+    if let Some(held) = &view.rollout.held {
+        let text = format!("fail on {} nodes, so only one at a time is tried: {}", held.agents, held.failure);
+        all.push(Attention { place: "launches".into(), text, link: "#rollout".into() });
     }
     for orphan in &view.status.orphans {
         let (place, text) = (format!("framework {}", orphan.framework_id), orphan.reason.clone());

@@ -369,6 +369,31 @@ async fn an_order_is_answered_with_what_became_of_it_and_given_by_post_only() {
 }
 
 #[tokio::test]
+async fn an_upgrade_is_asked_for_with_limits_that_make_sense() {
+    let world = World::new();
+    let asked = |body: Value| world.with(Method::POST, "/api/v1/rollout", body);
+    let answer =
+        asked(json!({"max_unavailable": "10%", "canary": "rack=r1", "pause_after_canary": true})).await;
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    for part in ["Percent(10)", r#"Attribute("rack", "r1")"#, "pause_after_canary: true", "dry_run: false"] {
+        assert!(detail.contains(part), "{part} in {detail}");
+    }
+    assert!(asked(json!({"max_unavailable": 3})).await.text.contains("Nodes(3)"));
+    assert_eq!(asked(Value::Null).await.status, StatusCode::OK);
+    for wrong in [
+        json!({"max_unavailable": 0}),
+        json!({"max_unavailable": "110%"}),
+        json!({"canary": "rack"}),
+        json!({"canary": "a=b", "canary_count": 1}),
+        json!({"canary_count": 0}),
+        json!({"pause_after_canary": true}),
+        json!({"max_unavailible": 3}),
+    ] {
+        asked(wrong).await.problem(400);
+    }
+}
+
+#[tokio::test]
 async fn strangers_are_refused_and_answers_carry_strict_headers() {
     let world = World::new();
     let foreign = Request::get("/configs").header("host", "evil.example").body(Body::empty()).unwrap();

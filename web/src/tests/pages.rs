@@ -156,3 +156,32 @@ async fn the_page_works_under_a_prefix_and_without_inline_scripts() {
             && !script.text.contains("innerHTML")
     );
 }
+
+#[tokio::test]
+async fn the_dashboard_says_how_a_rollout_stands_and_that_launches_are_held_back() {
+    let world = World::new();
+    assert!(!world.get("/").await.text.contains("<h2>Executors</h2>"));
+    world.change(|view| {
+        let rollout = &mut view.rollout;
+        (rollout.generation, rollout.older, rollout.advice) =
+            ("abc".into(), 2, "2 executors run an older one".into());
+        rollout.held =
+            Some(rollout::Held { agents: 3, failure: "cannot <fetch>".into(), ..rollout::Held::default() });
+        rollout.rollout = Some(rollout::Rollout {
+            state: "rolling".into(),
+            to: "abc".into(),
+            ..rollout::Rollout::default()
+        });
+    });
+    let page = world.get("/").await.text;
+    for part in
+        ["<h2>Executors</h2>", "to abc: rolling", "2 executors run an older one", "cannot &#60;fetch&#62;"]
+    {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let metrics = world.get("/metrics").await.text;
+    assert!(
+        metrics.contains("logherd_launches_held 1") && metrics.contains("logherd_executors_older 2"),
+        "{metrics}"
+    );
+}

@@ -2,6 +2,7 @@
 use super::*;
 use crate::core::cluster::{Agent, TaskState};
 use crate::core::effects::Effect;
+use crate::core::generation::Program;
 use crate::core::tests::{agent, offer, rules, spec, update};
 use crate::core::{LaunchRecord, Rules};
 use crate::ids::ExecutorId;
@@ -45,6 +46,12 @@ fn with(version: &str) -> Rules {
     Rules { spec: spec(version), ..rules() }
 }
 
+/// The same, where agents fetch the program from the scheduler.
+fn serving(version: &str) -> Rules {
+    let program = Program::Fetched(format!("http://s:9092/artifacts/logherd-{version}"));
+    Rules { spec: Arc::new(Spec { program, ..Spec::clone(&spec(version)) }), ..rules() }
+}
+
 impl Cluster {
     /// One in which executors of a version run on so many agents.
     fn of(agents: usize, version: &str) -> Self {
@@ -79,7 +86,10 @@ impl Cluster {
 
     /// Another scheduler takes over, with the settings of that version.
     fn fail_over(&mut self, version: &str) {
-        let mut rules = with(version);
+        self.lead(with(version));
+    }
+
+    fn lead(&mut self, mut rules: Rules) {
         rules.seed = [u8::try_from(self.now.0 % 251).unwrap(); 32];
         let launches = self.launches.values().cloned().collect();
         self.core = Core::new(rules, Some("f".into()), launches, self.now).going_on(self.stored.clone());
@@ -497,4 +507,32 @@ fn where_a_restart_is_an_order_executors_of_before_are_replaced_by_themselves() 
     }
     cluster.pass(30);
     assert_eq!(cluster.running("2"), 3);
+}
+
+#[test]
+fn a_program_that_this_scheduler_does_not_serve_is_not_rolled_back_to_and_it_is_said_what_to_do() {
+    let mut cluster = Cluster::of(2, "0");
+    for version in ["1", "2"] {
+        cluster.lead(serving(version));
+        cluster.order(upgrade(2)).unwrap();
+        cluster.pass(60);
+    }
+    assert_eq!(cluster.running("2"), 2);
+    let why = refusal(cluster.order(Order::RollBack));
+    assert!(why.contains("logherd-1 (version 1), which this scheduler does not serve"), "{why}");
+    cluster.pass(60);
+    assert_eq!(cluster.running("2"), 2);
+}
+
+#[test]
+fn a_new_executor_is_told_where_the_one_before_it_kept_its_data_also_by_another_leader() {
+    let mut cluster = Cluster::of(1, "1");
+    let executor = cluster.tasks.values().next().unwrap().executor.clone();
+    cluster.core.keeps_data_at(&executor, "/sandboxes/1/data", true);
+    cluster.carry_out();
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(30);
+    let launch = cluster.launches.values().next().unwrap();
+    assert_eq!(launch.lineage.predecessor_data.as_deref(), Some("/sandboxes/1/data"));
 }

@@ -50,11 +50,16 @@ impl Core {
     }
 
     fn shown_rollout(&self, rollout: &Rollout, now: Moment) -> shown::Rollout {
+        let settled = rollout.ended == Some(RolloutEnd::Done) && self.all_are_of(&rollout.to);
         let standings = match rollout.ended {
             Some(RolloutEnd::Aborted) => Vec::new(),
+            _ if settled => Vec::new(),
             _ => self.standings(now, &rollout.to),
         };
-        let count = Count::of(&standings);
+        let mut count = Count::of(&standings);
+        if settled {
+            count.done = self.launches.len();
+        }
         let skipped = standings.iter().filter_map(|node| match &node.how {
             How::Skipped(why) => Some((node.host.clone(), why.clone())),
             _ => None,

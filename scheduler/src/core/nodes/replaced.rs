@@ -1,0 +1,46 @@
+//! Answers what a rollout asks of nodes, and lets waiting ones have their next launch.
+use super::{Node, Nodes};
+use crate::core::cause::{Ours, cause, reason};
+use crate::ids::{AgentId, Moment};
+use std::time::Duration;
+use web::view::{Cause, Coverage};
+
+impl Nodes {
+    /// Lets a node have its next launch at once; gives how long it waits then.
+    pub(in crate::core) fn end_backoff(&mut self, agent: &AgentId, now: Moment) -> Duration {
+        if let Some(node) = self.by_agent.get_mut(agent) {
+            node.not_before = now;
+        }
+        Duration::ZERO
+    }
+
+    /// Why nothing could be launched on an agent if its executor ended.
+    pub(in crate::core) fn withheld(&self, agent: &AgentId, now: Moment) -> Option<String> {
+        let node = self.by_agent.get(agent)?;
+        let free = Ours { held: false, ..node.ours(&self.framework, now) };
+        let cause = cause(node.agent.as_ref(), &free);
+        let withheld = match cause.coverage() {
+            Coverage::Unreachable | Coverage::Draining | Coverage::Maintenance | Coverage::Excluded => true,
+            Coverage::Running | Coverage::Launching | Coverage::BackingOff => false,
+            Coverage::NotOffered => matches!(cause, Cause::NotSubscribed | Cause::Suppressed),
+        };
+        withheld.then(|| reason(cause, node.agent.as_ref(), &free))
+    }
+
+    /// Whether an agent has that attribute; its host name, region and zone count as such.
+    pub(in crate::core) fn has_attribute(&self, agent: &AgentId, name: &str, value: &str) -> bool {
+        let Some(Node { place, .. }) = self.by_agent.get(agent) else { return false };
+        match name {
+            "hostname" => place.host == value,
+            "region" if place.region.as_deref() == Some(value) => true,
+            "zone" if place.zone.as_deref() == Some(value) => true,
+            _ => place.attributes.iter().any(|(of, is)| of == name && is == value),
+        }
+    }
+
+    /// Lets every node that waits for its next launch have it now; says how many those are.
+    pub(in crate::core) fn end_backoffs(&mut self, now: Moment) -> usize {
+        let waiting = self.by_agent.values_mut().filter(|node| node.slot.is_none() && node.not_before > now);
+        waiting.map(|node| node.not_before = now).count()
+    }
+}

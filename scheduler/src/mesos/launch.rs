@@ -12,7 +12,6 @@ use config::settings::{Collecting, ExecutorNeeds, SpoolFull};
 use proto::mesos::v1;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use v1::container_info::docker_info::Network;
 
 /// What the fetched program is called in the sandbox.
@@ -251,6 +250,7 @@ mod tests {
             control: "s:9094".into(),
             phase: Phase::Launching,
             launched_at: Moment(0),
+            lineage: Box::default(),
         }
     }
 

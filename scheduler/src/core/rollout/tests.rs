@@ -136,7 +136,7 @@ impl Cluster {
             }
             Change::Launch(record) => drop(self.launches.insert(record.task.clone(), record)),
             Change::Ended(task) => drop(self.launches.remove(&task)),
-            Change::Framework(_) => {}
+            Change::Framework(_) | Change::Authority(_) => {}
         }
     }
 

@@ -16,7 +16,7 @@ pub enum TlsError {
     #[error("--master-cert and --master-key belong together; give both or none")]
     Half,
     /// A file is not what it should be.
-    #[error("for TLS to the masters: {0}")]
+    #[error(transparent)]
     Files(#[from] proto::tls::TlsError),
 }
 

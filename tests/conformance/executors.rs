@@ -137,7 +137,7 @@ async fn an_executor_s_updates_reach_the_scheduler_and_kills_and_messages_reach_
         let up = executor::call::Message { data: b"up".to_vec() };
         let call = executor::Call { message: Some(up), ..Default::default() };
         assert_eq!(executor.call(Type::Message, call).await, 202);
-        assert_eq!(framework.events.find("MESSAGE", |event| event.message).await.data, b"up");
+        assert_eq!(framework.find("MESSAGE", |event| event.message).await.data, b"up");
         let down = scheduler::call::Message {
             agent_id: offer.agent_id.clone(),
             executor_id: executor.id.clone(),
@@ -163,7 +163,7 @@ async fn an_executor_s_updates_reach_the_scheduler_and_kills_and_messages_reach_
             let own = failure.executor_id.as_ref() == Some(&executor.id);
             own.then_some(failure)
         };
-        let failure = framework.events.find("FAILURE", |event| event.failure.and_then(ours)).await;
+        let failure = framework.find("FAILURE", |event| event.failure.and_then(ours)).await;
         assert_eq!(
             (failure.agent_id, failure.status),
             (Some(offer.agent_id), Some(9)),
@@ -313,20 +313,20 @@ async fn an_executor_that_ends_or_cannot_start_fails_its_task() {
             let mut failing = task(&offer, &[program]);
             failing.executor.as_mut().unwrap().command.as_mut().unwrap().uris = uris;
             framework.accept(vec![offer.id.clone()], vec![launch(vec![failing.clone()])]).await;
-            let mut failure = None;
             let of_executor = failing.executor.as_ref().map(|executor| executor.executor_id.clone());
-            let mut told = None;
+            let (mut failure, mut told) = (None, None);
             // The two come in either order.
-            while failure.is_none() || told.is_none() {
-                let event = framework.events.next().await.unwrap();
-                failure = failure.or(event.failure.filter(|failure| failure.executor_id == of_executor));
-                told = told.or(event.update.map(|update| update.status));
-            }
-            let status = told.unwrap();
+            let both = |event: scheduler::Event| {
+                let own = event.failure.filter(|failure| failure.executor_id == of_executor);
+                failure = failure.take().or(own);
+                told = told.take().or(event.update.map(|update| update.status));
+                Some((failure.clone()?, told.clone()?))
+            };
+            let (failure, status) = framework.find("FAILURE and UPDATE", both).await;
             framework.acknowledge(&status).await;
             assert_eq!((status.state(), status.reason()), (TaskState::TaskFailed, reason), "{program}");
             assert!(status.uuid.is_some() && status.source() == Source::Agent);
-            assert_eq!(failure.unwrap().status, Some(256), "exit status 1");
+            assert_eq!(failure.status, Some(256), "exit status 1");
         }
         framework.tear_down().await;
     })

@@ -8,6 +8,7 @@ use prost::Message;
 use proto::mesos::v1::{self as mesos, scheduler};
 use reqwest::Method;
 use scheduler::call::Type;
+use std::time::Duration;
 
 /// A subscribed framework. It ends with its connection, and its tasks with it.
 pub(crate) struct Framework {
@@ -15,6 +16,9 @@ pub(crate) struct Framework {
     pub(crate) id: mesos::FrameworkId,
     pub(crate) stream_id: String,
     pub(crate) events: Events<scheduler::Event>,
+    /// Offers that came and were not used yet.
+    offers: Vec<mesos::Offer>,
+    patience: Duration,
 }
 
 /// How a framework of this suite describes itself.
@@ -57,7 +61,14 @@ impl Framework {
         let http = Http::new(place);
         let (stream_id, mut events) = Self::open(place, &http, &subscribe(info)).await;
         let subscribed = events.find("SUBSCRIBED", |event| event.subscribed).await;
-        Self { http, id: subscribed.framework_id, stream_id, events }
+        Self {
+            http,
+            id: subscribed.framework_id,
+            stream_id,
+            events,
+            offers: Vec::new(),
+            patience: place.patience,
+        }
     }
 
     /// A stream for a SUBSCRIBE, whatever comes on it.
@@ -97,18 +108,54 @@ impl Framework {
         self.events.rest().await;
     }
 
-    /// An offer of any agent that has room for a task of this suite; others are given back.
-    pub(crate) async fn offer(&mut self) -> mesos::Offer {
-        loop {
-            let mut offers = self.events.find("OFFERS", |event| event.offers).await.offers;
-            let enough =
-                offers.iter().position(|offer| free(offer, "cpus") >= 0.1 && free(offer, "mem") >= 64.0);
-            let found = enough.map(|index| offers.remove(index));
-            self.decline(offers.into_iter().map(|offer| offer.id).collect(), 0.0).await;
-            if let Some(offer) = found {
-                return offer;
+    /// The first event of which the function makes something. Offers that come before it are kept.
+    pub(crate) async fn find<T>(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(scheduler::Event) -> Option<T>,
+    ) -> T {
+        let kept = &mut self.offers;
+        let look = |event: scheduler::Event| {
+            if let Some(rescinded) = &event.rescind {
+                kept.retain(|offer: &mesos::Offer| offer.id != rescinded.offer_id);
             }
-        }
+            let offers = event.offers.clone();
+            let found = wanted(event);
+            if found.is_none() {
+                kept.extend(offers.into_iter().flat_map(|offers| offers.offers));
+            }
+            found
+        };
+        self.events.find(what, look).await
+    }
+
+    /// An offer of any agent that has room for a task of this suite.
+    pub(crate) async fn offer(&mut self) -> mesos::Offer {
+        self.offer_that("an offer with room", |offer| {
+            free(offer, "cpus") >= 0.1 && free(offer, "mem") >= 64.0
+        })
+        .await
+    }
+
+    /// An offer that is as wanted. Others are given back, so that pieces of one agent come together again.
+    pub(crate) async fn offer_that(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&mesos::Offer) -> bool,
+    ) -> mesos::Offer {
+        let patience = self.patience;
+        let found = tokio::time::timeout(patience, async {
+            loop {
+                if let Some(index) = self.offers.iter().position(&wanted) {
+                    return self.offers.remove(index);
+                }
+                let others = self.offers.drain(..).map(|offer| offer.id).collect();
+                self.decline(others, 0.0).await;
+                let offers = self.find("OFFERS", |event| event.offers).await.offers;
+                self.offers.extend(offers);
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("not in time: {what}"))
     }
 
     pub(crate) async fn decline(&self, offer_ids: Vec<mesos::OfferId>, refuse_seconds: f64) {
@@ -132,7 +179,7 @@ impl Framework {
 
     /// The next status, acknowledged if it wants to be.
     pub(crate) async fn status(&mut self) -> mesos::TaskStatus {
-        let status = self.events.find("UPDATE", |event| event.update).await.status;
+        let status = self.find("UPDATE", |event| event.update).await.status;
         self.acknowledge(&status).await;
         status
     }

@@ -98,7 +98,7 @@ async fn a_suppressed_role_is_offered_nothing_until_it_is_revived() {
         framework.events.during(place.silence).await;
         assert!(offers(framework.events.during(place.silence).await).is_empty());
         framework.tell(Type::Revive, scheduler::Call::default()).await;
-        framework.offer().await;
+        framework.events.find("OFFERS", |event| event.offers).await;
         framework.tear_down().await;
     })
     .await;

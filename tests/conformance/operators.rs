@@ -10,6 +10,23 @@ use prost::Message;
 use proto::mesos::v1::{master, scheduler};
 use reqwest::Method;
 
+/// The exchange of `12-operator` that shows a question, the question, and what is answered.
+pub(crate) const QUESTIONS: &[(Option<&str>, Type, Answered)] = &[
+    (Some("01-operator-get-version"), Type::GetVersion, Answered::GetVersion),
+    (Some("02-operator-get-health"), Type::GetHealth, Answered::GetHealth),
+    (Some("03-operator-get-master"), Type::GetMaster, Answered::GetMaster),
+    (Some("04-operator-get-agents"), Type::GetAgents, Answered::GetAgents),
+    (Some("05-operator-get-frameworks"), Type::GetFrameworks, Answered::GetFrameworks),
+    (Some("06-operator-get-tasks"), Type::GetTasks, Answered::GetTasks),
+    (Some("07-operator-get-executors"), Type::GetExecutors, Answered::GetExecutors),
+    (Some("08-operator-get-roles"), Type::GetRoles, Answered::GetRoles),
+    (Some("09-operator-get-state"), Type::GetState, Answered::GetState),
+    (None, Type::GetFlags, Answered::GetFlags),
+    (None, Type::GetMetrics, Answered::GetMetrics),
+    (None, Type::GetMaintenanceStatus, Answered::GetMaintenanceStatus),
+    (None, Type::GetMaintenanceSchedule, Answered::GetMaintenanceSchedule),
+];
+
 async fn ask(http: &Http, kind: Type) -> Response {
     let call = Call { r#type: Some(kind.into()), ..Default::default() };
     let answer = http.ask(Method::POST, "/api/v1", &PLAIN, call.encode_to_vec()).await;
@@ -22,27 +39,17 @@ async fn every_question_has_its_answer() {
     everywhere(async |place: &Place| {
         let framework = Framework::new(place).await;
         let http = &framework.http;
-        let expected = [
-            (Type::GetHealth, Answered::GetHealth),
-            (Type::GetVersion, Answered::GetVersion),
-            (Type::GetMaster, Answered::GetMaster),
-            (Type::GetFlags, Answered::GetFlags),
-            (Type::GetMetrics, Answered::GetMetrics),
-            (Type::GetState, Answered::GetState),
-            (Type::GetAgents, Answered::GetAgents),
-            (Type::GetFrameworks, Answered::GetFrameworks),
-            (Type::GetExecutors, Answered::GetExecutors),
-            (Type::GetTasks, Answered::GetTasks),
-            (Type::GetRoles, Answered::GetRoles),
-            (Type::GetMaintenanceStatus, Answered::GetMaintenanceStatus),
-            (Type::GetMaintenanceSchedule, Answered::GetMaintenanceSchedule),
-        ];
-        for (asked, answered) in expected {
-            assert_eq!(ask(http, asked).await.r#type, Some(answered.into()), "{asked:?}");
+        for (_, asked, answered) in QUESTIONS {
+            assert_eq!(ask(http, *asked).await.r#type, Some((*answered).into()), "{asked:?}");
         }
         assert!(ask(http, Type::GetHealth).await.get_health.unwrap().healthy);
         let agents = ask(http, Type::GetAgents).await.get_agents.unwrap().agents;
         assert!(agents.iter().any(|agent| agent.active && !agent.total_resources.is_empty()), "{agents:?}");
+        // As recorded in 12-operator: 04.
+        for resource in agents.iter().flat_map(|agent| &agent.total_resources) {
+            let reserved = !resource.reservations.is_empty();
+            assert_eq!(resource.role.as_deref() == Some("*"), !reserved, "{resource:?}");
+        }
         let frameworks = ask(http, Type::GetFrameworks).await.get_frameworks.unwrap().frameworks;
         let own =
             frameworks.iter().find(|one| one.framework_info.id.as_ref() == Some(&framework.id)).unwrap();

@@ -98,7 +98,7 @@ async fn operations_that_nobody_knows_are_unknown() {
         let reconcile = scheduler::call::ReconcileOperations { operations: vec![operation] };
         let call = scheduler::Call { reconcile_operations: Some(reconcile), ..Default::default() };
         framework.tell(Type::ReconcileOperations, call).await;
-        let told = framework.events.find("an answer", |event| event.update_operation_status).await.status;
+        let told = framework.find("an answer", |event| event.update_operation_status).await.status;
         assert_eq!(told.operation_id, Some(operation_id));
         assert_eq!(told.state(), mesos::OperationState::OperationUnknown);
         assert_eq!(told.uuid, None);

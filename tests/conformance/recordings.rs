@@ -1,6 +1,6 @@
 //! Holds the expectations of this suite against exchanges recorded with a real Mesos.
 
-use crate::{executors, launches, sessions, subscriptions};
+use crate::{executors, launches, operators, sessions, subscriptions};
 use serde_json::Value;
 use std::path::Path;
 
@@ -143,5 +143,18 @@ fn answers_about_unknown_tasks_are_those_of_a_real_mesos() {
         ("Reconciliation: Latest task state", "TASK_RUNNING"),
     ] {
         assert!(heard.contains(&answer), "{answer:?} in {heard:?}");
+    }
+}
+
+#[test]
+fn answers_to_operators_are_those_of_a_real_mesos() {
+    let recording = Recording::of("12-operator");
+    for (exchange, _, answered) in operators::QUESTIONS {
+        let Some(name) = exchange else { continue };
+        assert_eq!(recording.exchange(name)["body"]["type"], answered.as_str_name(), "{name}");
+    }
+    let agents = &recording.exchange("04-operator-get-agents")["body"]["get_agents"]["agents"];
+    for resource in agents[0]["total_resources"].as_array().unwrap() {
+        assert_eq!(resource["role"], "*", "{resource}");
     }
 }

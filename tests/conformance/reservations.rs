@@ -45,7 +45,6 @@ async fn finished(framework: &mut Framework, id: &str, agent: &mesos::AgentId) {
         own.then_some(status)
     };
     let status = framework
-        .events
         .find("UPDATE_OPERATION_STATUS", |event| {
             event.update_operation_status.and_then(|update| of_this(update.status))
         })
@@ -73,16 +72,8 @@ async fn what_was_reserved_is_offered_so_until_it_is_given_back() {
         framework.accept(vec![offer.id], vec![reserve(&first, vec![wanted.clone()], vec![])]).await;
         finished(&mut framework, &first, &offer.agent_id).await;
         let is_ours = |resource: &Resource| resource.reservations == wanted.reservations;
-        // Found again among the offers of the agent, whatever else is offered with it.
-        let again = loop {
-            let found = |offers: scheduler::event::Offers| {
-                let ours = |offer: &mesos::Offer| offer.resources.iter().any(is_ours);
-                offers.offers.into_iter().find(ours)
-            };
-            if let Some(offer) = framework.events.find("OFFERS", |event| event.offers.map(found)).await {
-                break offer;
-            }
-        };
+        let ours = |offer: &mesos::Offer| offer.resources.iter().any(is_ours);
+        let again = framework.offer_that("what was reserved", ours).await;
         assert_eq!(again.agent_id, offer.agent_id);
         let ours: Vec<Resource> =
             again.resources.iter().filter(|resource| is_ours(resource)).cloned().collect();
@@ -104,7 +95,7 @@ async fn an_operation_that_cannot_be_fails_with_its_id_and_without_a_uuid() {
         foreign.reservations[0].role = Some("another-role".into());
         let offer = framework.offer().await;
         framework.accept(vec![offer.id], vec![reserve(&id, vec![foreign], vec![])]).await;
-        let failed = framework.events.find("its failure", |event| event.update_operation_status).await.status;
+        let failed = framework.find("its failure", |event| event.update_operation_status).await.status;
         assert_eq!(failed.operation_id.unwrap().value, id);
         assert_eq!(failed.state, i32::from(OperationState::OperationError));
         assert_eq!(failed.uuid, None);

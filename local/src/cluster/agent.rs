@@ -270,6 +270,7 @@ fn capabilities(lacks: &[Ability]) -> Vec<Type> {
         (Type::HierarchicalRole, None),
         (Type::ReservationRefinement, None),
         (Type::ResourceProvider, None),
+        (Type::ResizeVolume, None),
         (Type::AgentOperationFeedback, Some(Ability::OperationFeedback)),
         (Type::AgentDraining, None),
         (Type::TaskResourceLimits, Some(Ability::TaskLimits)),

@@ -4,12 +4,13 @@
 //! `state` holds what is known; `calls`, `subscribe`, `accept`, `launch`, `reserve`, `tasks` and `reconcile` answer
 //! schedulers; `agents`, `reregister` and `updates` answer agents; `allocate` makes offers, `outstanding` holds them;
 //! `maintenance` keeps the schedule and `inverse` asks frameworks to leave; `operations` keeps what wants feedback;
-//! `faults` does wrong on demand; `operator` and `describe` answer people; `timers`
+//! `faults` does wrong on demand; `operator`, `describe` and `amounts` answer people; `timers`
 //! does what is due.
 
 mod accept;
 mod agents;
 mod allocate;
+mod amounts;
 mod calls;
 mod constraints;
 mod describe;

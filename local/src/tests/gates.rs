@@ -200,3 +200,41 @@ fn decline_all(guest: &mut Guest) {
     guest.call(Type::Decline, scheduler::Call { decline: Some(decline), ..Default::default() });
     guest.news();
 }
+
+#[test]
+fn operators_see_what_is_allocated_by_role_and_reservations_in_both_forms() {
+    use proto::mesos::v1::master::call::Type as Operator;
+    let mut guest = Guest::new(1);
+    guest.run(0, "a");
+    let entry = mesos::resource::ReservationInfo {
+        role: Some("logherd".into()),
+        r#type: Some(mesos::resource::reservation_info::Type::Dynamic.into()),
+        ..Default::default()
+    };
+    let reserve = mesos::offer::Operation {
+        r#type: Some(mesos::offer::operation::Type::Reserve.into()),
+        reserve: Some(mesos::offer::operation::Reserve {
+            resources: vec![mesos::Resource { reservations: vec![entry], ..scalar("cpus", 1.0) }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    guest.world.advance(Duration::from_secs(2));
+    let offer = guest.new_offers().remove(0);
+    guest.accept(&offer, vec![reserve]);
+    let agent = guest.ask(Operator::GetAgents).get_agents.unwrap().agents.remove(0);
+    for resource in &agent.total_resources {
+        let reserved = !resource.reservations.is_empty();
+        assert_eq!(resource.role(), if reserved { "logherd" } else { "*" });
+        assert_eq!(resource.reservation.is_some(), reserved);
+        assert_eq!(resource.allocation_info, None);
+    }
+    let framework = guest.ask(Operator::GetFrameworks).get_frameworks.unwrap().frameworks.remove(0);
+    let allocated = |resources: &[mesos::Resource]| {
+        let cpus = resources.iter().find(|resource| resource.name == "cpus").unwrap().clone();
+        assert_eq!((cpus.role(), cpus.allocation_info.as_ref().unwrap().role()), ("*", "logherd"));
+        cpus.scalar.unwrap().value
+    };
+    assert_eq!(allocated(&agent.allocated_resources), 0.11);
+    assert_eq!(allocated(&framework.allocated_resources), 0.11);
+}

@@ -107,6 +107,18 @@ async fn a_master_can_play_one_that_starts_recovers_or_does_not_lead() {
     let answer = request(&http(), at.clone(), &headers, subscribe_call()).await;
     assert_eq!(answer.status(), StatusCode::TEMPORARY_REDIRECT);
     assert_eq!(answer.headers()["location"], "//other.example:5050/master/api/v1/scheduler");
+    for (path, location) in [
+        ("/redirect", Some("//other.example:5050")),
+        ("/master/redirect", Some("//other.example:5050")),
+        ("/master/state", Some("//other.example:5050/master/state")),
+        ("/health", None),
+        ("/version", None),
+    ] {
+        let answer = request(&http(), (Method::GET, cluster.master(), path), &[], vec![]).await;
+        let given = answer.headers().get("location").map(|value| value.to_str().unwrap());
+        assert_eq!(given, location, "{path}");
+        assert_eq!(answer.status().as_u16(), if location.is_some() { 307 } else { 200 }, "{path}");
+    }
     master.set_mode(Mode::Up);
     assert_eq!(request(&http(), at, &headers, subscribe_call()).await.status(), StatusCode::OK);
     cluster.stop().await;

@@ -35,6 +35,9 @@ pub enum Mode {
     LostAnswers,
 }
 
+/// Pages that a master shows without leading.
+const OF_ITSELF: [&str; 5] = ["/health", "/version", "/flags", "/metrics/snapshot", "/master/health"];
+
 /// Who answers requests.
 pub(crate) trait Handler: Clone + Send + Sync + 'static {
     /// What it calls itself: `Master` or `Agent`.
@@ -142,10 +145,16 @@ async fn answer<H: Handler>(handler: H, mode: Mode, request: Request<Incoming>) 
         }
         Mode::Starting => body::text(404, "404 Not Found."),
         Mode::Recovering => body::text(503, format!("{} has not finished recovery", H::NAME)),
+        // What every master tells of itself, whoever leads.
+        Mode::NotLeader(_) | Mode::NoLeader if OF_ITSELF.contains(&request.uri().path()) => {
+            handler.answer(request).await
+        }
         Mode::NotLeader(leader) => {
             let path = request.uri().path();
-            let prefix = if path.starts_with("/master") { "" } else { "/master" };
-            body::redirect(&format!("//{leader}{prefix}{path}"))
+            match path.strip_prefix("/master").unwrap_or(path) {
+                "/redirect" => body::redirect(&format!("//{leader}")),
+                path => body::redirect(&format!("//{leader}/master{path}")),
+            }
         }
         Mode::NoLeader => body::text(503, "No leader elected"),
         Mode::Silent => std::future::pending().await,

@@ -1,11 +1,12 @@
 //! Describes what the master knows to operators: the answers to GET_ calls and the events of their stream.
 
 use super::Effect;
+use super::amounts::{self, Amounts};
 use super::reconcile::time_info;
 use super::state::{Agent, Core, Framework};
 use crate::clock::Moment;
 use crate::ids::{AgentId, FrameworkId};
-use crate::resources::{Resources, Style};
+use crate::resources::Style;
 use mesos::{Task, TaskState, TaskStatus};
 use operator_api::event::Type;
 use operator_api::response::{
@@ -68,16 +69,10 @@ impl Core {
     pub(super) fn describe_framework(&self, framework: &Framework) -> get_frameworks::Framework {
         let id = framework.info.id.as_ref().map_or_else(|| FrameworkId(String::new()), FrameworkId::from);
         let offers = self.offers.values().filter(|offer| offer.framework == id);
-        let mut offered = Resources::default();
-        offers.clone().for_each(|offer| offered.add(&offer.resources));
-        let mut allocated = Resources::default();
-        for agent in self.agents.values() {
-            agent
-                .held
-                .iter()
-                .filter(|((holder, _), _)| *holder == id)
-                .for_each(|(_, held)| allocated.add(held));
-        }
+        let mut offered = Amounts::default();
+        offers.clone().for_each(|offer| offered.add(Some(&offer.role), &offer.resources));
+        let mut allocated = Amounts::default();
+        self.agents.values().for_each(|agent| self.sum_held(agent, Some(&id), &mut allocated));
         get_frameworks::Framework {
             framework_info: framework.info.clone(),
             active: framework.subscription.is_some(),
@@ -98,8 +93,8 @@ impl Core {
                     ..Default::default()
                 })
                 .collect(),
-            allocated_resources: allocated.write(Style::PLAIN),
-            offered_resources: offered.write(Style::PLAIN),
+            allocated_resources: allocated.write(),
+            offered_resources: offered.write(),
             inverse_offers: self.maintenance.inverse.of(&id).cloned().collect(),
             offer_constraints: framework.constraints.clone(),
         }
@@ -117,11 +112,11 @@ impl Core {
     }
 
     pub(super) fn describe_agent(&self, agent: &Agent) -> get_agents::Agent {
-        let mut allocated = Resources::default();
-        agent.held.values().for_each(|held| allocated.add(held));
-        let mut offered = Resources::default();
+        let mut allocated = Amounts::default();
+        self.sum_held(agent, None, &mut allocated);
+        let mut offered = Amounts::default();
         let id = agent.id();
-        self.offers.on(&id).for_each(|offer| offered.add(&offer.resources));
+        self.offers.on(&id).for_each(|offer| offered.add(Some(&offer.role), &offer.resources));
         get_agents::Agent {
             agent_info: agent.described.info.clone(),
             active: agent.link.is_some(),
@@ -129,9 +124,9 @@ impl Core {
             pid: Some(agent.described.pid.clone()),
             registered_time: Some(time_info(agent.registered)),
             reregistered_time: agent.reregistered.map(time_info),
-            total_resources: agent.total.write(Style::PLAIN),
-            allocated_resources: allocated.write(Style::PLAIN),
-            offered_resources: offered.write(Style::PLAIN),
+            total_resources: amounts::shown(&agent.total, None),
+            allocated_resources: allocated.write(),
+            offered_resources: offered.write(),
             capabilities: agent.described.capabilities.iter().map(capability).collect(),
             deactivated: Some(agent.deactivated || agent.drain.is_some()),
             drain_info: agent.drain,

@@ -32,7 +32,7 @@ impl Core {
         } else {
             self.frameworks.insert(id.clone(), Framework::new(info.clone(), self.now));
         }
-        self.start_subscription(&id, connection, stream_id, known);
+        self.start_subscription(&id, connection, stream_id);
         let suppressed = subscribe.suppressed_roles.into_iter().collect();
         self.apply_info(&id, info, suppressed, subscribe.offer_constraints);
         self.publish_framework(&id, known);
@@ -90,19 +90,13 @@ impl Core {
         }
     }
 
-    fn start_subscription(
-        &mut self,
-        id: &FrameworkId,
-        connection: ConnectionId,
-        stream_id: String,
-        known: bool,
-    ) {
+    fn start_subscription(&mut self, id: &FrameworkId, connection: ConnectionId, stream_id: String) {
         let now = self.now;
         let next_heartbeat = now + self.timings.heartbeat;
         if let Some(framework) = self.frameworks.get_mut(id) {
             framework.subscription = Some(Subscription { connection, stream_id, next_heartbeat });
             framework.expires = None;
-            framework.reregistered = known.then_some(now);
+            framework.reregistered = Some(now);
         }
         let subscribed = scheduler::event::Subscribed {
             framework_id: id.wire(),

@@ -1,6 +1,7 @@
 //! Starts and stops a cluster: the data directory, the master, the agents.
 
 mod agent;
+mod crowd;
 mod master;
 
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 pub use agent::AgentHandle;
 pub(crate) use agent::describe;
+pub use crowd::{Crowd, Happened};
 pub use master::MasterHandle;
 
 /// Region and zone as they go over the wire.

@@ -20,11 +20,11 @@ use std::time::Duration;
 
 /// A message of a master to an agent.
 #[derive(Clone, Debug)]
-pub struct ToAgent(link::ToAgent);
+pub struct ToAgent(pub(crate) link::ToAgent);
 
 /// A message of an agent to a master.
 #[derive(Clone, Debug)]
-pub struct ToMaster(link::ToMaster);
+pub struct ToMaster(pub(crate) link::ToMaster);
 
 impl ToMaster {
     /// Whether it carries a status update, which agents may send more than once.

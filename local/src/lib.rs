@@ -41,7 +41,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{AgentHandle, Cluster, MasterHandle};
+pub use cluster::{AgentHandle, Cluster, Crowd, Happened, MasterHandle};
 pub use error::Error;
 pub use faults::Fault;
 pub use settings::{Ability, Chunking, Node, Settings, Timings};

@@ -17,10 +17,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-/// Reports go out on change, but not more often than this.
+/// Reports go out on change, but not more often than this, or than a scheduler with many executors says.
 const REPORT_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-/// Reports go out at least this often.
+/// Reports go out at least this often, or twice as seldom as at most.
 const REPORT_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// No scheduler makes reports more seldom than this.
+const REPORT_PAUSE_MAX: Duration = Duration::from_secs(60);
 const MESSAGE_MAX: usize = 64 << 20;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -152,11 +154,13 @@ async fn attach_once(
     ends.report.mark_changed();
     let mut earliest = Instant::now();
     let mut latest = Instant::now();
+    let mut report_pause = REPORT_AT_MOST_EVERY;
     loop {
         tokio::select! {
             message = incoming.message() => match message {
                 Ok(Some(message)) => {
                     *welcomed = true;
+                    report_pause = wanted_pause(&message).unwrap_or(report_pause);
                     take(ends, message);
                 }
                 Ok(None) => return Err("the scheduler closed the stream".to_owned()),
@@ -173,8 +177,10 @@ async fn attach_once(
                 if let Some(report) = report {
                     send(&to_scheduler, wire::from_executor::Body::Report(report_to_wire(report))).await?;
                 }
-                earliest = Instant::now() + REPORT_AT_MOST_EVERY;
-                latest = Instant::now() + REPORT_AT_LEAST_EVERY;
+                // Spread, so that executors that attached together do not go on reporting together.
+                let pause = report_pause.mul_f64(rand::random_range(0.8..1.2));
+                earliest = Instant::now() + pause;
+                latest = Instant::now() + REPORT_AT_LEAST_EVERY.max(pause * 2);
             }
             changed = ends.address.changed() => {
                 changed.map_err(|_| "the executor stops".to_owned())?;
@@ -199,6 +205,13 @@ fn endpoint(address: &str, credentials: Option<&Credentials>) -> Result<Endpoint
     endpoint
         .tls_config(tls)
         .map_err(|error| format!("the certificates of the launch cannot be used: {}", chain(&error)))
+}
+
+/// How long the scheduler wants us to pause between two reports.
+fn wanted_pause(message: &wire::ToExecutor) -> Option<Duration> {
+    let Some(wire::to_executor::Body::Heartbeat(beat)) = &message.body else { return None };
+    let wanted = Duration::from_millis(beat.report_pause_ms.into());
+    (!wanted.is_zero()).then(|| wanted.clamp(REPORT_AT_MOST_EVERY, REPORT_PAUSE_MAX))
 }
 
 async fn report_due(report: &watch::Receiver<Option<Report>>, earliest: Instant, latest: Instant) {

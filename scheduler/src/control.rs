@@ -1,37 +1,40 @@
 //! Serves the control plane: executors attach, get the newest configuration, and say what became of it.
 //!
 //! One stream per executor. Configurations come from a watch, so a slow executor misses only what is out of date; what
-//! executors say goes into one bounded channel, and while it is full nothing more is read from them.
+//! executors say goes into one bounded channel, and while it is full nothing more is read from them. `grpc` is the edge: what
+//! goes to many is encoded once.
 pub(crate) mod authority;
+mod grpc;
 
 use crate::ids::{AgentId, ExecutorId};
 use crate::revisions::Published;
+use bytes::Bytes;
 use config::document::{Fleet, Key, Kind, Revision};
-use futures_util::stream::{Stream, unfold};
 use proto::control as wire;
-use proto::control::control_server::{Control, ControlServer};
-use proto::control::{FromExecutor, ToExecutor};
-use std::pin::Pin;
+use proto::control::FromExecutor;
+use rand::Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{CertificateDer, ServerTlsConfig};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Status, Streaming};
 use web::view;
 
 /// The largest message: a whole fleet's documents.
 const MESSAGE_MAX: usize = 64 << 20;
-/// How often an executor hears from us.
-const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How often an executor hears from us, about.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long an executor may take to introduce itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2 pings find connections that are dead.
-const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How much an executor may send ahead of what is taken in: there may be ten thousand of them.
+const WINDOW: u32 = 64 << 10;
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What comes out of the control plane.
@@ -93,49 +96,91 @@ pub(crate) struct Reception {
 /// Serves at `reception` until `stop`.
 pub(crate) async fn serve(
     reception: Reception,
-    fleet: watch::Receiver<Arc<Published>>,
+    mut fleet: watch::Receiver<Arc<Published>>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let Reception { listener, tls } = reception;
-    let (certified, connections) = (tls.is_some(), Arc::new(AtomicU64::new(0)));
-    let desk = Desk { fleet, events, stop: stop.clone(), connections, certified };
-    let service = ControlServer::new(desk)
-        .max_decoding_message_size(MESSAGE_MAX)
-        .max_encoding_message_size(MESSAGE_MAX);
+    let first = Newest::of(&fleet.borrow_and_update());
+    let (newest, assignments) = watch::channel(first);
+    let certified = tls.is_some();
+    let desk = Desk { assignments, events, stop: stop.clone(), counts: Arc::default(), certified };
     let mut server = tonic::transport::Server::builder();
     if let Some(tls) = tls {
         server = server.tls_config(tls)?;
     }
-    server
+    let serving = server
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
         .tcp_nodelay(true)
-        .serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await
+        .serve_with_incoming_shutdown(desk, TcpListenerStream::new(listener), stop.cancelled_owned());
+    let encoding = async {
+        while fleet.changed().await.is_ok() {
+            let published = Arc::clone(&fleet.borrow_and_update());
+            newest.send_if_modified(|newest| newest.replace(&published));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = serving => ended,
+        () = encoding => Ok(()),
+    }
 }
 
+/// The newest assignment as it goes over the wire: encoded once, whoever gets it.
+struct Newest {
+    fleet: Fleet,
+    frame: Bytes,
+}
+
+impl Newest {
+    fn of(published: &Published) -> Self {
+        let fleet = published.stored.fleet.clone();
+        let frame = grpc::frame(wire::to_executor::Body::Assignment(assignment(&fleet)));
+        Self { fleet, frame }
+    }
+
+    /// Says whether there is something to tell: what is published may differ in what is no business of executors.
+    fn replace(&mut self, published: &Published) -> bool {
+        let new = published.stored.fleet != self.fleet;
+        if new {
+            *self = Self::of(published);
+        }
+        new
+    }
+}
+
+/// Where executors attach.
+#[derive(Clone)]
 struct Desk {
-    fleet: watch::Receiver<Arc<Published>>,
+    assignments: watch::Receiver<Newest>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
-    connections: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     /// Whether who attaches must have shown a certificate with its id.
     certified: bool,
 }
 
-type Answers = Pin<Box<dyn Stream<Item = Result<ToExecutor, Status>> + Send>>;
+#[derive(Default)]
+struct Counts {
+    /// All connections so far.
+    connections: AtomicU64,
+    /// Those that are attached now.
+    attached: AtomicU64,
+}
 
-#[tonic::async_trait]
-impl Control for Desk {
-    type AttachStream = Answers;
-
-    async fn attach(&self, request: Request<Streaming<FromExecutor>>) -> Result<Response<Answers>, Status> {
-        let shown = request.peer_certs();
-        let mut said = request.into_inner();
+impl Desk {
+    /// Takes an executor in, or says why not. `shown`: the certificates that it came with.
+    async fn attach(
+        self,
+        mut said: Streaming<FromExecutor>,
+        shown: Option<Arc<Vec<CertificateDer<'static>>>>,
+    ) -> Result<Attached, Status> {
         let first = timeout(HELLO_TIMEOUT, said.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
-        let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = self.counts.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let hello = hello(first, connection)?;
         if self.certified {
             certificate_is_of(&hello.executor, shown.as_deref())?;
@@ -146,44 +191,41 @@ impl Control for Desk {
         asked.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         let admitted = answer.await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         admitted.map_err(Status::permission_denied)?;
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut fleet = self.fleet.clone();
-        fleet.mark_changed();
-        let guard = Guard { executor, connection, events: self.events.clone() };
-        let attached = Attached { said, fleet, heartbeat, stop: self.stop.clone(), guard };
-        Ok(Response::new(Box::pin(unfold(attached, |mut attached| async move {
-            let answer = attached.next().await?;
-            Some((answer, attached))
-        }))))
+        self.counts.attached.fetch_add(1, Ordering::Relaxed);
+        let Self { mut assignments, events, stop, counts, .. } = self;
+        assignments.mark_changed();
+        let guard = Guard { executor, connection, events, counts };
+        Ok(Attached { said, assignments, beat_at: Instant::now(), stop, guard })
     }
 }
 
 /// One executor that is attached.
 struct Attached {
     said: Streaming<FromExecutor>,
-    fleet: watch::Receiver<Arc<Published>>,
-    heartbeat: Interval,
+    assignments: watch::Receiver<Newest>,
+    beat_at: Instant,
     stop: CancellationToken,
     guard: Guard,
 }
 
 enum Happened {
     Said(Result<Option<FromExecutor>, Status>),
-    NewFleet,
+    NewAssignment,
     Beat,
     Over,
 }
 
 impl Attached {
     /// The next thing to send; takes in what the executor says meanwhile. `None` ends the stream.
-    async fn next(&mut self) -> Option<Result<ToExecutor, Status>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         loop {
             let happened = tokio::select! {
                 () = self.stop.cancelled() => Happened::Over,
                 said = self.said.message() => Happened::Said(said),
-                changed = self.fleet.changed() => if changed.is_ok() { Happened::NewFleet } else { Happened::Over },
-                _ = self.heartbeat.tick() => Happened::Beat,
+                changed = self.assignments.changed() => {
+                    if changed.is_ok() { Happened::NewAssignment } else { Happened::Over }
+                }
+                () = sleep_until(self.beat_at) => Happened::Beat,
             };
             match happened {
                 Happened::Over | Happened::Said(Ok(None) | Err(_)) => return None,
@@ -192,18 +234,24 @@ impl Attached {
                     Ok(Some(event)) => self.guard.events.send(event).await.ok()?,
                     Err(status) => return Some(Err(status)),
                 },
-                Happened::NewFleet => {
-                    let published = Arc::clone(&self.fleet.borrow_and_update());
-                    let body = wire::to_executor::Body::Assignment(assignment(&published.stored.fleet));
-                    return Some(Ok(ToExecutor { body: Some(body) }));
+                Happened::NewAssignment => {
+                    return Some(Ok(self.assignments.borrow_and_update().frame.clone()));
                 }
                 Happened::Beat => {
-                    let body = wire::to_executor::Body::Heartbeat(wire::Heartbeat {});
-                    return Some(Ok(ToExecutor { body: Some(body) }));
+                    self.beat_at = Instant::now() + HEARTBEAT.mul_f64(rand::rng().random_range(0.8..1.2));
+                    let report_pause_ms = report_pause(self.guard.counts.attached.load(Ordering::Relaxed));
+                    let beat = wire::Heartbeat { report_pause_ms };
+                    return Some(Ok(grpc::frame(wire::to_executor::Body::Heartbeat(beat))));
                 }
             }
         }
     }
+}
+
+/// The pause between two reports of one executor, in milliseconds, when so many are attached: together they report no
+/// more often than a thousand times a second, and none is silent for so long that it counts as lost.
+fn report_pause(attached: u64) -> u32 {
+    u32::try_from(attached.clamp(1000, 12_000)).unwrap_or(u32::MAX)
 }
 
 /// Says that an executor is gone when its stream is dropped.
@@ -211,6 +259,7 @@ struct Guard {
     executor: ExecutorId,
     connection: u64,
     events: mpsc::Sender<ControlEvent>,
+    counts: Arc<Counts>,
 }
 
 impl Guard {
@@ -235,6 +284,7 @@ impl Guard {
 impl Drop for Guard {
     /// If the channel is full the message is lost; an executor that is not heard of is found out by its silence.
     fn drop(&mut self) {
+        self.counts.attached.fetch_sub(1, Ordering::Relaxed);
         if self.events.try_send(ControlEvent::Detached(self.executor.clone(), self.connection)).is_err() {
             tracing::debug!(executor = %self.executor, "its end was not told: the scheduler is busy or stopping");
         }

@@ -20,6 +20,9 @@ use web::view::{BackgroundTask, FileProblem, View};
 const TICK: Duration = Duration::from_millis(500);
 /// The shortest pause between two views.
 const VIEW_PAUSE: Duration = Duration::from_millis(200);
+/// What is only a report of a node, or time that passed, may wait so much longer for each node, up to this.
+const VIEW_WAIT_PER_NODE: Duration = Duration::from_millis(1);
+const VIEW_WAIT_MAX: Duration = Duration::from_millis(800);
 /// With so many calls waiting to be sent, no more is taken in from Mesos: what it says would only add to them.
 const CALLS_MAX: usize = 10_000;
 
@@ -89,8 +92,11 @@ pub(crate) struct MainLoop {
     last_order: u64,
     commands: VecDeque<Command>,
     saves: VecDeque<(Ticket, Change)>,
-    changed: bool,
+    /// When the next view is due, if there is something new to see.
+    view_due: Option<Instant>,
+    /// Not before.
     view_at: Instant,
+    view_wait: Duration,
     tick: Interval,
 }
 
@@ -115,8 +121,9 @@ impl MainLoop {
             last_order: 0,
             commands: VecDeque::new(),
             saves: VecDeque::new(),
-            changed: true,
+            view_due: Some(Instant::now()),
             view_at: Instant::now(),
+            view_wait: Duration::ZERO,
             tick,
         }
     }
@@ -125,6 +132,10 @@ impl MainLoop {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         loop {
             let event = self.next_event().await;
+            let can_wait = matches!(
+                event,
+                Event::Tick | Event::SaveRoom | Event::CallRoom | Event::Control(ControlEvent::Report(..))
+            );
             let now = self.clock.now();
             match event {
                 Event::Mesos(MesosEvent::Subscribed { framework, master, subscription }) => {
@@ -157,14 +168,15 @@ impl MainLoop {
                 Event::Stop => return Ok(()),
                 Event::PartEnded(part) => return Err(Error::PartEnded(part)),
             }
-            self.changed = true;
+            let due = if can_wait { self.view_at + self.view_wait } else { self.view_at };
+            self.view_due = Some(self.view_due.map_or(due, |before| before.min(due)));
             self.carry_out();
         }
     }
 
     async fn next_event(&mut self) -> Event {
         let wires = &mut self.wires;
-        let view_at = self.view_at.into();
+        let (view_due, view_at) = (self.view_due.is_some(), self.view_due.unwrap_or(self.view_at).into());
         tokio::select! {
             biased;
             () = wires.stop.cancelled() => Event::Stop,
@@ -177,7 +189,7 @@ impl MainLoop {
                 Ok(_) => Event::SaveRoom,
                 Err(_) => Event::PartEnded("the writer of state"),
             },
-            () = sleep_until(view_at), if self.changed => Event::ViewDue,
+            () = sleep_until(view_at), if view_due => Event::ViewDue,
             _ = self.tick.tick() => Event::Tick,
             event = wires.mesos.recv(), if self.commands.len() < CALLS_MAX => match event {
                 Some(event) => Event::Mesos(event),
@@ -378,8 +390,10 @@ impl MainLoop {
             decisions: self.core.decisions().collect(),
             tasks,
         });
+        let nodes = u32::try_from(view.nodes.len()).unwrap_or(u32::MAX);
+        self.view_wait = VIEW_WAIT_PER_NODE.saturating_mul(nodes).min(VIEW_WAIT_MAX);
         self.wires.view.send_replace(Arc::new(view));
-        self.changed = false;
+        self.view_due = None;
         self.view_at = Instant::now() + VIEW_PAUSE.max(began.elapsed() * 10);
     }
 

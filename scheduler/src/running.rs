@@ -20,6 +20,7 @@ use config::diagnostic::has_errors;
 use config::settings::{SchedulerSettings, Secret};
 use proto::tls::Tls;
 use rand::Rng;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The room in the channels between the parts. When one is full, whoever sends into it waits.
 const ROOM: usize = 1024;
 /// How many changes are stored together.
-const BATCH: usize = 512;
+const BATCH: usize = 4096;
 
 /// Runs the scheduler until `stop`. Executors outlive it; the framework is not torn down.
 pub async fn run(
@@ -207,6 +208,7 @@ impl Start {
         if settings.placement.reserve && settings.placement.roles.iter().all(|role| role == "*") {
             return Err(Error::ReserveForEverybody);
         }
+        raise_open_files();
         let access = Access { credentials: credentials(settings)?, tls: tls(settings)? };
         let (masters, detector) = Masters::parse(&settings.master)?;
         let listener = TcpListener::bind(settings.control_listen).await;
@@ -404,6 +406,19 @@ pub(crate) fn registration(settings: &SchedulerSettings) -> Registration {
         principal: settings.principal.clone(),
         failover_timeout: settings.failover_timeout,
         webui_url: format!("{}/", address::api(settings)),
+    }
+}
+
+/// Each executor is a connection, and each connection an open file: takes as many as this process may have.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::debug!(most = ?limit.maximum, "open files"),
+        Err(error) => tracing::warn!(
+            %error, now = ?getrlimit(Resource::Nofile).current,
+            "the limit of open files cannot be raised, and each executor needs one"
+        ),
     }
 }
 

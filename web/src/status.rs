@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// How many nodes without a running executor are named.
+const MISSING_MAX: usize = 100;
+
 /// The routes.
 pub(crate) fn routes() -> Router<App> {
     Router::new()
@@ -164,9 +167,11 @@ struct Missing<'a> {
     since_ms: u64,
 }
 
+/// The first of them: after a large failure there may be thousands.
 fn missing(view: &View) -> Vec<Missing<'_>> {
     let uncovered = view.nodes.iter().filter(|node| node.coverage.is_missing());
     uncovered
+        .take(MISSING_MAX)
         .map(|node| Missing {
             agent_id: &node.agent_id,
             host: &node.host,

@@ -54,10 +54,7 @@ pub struct Crowd {
 impl Crowd {
     /// Starts a master, and an agent for each node of the settings. What happens to the executors comes out of `happened`,
     /// with the number of their agent; while that is full, agents wait.
-    pub async fn start(
-        settings: Settings,
-        happened: mpsc::Sender<(usize, Happened)>,
-    ) -> Result<Self, Error> {
+    pub async fn start(settings: Settings, happened: mpsc::Sender<(usize, Happened)>) -> Result<Self, Error> {
         let directory = Directory::open(&settings.data_dir)?;
         let shared = Arc::new(Shared { settings, directory, clock: Clock::start() });
         let (leader, detector) = watch::channel(None);
@@ -82,6 +79,12 @@ impl Crowd {
     /// Where the master listens.
     pub fn master(&self) -> SocketAddr {
         self.master.address()
+    }
+
+    /// How many agents there are.
+    #[allow(clippy::len_without_is_empty, reason = "a crowd has at least somebody")]
+    pub fn len(&self) -> usize {
+        self.agents.len()
     }
 
     /// The executor of this agent says that it is RUNNING.
@@ -304,7 +307,8 @@ impl Member {
 
     fn runs_if_it_can(&mut self, now: Duration) -> Vec<AgentDid> {
         let executor = self.run.as_mut().and_then(|run| run.executor.as_mut());
-        match executor.filter(|executor| executor.running && executor.task.is_some() && !executor.said_running)
+        match executor
+            .filter(|executor| executor.running && executor.task.is_some() && !executor.said_running)
         {
             Some(executor) => {
                 executor.said_running = true;

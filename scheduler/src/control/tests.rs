@@ -3,6 +3,7 @@ use super::authority::Authority;
 use super::*;
 use crate::state::StoredFleet;
 use config::document::Document;
+use proto::control::ToExecutor;
 use proto::control::control_client::ControlClient;
 use proto::credentials::Credentials;
 use tokio::task::JoinSet;
@@ -219,4 +220,48 @@ async fn the_server_ends_when_it_is_stopped_even_with_executors_attached() {
     assert_eq!(revision(&mut stream).await, 1);
     desk.stop.cancel();
     timeout(PATIENCE, desk.task.join_next()).await.expect("an end in time").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_business_of_executors_is_not_sent_to_them_again() {
+    let mut newest = Newest::of(&published(1));
+    let mut troubled = Published::clone(&published(1));
+    troubled.trouble = Some("the store does not answer".into());
+    assert!(!newest.replace(&troubled));
+    assert!(newest.replace(&published(2)));
+    let encoded = grpc::frame(wire::to_executor::Body::Assignment(assignment(&published(2).stored.fleet)));
+    assert_eq!(newest.frame, encoded);
+}
+
+#[tokio::test]
+async fn an_executor_hears_at_once_how_often_reports_are_wanted() {
+    let mut desk = desk().await;
+    let (_said, mut stream) = desk.attach(introduction(), Ok(())).await.unwrap();
+    let beat = loop {
+        let message = timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap();
+        if let Some(wire::to_executor::Body::Heartbeat(beat)) = message.body {
+            break beat;
+        }
+    };
+    assert_eq!(beat.report_pause_ms, 1000);
+}
+
+#[test]
+fn executors_together_report_a_thousand_times_a_second_at_most_until_they_would_fall_silent() {
+    for (attached, pause) in [(1, 1000), (1000, 1000), (10_000, 10_000), (100_000, 12_000)] {
+        assert_eq!(report_pause(attached), pause);
+    }
+}
+
+#[tokio::test]
+async fn there_is_nothing_but_attach() {
+    let desk = desk().await;
+    let channel = Endpoint::from_shared(desk.address.clone()).unwrap().connect().await.unwrap();
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<FromExecutor, ToExecutor>::default();
+    let path = http::uri::PathAndQuery::from_static("/logherd.control.v1.Control/Other");
+    let asked = client.unary(tonic::Request::new(FromExecutor::default()), path, codec);
+    let refused: Result<tonic::Response<ToExecutor>, Status> = timeout(PATIENCE, asked).await.unwrap();
+    assert_eq!(refused.unwrap_err().code(), tonic::Code::Unimplemented);
 }

@@ -182,7 +182,7 @@ impl Core {
                 format!("no word of {task} since its launch; asking Mesos"),
             );
         }
-        self.call(Call::Reconcile(silent));
+        self.call_reconcile(silent);
     }
 
     /// Checks that an executor is one of ours; gives its agent.

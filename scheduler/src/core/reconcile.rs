@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// The first pause before the unanswered tasks are asked for again.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// How many tasks are asked about in one call.
+const ASKED_TOGETHER: usize = 1000;
 /// The longest such pause: after a master failover an agent may take ten minutes to come back.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// How often everything is reconciled without any cause.
@@ -57,6 +59,13 @@ impl Core {
         }
     }
 
+    /// Asks about tasks, not about too many in one call: a master answers one call at a time.
+    pub(super) fn call_reconcile(&mut self, tasks: Vec<(TaskId, AgentId)>) {
+        for some in tasks.chunks(ASKED_TOGETHER) {
+            self.call(Call::Reconcile(some.to_vec()));
+        }
+    }
+
     fn ask(&mut self, now: Moment) {
         let launches = &self.launches;
         self.reconciler
@@ -66,11 +75,11 @@ impl Core {
             self.reconciler.ask_at = None;
             return;
         }
-        let tasks =
+        let tasks: Vec<_> =
             self.reconciler.remaining.iter().map(|(task, agent)| (task.clone(), agent.clone())).collect();
         let jitter = self.rng.random_range(0.8..=1.2);
         self.reconciler.ask_at = Some(now.after(self.reconciler.pause.mul_f64(jitter)));
         self.reconciler.pause = (self.reconciler.pause * 2).min(PAUSE_MAX);
-        self.call(Call::Reconcile(tasks));
+        self.call_reconcile(tasks);
     }
 }

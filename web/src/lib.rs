@@ -33,6 +33,7 @@ mod metrics;
 mod names;
 pub mod order;
 mod pages;
+mod paging;
 mod prior;
 mod problem;
 mod process;

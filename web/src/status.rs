@@ -1,20 +1,23 @@
 //! Answers what runs where and how well: nodes, status, documents' progress, health and readiness.
 use crate::app::App;
 use crate::conditional;
+use crate::paging::Wanted;
 use crate::problem::Problem;
 use crate::standby;
-use crate::view::{Applied, Cause, Coverage, Node, View};
+use crate::view::{Applied, Cause, Coverage, View};
 use axum::Json;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use config::document::{Kind, Revision};
-use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use http::header::LINK;
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
+/// How many nodes there are in one answer, unless it is asked for more or fewer.
+const NODES: usize = 1000;
 /// How many nodes without a running executor are named.
 const MISSING_MAX: usize = 100;
 
@@ -30,44 +33,20 @@ pub(crate) fn routes() -> Router<App> {
         .route("/version", get(version))
 }
 
-/// Which nodes are asked for: words of coverage and cause, several with commas between.
-#[derive(Deserialize)]
-struct Filter {
-    state: Option<String>,
-    cause: Option<String>,
-}
-
 async fn nodes(
     State(app): State<App>,
-    Query(filter): Query<Filter>,
+    Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let states: Vec<&str> = Coverage::ALL.iter().map(|coverage| coverage.word()).collect();
-    let causes: Vec<&str> = Cause::ALL.iter().map(|cause| cause.word()).collect();
-    let states = words("state", filter.state.as_deref(), &states)?;
-    let causes = words("cause", filter.cause.as_deref(), &causes)?;
-    let wanted = |words: &Option<Vec<&str>>, word: &str| words.as_ref().is_none_or(|w| w.contains(&word));
     let view = app.now();
-    let nodes: Vec<&Node> = view
-        .nodes
-        .iter()
-        .map(Arc::as_ref)
-        .filter(|node| wanted(&states, node.coverage.word()) && wanted(&causes, node.cause.word()))
-        .collect();
-    conditional::json(&headers, &json!({ "nodes": nodes }))
-}
-
-/// The words that a filter names; one that does not exist is refused with those that do.
-fn words<'a>(name: &str, given: Option<&'a str>, all: &[&str]) -> Result<Option<Vec<&'a str>>, Problem> {
-    let Some(given) = given else { return Ok(None) };
-    let given: Vec<&str> = given.split(',').map(str::trim).collect();
-    match given.iter().find(|word| !all.contains(word)) {
-        None => Ok(Some(given)),
-        Some(word) => {
-            let detail = format!("there is no {name} `{word}`; there are: {}", all.join(", "));
-            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
-        }
+    let page = wanted.page(&view, NODES)?;
+    let next = page.next.map(|query| format!("/api/v1/nodes?{query}"));
+    let body = json!({ "nodes": page.nodes, "matching": page.matching, "next": next });
+    let mut response = conditional::json(&headers, &body)?;
+    if let Some(link) = next.and_then(|next| HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")).ok()) {
+        response.headers_mut().insert(LINK, link);
     }
+    Ok(response)
 }
 
 async fn status(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {

@@ -4,11 +4,22 @@ use crate::exit::Exit;
 use crate::terminal::{complain, say, table};
 use config::settings::ClientSettings;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
 
+/// All nodes, page by page.
 async fn all(client: &ClientSettings) -> anyhow::Result<Value> {
-    Api::new(client)?.get("/api/v1/nodes").await
+    let api = Api::new(client)?;
+    let mut nodes = Vec::new();
+    let mut path = "/api/v1/nodes".to_owned();
+    loop {
+        let page = api.get(&path).await?;
+        nodes.extend(api::list(&page, "nodes").iter().cloned());
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => path = next.to_owned(),
+            None => return Ok(json!({ "nodes": nodes })),
+        }
+    }
 }
 
 pub(super) async fn list(client: &ClientSettings) -> anyhow::Result<Exit> {

@@ -273,7 +273,7 @@ fn attention(view: &View) -> Vec<Attention> {
         let at = |text: String| Attention {
             place: node.host.clone(),
             text,
-            link: format!("nodes#{}", names::encode(&node.agent_id)),
+            link: super::nodes::link(view, &node.agent_id),
         };
         if node.coverage.is_missing() {
             all.push(at(format!("{}: {}", super::nodes::coverage_text(node.coverage), node.reason)));

@@ -2,11 +2,12 @@
 use super::{Shell, now_ms, render};
 use crate::app::App;
 use crate::names;
+use crate::paging::Wanted;
 use crate::problem::Problem;
 use crate::view::{Container, ContainerState, Coverage, Node, Tail, View};
 use crate::wording::{ago, bytes, count, plural, rate};
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::response::Response;
 
 #[derive(Template)]
@@ -15,6 +16,14 @@ struct Nodes {
     shell: Shell,
     summary: String,
     nodes: Vec<NodeCard>,
+    /// Whether there are so many that the scheduler chooses, not the browser.
+    many: bool,
+    text: String,
+    /// Word, words, and whether it is chosen.
+    states: Vec<(&'static str, &'static str, bool)>,
+    /// What of how many is shown.
+    shown: String,
+    next: String,
 }
 
 struct NodeCard {
@@ -60,14 +69,37 @@ struct TailRow {
     dropped: u64,
 }
 
-pub(super) async fn show(State(app): State<App>) -> Result<Response, Problem> {
+/// How many nodes are on one page.
+const PAGE: usize = 100;
+
+/// The address of a node on the page of the nodes.
+pub(super) fn link(view: &View, agent: &str) -> String {
+    let id = names::encode(agent);
+    if view.nodes.len() > PAGE { format!("nodes?text={id}#{id}") } else { format!("nodes#{id}") }
+}
+
+pub(super) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
     let view = app.now();
     let now = now_ms();
-    let few = view.nodes.len() <= 3;
+    let page = wanted.page(&view, PAGE)?;
+    let few = page.nodes.len() <= 3;
+    let shown = match (page.nodes.len(), page.matching) {
+        (0, _) if view.nodes.is_empty() => String::new(),
+        (0, _) => "No node is like that".to_owned(),
+        (shown, matching) => format!("{} of {} shown", count(shown as u64), plural(matching, "node")),
+    };
     render(&Nodes {
         shell: Shell::new("nodes", "Nodes", &view),
         summary: summary(&view),
-        nodes: view.nodes.iter().map(|node| card(node, &view, now, few)).collect(),
+        nodes: page.nodes.iter().map(|node| card(node, &view, now, few)).collect(),
+        many: view.nodes.len() > PAGE || wanted.chooses(),
+        text: wanted.text.clone().unwrap_or_default(),
+        states: Coverage::ALL
+            .iter()
+            .map(|state| (state.word(), coverage_text(*state), wanted.state.as_deref() == Some(state.word())))
+            .collect(),
+        shown,
+        next: page.next.map(|query| format!("nodes?{query}")).unwrap_or_default(),
     })
 }
 

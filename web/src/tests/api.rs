@@ -242,6 +242,12 @@ async fn nodes_are_chosen_by_state_and_by_cause() {
             answer["nodes"].as_array().unwrap().iter().map(|node| node["host"].as_str().unwrap()).collect();
         assert_eq!(found, hosts, "{query}");
     }
+    let page = world.get("/api/v1/nodes?state=draining&limit=1").await;
+    let next = "/api/v1/nodes?state=draining&limit=1&after=agent-b";
+    assert_eq!(page.header(header::LINK), format!("<{next}>; rel=\"next\""));
+    assert_eq!((&page.json()["next"], &page.json()["matching"]), (&json!(next), &json!(2)));
+    assert_eq!(world.get(next).await.json()["nodes"][0]["host"], "c");
+    assert_eq!(world.get(next).await.json()["next"], Value::Null);
     let refused = world.get("/api/v1/nodes?cause=moon").await.problem(400);
     assert!(refused.contains("no cause `moon`") && refused.contains("one_per_host"), "{refused}");
 }

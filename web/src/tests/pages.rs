@@ -185,3 +185,24 @@ async fn the_dashboard_says_how_a_rollout_stands_and_that_launches_are_held_back
         "{metrics}"
     );
 }
+
+#[tokio::test]
+async fn thousands_of_nodes_are_shown_a_hundred_at_a_time_and_found_by_what_they_hold() {
+    let mut view = busy_view();
+    view.nodes = (0..2500).map(|n| node(&format!("host-{n:04}"), Coverage::Running).into()).collect();
+    Arc::make_mut(&mut view.nodes[1700]).coverage = Coverage::Unreachable;
+    let world = World::seeing(view);
+    let first = world.get("/nodes").await.text;
+    assert_eq!(first.matches("class=\"card node\"").count(), 100);
+    assert!(first.contains("100 of 2,500 nodes shown"), "{first}");
+    let next = "nodes?after=agent-host-0099";
+    assert!(first.contains(&format!("href=\"{next}\"")), "{first}");
+    assert!(world.get(&format!("/{next}")).await.text.contains("id=\"agent-host-0100\""));
+    for query in ["text=HOST-1700", "state=unreachable"] {
+        let found = world.get(&format!("/nodes?{query}")).await.text;
+        assert_eq!(found.matches("class=\"card node\"").count(), 1, "{query}");
+        assert!(found.contains("id=\"agent-host-1700\""), "{query}");
+    }
+    assert!(world.get("/nodes?text=nowhere").await.text.contains("No node is like that"));
+    assert!(world.get("/dashboard").await.text.contains("nodes?text=agent-host-1700#agent-host-1700"));
+}

@@ -175,7 +175,7 @@ async fn the_dashboard_says_how_a_rollout_stands_and_that_launches_are_held_back
     });
     let page = world.get("/").await.text;
     for part in
-        ["<h2>Executors</h2>", "to abc: rolling", "2 executors run an older one", "cannot &#60;fetch&#62;"]
+        ["<h2>Executors</h2>", "to abc: rolling", "2 executors run an older one", "cannot &lt;fetch&gt;"]
     {
         assert!(page.contains(part), "{part} in {page}");
     }

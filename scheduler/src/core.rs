@@ -214,7 +214,7 @@ impl Core {
         now: Moment,
     ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
-        let nodes = Nodes::new(rules.needs.clone(), rules.maintenance_lead);
+        let nodes = Nodes::new(rules.needs.clone(), maintenance::lead(&rules));
         let rollouts = Rollouts::new(rules.spec.generation());
         let mut core = Self {
             rules,

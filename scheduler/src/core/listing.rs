@@ -77,3 +77,41 @@ impl Core {
         self.revive_soon(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::effects::Call;
+    use crate::core::tests::{NOW, agent, calls, offer, ready, saves};
+    use std::time::Duration;
+
+    #[test]
+    fn a_new_agent_is_asked_for_within_two_seconds_however_long_others_were_in_vain() {
+        let mut core = ready();
+        core.agents_listed(NOW, vec![agent("full", None)]);
+        let mut revives = Vec::new();
+        for half in 0..4 * 3600 * 2 {
+            let now = NOW.after(Duration::from_millis(half * 500));
+            core.tick(now);
+            if calls(&core.take_effects()).contains(&Call::Revive) {
+                revives.push(now);
+                core.offered(now, vec![offer(&format!("o{half}"), "full", 0.1)]);
+                core.take_effects();
+            }
+        }
+        let last = *revives.last().unwrap();
+        let pause = last.since(revives[revives.len() - 2]);
+        assert!(pause >= Duration::from_secs(600), "the pauses have grown: {pause:?}");
+        let appears = last.after(Duration::from_secs(3));
+        core.agent_added(appears, agent("new", None));
+        let asked = (0..20u64).map(|half| appears.after(Duration::from_millis(half * 500))).find(|now| {
+            core.tick(*now);
+            calls(&core.take_effects()).contains(&Call::Revive)
+        });
+        let asked = asked.expect("offers are asked for");
+        assert!(asked.since(appears) <= Duration::from_secs(2), "{:?}", asked.since(appears));
+        core.offered(asked, vec![offer("usable", "new", 4.0)]);
+        let (ticket, _) = saves(&core.take_effects()).remove(0);
+        core.saved(asked, ticket, Ok(()));
+        assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { .. }]));
+    }
+}

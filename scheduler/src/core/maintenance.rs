@@ -5,7 +5,7 @@
 //! when a window is withdrawn: an inverse offer that was answered is not rescinded.
 use super::cluster::{InverseOffer, Unavailability, Window};
 use super::effects::{Call, Phase};
-use super::{Core, Stage};
+use super::{Core, Rules, Stage};
 use crate::ids::{AgentId, Moment, OfferId, TaskId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,11 @@ const REFUSE_INVERSE: Duration = Duration::from_secs(3600);
 const SLACK: Duration = Duration::from_secs(30);
 /// After how long an executor is told again to end: KILL may be lost.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long before a maintenance nothing is launched any more: what would be ended at once is not launched.
+pub(super) fn lead(rules: &Rules) -> Duration {
+    rules.maintenance_lead.max(rules.grace + SLACK)
+}
 
 /// What is known of maintenance beyond the nodes' windows.
 #[derive(Debug, Default)]

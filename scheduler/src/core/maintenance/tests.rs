@@ -1,7 +1,7 @@
 //! Maintenance in virtual time: what is answered, who ends when, and what is launched when it is over.
 use super::*;
 use crate::core::cluster::{Machine, Standing, TaskState};
-use crate::core::tests::{agent, calls, launch, offer, ready, run, saves, update};
+use crate::core::tests::{agent, calls, launch, offer, ready, ready_with, rules, run, saves, update};
 use web::view::{Cause, Coverage};
 
 const NOW: Moment = Moment(10_000_000);
@@ -83,6 +83,14 @@ fn nothing_is_launched_on_a_machine_that_soon_goes_away() {
 }
 
 #[test]
+fn nothing_is_launched_that_would_be_ended_at_once_however_short_the_lead() {
+    let mut core = ready_with(Rules { maintenance_lead: Duration::ZERO, ..rules() });
+    let soon = crate::core::cluster::Offer { unavailability: Some(window(59, 60)), ..offer("o1", "a", 4.0) };
+    core.offered(NOW, vec![soon]);
+    assert!(saves(&core.take_effects()).is_empty());
+}
+
+#[test]
 fn a_window_that_is_withdrawn_is_forgotten() {
     let mut core = ready();
     core.agents_listed(NOW, vec![agent("a", None)]);
@@ -156,35 +164,4 @@ fn an_agent_that_is_drained_and_reactivated_gets_its_executor_at_once() {
         let (task, ..) = launch(&mut core, "a", now.after(Duration::from_secs(5)));
         run(&mut core, &task, "a", now.after(Duration::from_secs(5)));
     }
-}
-
-#[test]
-fn a_new_agent_is_asked_for_within_two_seconds_however_long_others_were_in_vain() {
-    let mut core = ready();
-    core.agents_listed(NOW, vec![agent("full", None)]);
-    let mut revives = Vec::new();
-    for half in 0..4 * 3600 * 2 {
-        let now = NOW.after(Duration::from_millis(half * 500));
-        core.tick(now);
-        if calls(&core.take_effects()).contains(&Call::Revive) {
-            revives.push(now);
-            core.offered(now, vec![offer(&format!("o{half}"), "full", 0.1)]);
-            core.take_effects();
-        }
-    }
-    let last = *revives.last().unwrap();
-    let pause = last.since(revives[revives.len() - 2]);
-    assert!(pause >= Duration::from_secs(600), "the pauses have grown: {pause:?}");
-    let appears = last.after(Duration::from_secs(3));
-    core.agent_added(appears, agent("new", None));
-    let asked = (0..20u64).map(|half| appears.after(Duration::from_millis(half * 500))).find(|now| {
-        core.tick(*now);
-        calls(&core.take_effects()).contains(&Call::Revive)
-    });
-    let asked = asked.expect("offers are asked for");
-    assert!(asked.since(appears) <= Duration::from_secs(2), "{:?}", asked.since(appears));
-    core.offered(asked, vec![offer("usable", "new", 4.0)]);
-    let (ticket, _) = saves(&core.take_effects()).remove(0);
-    core.saved(asked, ticket, Ok(()));
-    assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { .. }]));
 }

@@ -23,6 +23,7 @@ mod output;
 mod world;
 
 mod containers;
+mod coverage;
 mod edits;
 mod leaders;
 mod lines;

@@ -44,7 +44,7 @@ fn five(world: &World) -> Result<(), String> {
 }
 
 /// An embedded cluster in this process, which the story can make fail, and a real scheduler beside it.
-async fn cluster_and_scheduler(world: &World, nodes: usize) -> (Cluster, Logherd) {
+pub(crate) async fn cluster_and_scheduler(world: &World, nodes: usize) -> (Cluster, Logherd) {
     let mut settings = Settings::new(world.path("mesos"), nodes);
     settings.timings.agent_ping = Duration::from_millis(300);
     settings.timings.agent_ping_misses = 3;

@@ -253,11 +253,14 @@ impl MainLoop {
             Told::Maintenance(schedule) => self.core.maintenance_planned(now, &schedule),
             Told::Cluster(cluster) => self.core.cluster_described(now, &cluster),
             Told::Failed { why, denied } => {
-                tracing::warn!(why, "cannot list the agents");
-                self.listed = match denied {
+                let listed = match denied {
                     true => format!("not allowed, so nodes are known by their offers only: {why}"),
                     false => format!("failed: {why}"),
                 };
+                if self.listed != listed {
+                    tracing::warn!(why, "cannot list the agents");
+                }
+                self.listed = listed;
                 if denied {
                     self.core.agents_not_listed();
                 }

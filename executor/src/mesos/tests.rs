@@ -369,7 +369,8 @@ async fn an_agent_is_believed_as_the_switches_of_mesos_say() {
         |scheme: &str| LibprocessTls { libprocess_ssl_hostname_validation_scheme: scheme.into(), ..tls() };
     assert_eq!(refused(scheme("legacy")).await, None);
     let why = refused(scheme("openssl")).await.unwrap();
-    assert!(why.contains("not valid for name"), "its address is not in it: {why}");
+    let told = why.contains("not valid for name") || why.contains("verify failed");
+    assert!(told, "its address is not in it: {why}");
     let other = LibprocessTls { libprocess_ssl_ca_file: Some(certificate("client.pem")), ..tls() };
     let why = refused(other.clone()).await.unwrap();
     assert!(why.contains("LIBPROCESS_SSL_CA_FILE"), "{why}");

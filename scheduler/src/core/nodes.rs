@@ -95,6 +95,8 @@ pub(super) struct Node {
     /// Whether Mesos said where it is; else only its host is known, from a launch.
     placed: bool,
     slot: Option<(TaskId, ExecutorId)>,
+    /// Launches of earlier schedulers that may be alive too: the end of one was not stored before the next.
+    behind: Vec<(TaskId, ExecutorId)>,
     launches: u64,
     failures: u32,
     not_before: Moment,
@@ -158,7 +160,8 @@ impl Nodes {
         let (node, _) = self.node(&record.agent, now);
         node.place.host.clone_from(&record.host);
         node.trail.launched_ms = Some(record.launched_at.0);
-        node.slot = Some((record.task.clone(), record.executor.clone()));
+        let before = node.slot.replace((record.task.clone(), record.executor.clone()));
+        node.behind.extend(before);
         let text = "an executor is known from before; asking Mesos how it is".to_owned();
         self.show(&record.agent, Cause::TakenUp, text, now);
     }
@@ -225,10 +228,16 @@ impl Nodes {
     }
 
     pub(super) fn free(&mut self, agent: &AgentId, task: &TaskId) {
+        if let Some(node) = self.by_agent.get_mut(agent) {
+            node.behind.retain(|(behind, _)| behind != task);
+        }
         if let Some(node) = self.by_agent.get_mut(agent)
             && node.slot.as_ref().is_some_and(|(held, _)| held == task)
         {
-            node.slot = None;
+            node.slot = node.behind.pop();
+            if node.slot.is_some() {
+                return;
+            }
             if node.own == Cause::Unreachable
                 || matches!(node.own.coverage(), Coverage::Running | Coverage::Launching)
             {
@@ -240,6 +249,11 @@ impl Nodes {
 
     pub(super) fn gone(&mut self, agent: &AgentId) {
         self.by_agent.remove(agent);
+    }
+
+    /// How many launches may be alive on an agent.
+    pub(super) fn launches_on(&self, agent: &AgentId) -> usize {
+        self.by_agent.get(agent).map_or(0, |node| node.behind.len() + usize::from(node.slot.is_some()))
     }
 
     pub(super) fn task_on(&self, agent: &AgentId) -> Option<TaskId> {

@@ -306,6 +306,32 @@ fn a_launch_of_an_earlier_scheduler_goes_on_when_mesos_says_that_it_runs() {
 }
 
 #[test]
+fn of_two_launches_that_a_crash_left_for_one_agent_neither_frees_the_slot_of_the_other() {
+    let (mut before, mut records) = (ready(), Vec::new());
+    for at in [NOW, NOW.after(Duration::from_secs(20))] {
+        before.offered(at, vec![offer(&format!("o{}", at.0), "a", 4.0)]);
+        let (ticket, change) = saves(&before.take_effects()).remove(0);
+        let Change::Launch(record) = change else { panic!("{change:?}") };
+        before.saved(at, ticket, Ok(()));
+        before.updated(at, &update(&record.task, "a", TaskState::Failed, None));
+        before.take_effects();
+        records.push(record);
+    }
+    for over in 0..2 {
+        let mut core = Core::new(rules(), Some("f-0000".into()), records.clone(), NOW);
+        core.subscribed(NOW, "f-0000".into());
+        core.take_effects();
+        core.updated(NOW, &update(&records[1 - over].task, "a", TaskState::Running, None));
+        core.updated(NOW, &update(&records[over].task, "a", TaskState::Gone, None));
+        assert_eq!(core.nodes(NOW)[0].coverage, Coverage::Running);
+        core.take_effects();
+        let runs = Offer { executors: vec![records[1 - over].executor.clone()], ..offer("o9", "a", 4.0) };
+        core.offered(NOW, vec![runs]);
+        assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]), "the other one is ended");
+    }
+}
+
+#[test]
 fn an_unknown_task_that_lives_is_acknowledged_and_killed() {
     let mut core = ready();
     core.updated(NOW, &update(&"stranger".into(), "a", TaskState::Running, Some(3)));

@@ -82,6 +82,14 @@ impl Core {
             self.nodes.gone(&agent);
             return;
         }
+        if self.nodes.launches_on(&agent) > 1 {
+            self.decide(
+                now,
+                Some(agent),
+                format!("executor {executor} ended before the one that is there now"),
+            );
+            return self.drop_launch(&update.task, updates);
+        }
         let words = update.words();
         let jitter = self.rng.random_range(0.5..=1.0);
         let mut pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);

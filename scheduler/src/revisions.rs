@@ -272,4 +272,6 @@ fn answer(reply: oneshot::Sender<Result<Done, Refused>>, result: Result<Done, Re
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

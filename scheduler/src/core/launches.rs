@@ -77,7 +77,8 @@ impl Core {
                 now,
             );
             self.drop_launch(task, Vec::new());
-            return;
+            // Another offer of that node may have been declined for this one's sake.
+            return self.revive_soon(now);
         };
         launch.stage = Stage::Asked;
         launch.record.phase = Phase::Launching;
@@ -119,6 +120,7 @@ impl Core {
     pub(super) fn drop_launch(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
         let Some(launch) = self.launches.get_mut(task) else { return };
         launch.stage = Stage::Over;
+        launch.ask_at = None;
         self.hosts.freed(&launch.record);
         let (executor, agent) = (launch.record.executor.clone(), launch.record.agent.clone());
         self.executors.remove(&executor);

@@ -171,6 +171,33 @@ fn an_offer_that_is_rescinded_while_its_intent_is_stored_is_not_accepted() {
 }
 
 #[test]
+fn a_node_whose_offer_was_withdrawn_is_soon_asked_for_again_since_others_were_declined_for_it() {
+    let mut core = ready();
+    core.offered(NOW, vec![offer("too-small", "b", 0.1)]);
+    let waited = NOW.after(Duration::from_secs(3600));
+    core.tick(waited);
+    core.take_effects();
+    core.offered(waited, vec![offer("o1", "a", 4.0)]);
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.offered(waited, vec![offer("o2", "a", 4.0)]);
+    core.rescinded(&"o1".into());
+    core.saved(waited, ticket, Ok(()));
+    core.take_effects();
+    core.tick(waited.after(Duration::from_secs(2)));
+    assert!(calls(&core.take_effects()).contains(&Call::Revive));
+}
+
+#[test]
+fn a_launch_that_is_over_is_not_asked_about_while_its_end_cannot_be_stored() {
+    let mut core = ready();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Dropped, None));
+    core.take_effects();
+    core.tick(NOW.after(Duration::from_secs(61)));
+    assert!(!calls(&core.take_effects()).iter().any(|call| matches!(call, Call::Reconcile(_))));
+}
+
+#[test]
 fn an_offer_that_is_too_small_is_declined_with_what_it_lacks() {
     let mut core = ready();
     core.offered(NOW, vec![offer("o1", "a", 0.1)]);

@@ -69,13 +69,13 @@ impl World {
         self.must(stored, || format!("an update of {task} was acknowledged before the store held {says:?}"))
     }
 
-    /// Only what the store does not know, or Mesos called lost, or is on a machine that goes away, is ended: everything
+    /// Only what the store never held, or Mesos called lost, or is on a machine that goes away, is ended: everything
     /// else does its work.
     fn spares_ours(&self, task: &TaskId) -> Result<(), String> {
         let stays = |agent: &AgentId| !self.mesos.planned.contains(agent);
         let known = self.mesos.tasks.get(task);
         let lives = known.is_some_and(|known| !known.state.is_terminal() && stays(&known.agent));
-        let ours = self.store.contains_key(task) && !self.reported.contains(task);
+        let ours = self.history.contains_key(task) && !self.reported.contains(task);
         self.must(!(lives && ours), || format!("{task} is ours and should live"))
     }
 

@@ -11,6 +11,8 @@
 
 #[path = "tidy/documents.rs"]
 mod documents;
+#[path = "tidy/proofs.rs"]
+mod proofs;
 #[path = "tidy/tree.rs"]
 mod tree;
 

@@ -1,9 +1,11 @@
-//! Runs a ZooKeeper ensemble of three real servers from Debian's `zookeeper` package, and kills and freezes them.
+//! Runs a ZooKeeper ensemble of three real servers from Debian's `zookeeper` package; kills, freezes and parts them.
 
 use crate::eventually::eventually;
-use crate::proxy::Proxy;
+use crate::links::Links;
+use crate::proxy::{Network, Proxy};
 use crate::world::{START, World, free_port};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,9 @@ pub(crate) struct Ensemble {
     pub(crate) servers: Vec<Server>,
 }
 
-/// One server, with data of its own.
+/// One server, with data and links to the others of its own.
 pub(crate) struct Server {
+    links: Links,
     settings: PathBuf,
     port: u16,
     child: Option<Child>,
@@ -35,8 +38,14 @@ impl Ensemble {
             eprintln!("SKIPPED: no ZooKeeper here; install Debian's `zookeeper` and a Java runtime");
             return None;
         }
-        let members: Vec<String> =
-            (1..=3).map(|n| format!("server.{n}=127.0.0.1:{}:{}\n", free_port(), free_port())).collect();
+        let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+        let members: Vec<String> = ports
+            .iter()
+            .zip(1..)
+            .map(|((quorum, election), n)| format!("server.{n}=127.0.0.1:{quorum}:{election}\n"))
+            .collect();
+        let by_port: BTreeMap<u16, usize> =
+            ports.iter().enumerate().flat_map(|(n, (one, other))| [(*one, n), (*other, n)]).collect();
         let mut servers = Vec::new();
         for n in 1..=3 {
             let dir = world.path(&format!("zookeeper-{n}"));
@@ -51,7 +60,7 @@ impl Ensemble {
             );
             let settings = dir.join("zoo.cfg");
             std::fs::write(&settings, text).unwrap();
-            let mut server = Server { settings, port, child: None };
+            let mut server = Server { links: Links::to(&by_port).await, settings, port, child: None };
             server.start();
             servers.push(server);
         }
@@ -76,6 +85,23 @@ impl Ensemble {
         (proxies, format!("zk://{}/{path}", servers.join(",")))
     }
 
+    /// The server that leads the others, as ZooKeeper says.
+    pub(crate) fn leader(&self) -> Result<usize, String> {
+        let leads = |server: &Server| server.ask().is_ok_and(|answer| answer.contains("Mode: leader"));
+        self.servers.iter().position(leads).ok_or_else(|| "no server leads".to_owned())
+    }
+
+    /// Cuts the links between two servers, both ways and silently, or mends them.
+    pub(crate) fn link(&self, one: usize, other: usize, network: Network) {
+        self.servers[one].links.set(other, network);
+        self.servers[other].links.set(one, network);
+    }
+
+    /// Cuts one server off from the others, or mends that; clients reach all of them.
+    pub(crate) fn isolate(&self, server: usize, network: Network) {
+        (0..self.servers.len()).filter(|n| *n != server).for_each(|other| self.link(server, other, network));
+    }
+
     /// Waits until all serve.
     pub(crate) async fn serve(&self) {
         for server in &self.servers {
@@ -93,6 +119,10 @@ impl Server {
             .open(self.settings.with_file_name("server.out"))
             .unwrap();
         let child = Command::new("java")
+            // The others are reached through the links, though they are on this machine.
+            .arg("-DsocksProxyHost=127.0.0.1")
+            .arg(format!("-DsocksProxyPort={}", self.links.address.port()))
+            .args(["-DsocksNonProxyHosts=", "-Dreadonlymode.enabled=true"])
             .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", JAR])
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
             .arg(&self.settings)
@@ -117,20 +147,22 @@ impl Server {
     }
 
     /// Whether it is part of a quorum.
-    fn serves(&self) -> Result<(), String> {
-        let ask = || -> std::io::Result<String> {
-            let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
-            socket.set_read_timeout(Some(ANSWER_WITHIN))?;
-            socket.write_all(b"srvr")?;
-            let mut answer = String::new();
-            socket.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        match ask() {
-            Ok(answer) if answer.contains("Mode:") => Ok(()),
+    pub(crate) fn serves(&self) -> Result<(), String> {
+        match self.ask() {
+            Ok(answer) if answer.contains("Mode: leader") || answer.contains("Mode: follower") => Ok(()),
             Ok(answer) => Err(answer),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// What it says of itself.
+    fn ask(&self) -> std::io::Result<String> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
+        socket.set_read_timeout(Some(ANSWER_WITHIN))?;
+        socket.write_all(b"srvr")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

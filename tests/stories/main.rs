@@ -19,6 +19,8 @@ mod api;
 mod docker;
 mod ensemble;
 mod eventually;
+mod faults;
+mod links;
 mod output;
 mod world;
 
@@ -29,6 +31,7 @@ mod leaders;
 mod lines;
 mod nodes;
 mod page;
+mod prior_failures;
 #[path = "../../scheduler/tests/state/proxy.rs"]
 mod proxy;
 mod ready;

@@ -51,14 +51,17 @@ async fn serve(listener: TcpListener, port: u16, network: Arc<watch::Sender<Netw
             continue;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-        let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-        let (one, other) = (network.subscribe(), network.subscribe());
-        connections.spawn(async move {
-            tokio::select! {
-                () = carry(from_client, to_server, one) => {}
-                () = carry(from_server, to_client, other) => {}
-            }
-        });
+        connections.spawn(tunnel(client, server, Arc::clone(&network)));
+    }
+}
+
+/// Carries both ways for as long as the network lets it.
+pub(crate) async fn tunnel(client: TcpStream, server: TcpStream, network: Arc<watch::Sender<Network>>) {
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (one, other) = (network.subscribe(), network.subscribe());
+    tokio::select! {
+        () = carry(from_client, to_server, one) => {}
+        () = carry(from_server, to_client, other) => {}
     }
 }
 

@@ -233,9 +233,10 @@ impl World {
 
     /// Nothing fails any more: the leader takes an edit, at the latest after it has read again.
     async fn settle(&mut self) -> Result<(), String> {
-        let mut shared = self.shared.lock().unwrap();
-        (shared.next_write, shared.next_read_fails) = (None, false);
-        drop(shared);
+        {
+            let mut shared = self.shared.lock().unwrap();
+            (shared.next_write, shared.next_read_fails) = (None, false);
+        }
         let (editor, ..) = self.leaders.last_mut().unwrap();
         let key = Key { kind: Kind::Docker, name: "last".into() };
         let edit = Edit::Put { key, text: TEXTS[0].into(), expect: Expect::Absent };

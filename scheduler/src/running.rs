@@ -246,10 +246,9 @@ impl Start {
         let office = Office { epoch: self.epoch, seed: rand::rng().random(), control: self.control.clone() };
         let rules = rules(&self.settings, &template, office);
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
-        let core = core.going_on(stored.rollout);
 
         let (files_out, files_in) = mpsc::channel(16);
-        let (problems_out, problems) = watch::channel(Vec::new());
+        let (problems_out, files) = watch::channel(Vec::new());
         let (editor, published) = Editor::new(Arc::clone(&state), stored.documents);
         parts.spawn(editor.run(edits, files_in, parts_stop.clone()));
         if let Some(root) = self.settings.config_dir.clone() {
@@ -285,7 +284,6 @@ impl Start {
             framework: stored.framework,
         };
         parts.spawn(client.run(events_out, commands_in, parts_stop.clone()));
-        let files = problems;
         let wires = Wires {
             mesos,
             commands,
@@ -300,7 +298,7 @@ impl Start {
             view,
             stop,
         };
-        let result = MainLoop::new(core, wires, clock).run().await;
+        let result = MainLoop::new(core.going_on(stored.rollout), wires, clock).run().await;
         parts_stop.cancel();
         finish(parts).await;
         result

@@ -4,6 +4,7 @@
 //! in `recorded/`, so that a change of behaviour towards a real Mesos is seen in review. `UPDATE_EXPECT=1` writes them anew.
 //! Where the recorded scheduler launched tasks, they take the place of what ours launched on that agent just before: so
 //! updates are of launches that ours knows. What it launched where ours did not is a stranger, as after a lost state.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends by panicking")]
 
 use config::settings::SchedulerSettings;
 use expect_test::expect_file;

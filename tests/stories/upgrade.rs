@@ -119,6 +119,7 @@ async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() 
     let second = scheduler(&world, &cluster, "second", "6MB");
     let api = &second.api;
     eventually("the old executors are attached", START, async || up_to_date(api, 0).await).await;
+    eventually("and known to run", START, async || api.ready().await).await;
     let seen = rollout(api).await.unwrap();
     assert!(seen["generation"] != old && seen["older"] == NODES, "{seen:#}");
     assert!(seen["advice"].as_str().unwrap().contains("logherd upgrade"), "{seen:#}");

@@ -167,3 +167,16 @@ pub enum Effect {
     /// Subscribe as a new framework: the old id is dead, and forgotten durably.
     RegisterAnew,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_of_before_generations_were_kept_is_read_and_is_of_an_unknown_one() {
+        let stored = r#"{"task":"t","executor":"e","agent":"a","host":"h","token_hash":"","control":"c:1",
+            "phase":"running","launched_at":7}"#;
+        let record: LaunchRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!((record.phase, *record.lineage), (Phase::Running, Lineage::default()));
+    }
+}

@@ -1,9 +1,11 @@
 //! Holds what must be true of every store, whichever it is.
 use config::document::{Key, Kind, Revision, TEXT_MAX};
 use scheduler::core::effects::{Change, LaunchRecord, Phase};
-use scheduler::ids::{Moment, TaskId};
+use scheduler::core::generation::Generation;
+use scheduler::core::rollout::{Rollout, RolloutRecord};
+use scheduler::ids::{AgentId, Moment, TaskId};
 use scheduler::state::{DocumentChange, Origin, SeenFile, State, StateError, Stored};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A place where a store can be opened, closed by dropping it, and opened again.
 pub(crate) trait Place {
@@ -25,6 +27,22 @@ pub(crate) fn launch(n: usize, phase: Phase) -> LaunchRecord {
         launched_at: Moment(1_700_000_000_000),
         lineage: Box::default(),
     }
+}
+
+fn rollout(number: u64) -> Box<RolloutRecord> {
+    let rollout = Rollout {
+        from: None,
+        to: Generation("0123456789ab".into()),
+        rolls_back: false,
+        max_unavailable: "10%".parse().unwrap(),
+        canary: Some("rack=r1".parse().unwrap()),
+        canaries: Some(BTreeSet::from([AgentId::from("agent-S1")])),
+        pause_after_canary: true,
+        paused: false,
+        ended: None,
+        began_at: Moment(1),
+    };
+    Box::new(RolloutRecord { number, known: vec![], rollout: Some(rollout) })
 }
 
 pub(crate) fn key(name: &str) -> Key {
@@ -66,6 +84,7 @@ async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {
     let changes = [
         Change::Framework(Some("f-0001".into())),
         Change::Authority("ab12".into()),
+        Change::Rollout(rollout(1)),
         Change::Launch(launch(1, Phase::Intended)),
         Change::Launch(launch(2, Phase::Intended)),
         Change::Launch(launch(3, Phase::Intended)),
@@ -75,23 +94,25 @@ async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {
         .save(&[Change::Launch(launch(1, Phase::Running)), Change::Ended(launch(2, Phase::Intended).task)])
         .await
         .unwrap();
+    store.save(&[Change::Rollout(rollout(2))]).await.unwrap();
     store.change(&put("nginx", "input { }", 0)).await.unwrap();
     drop(store);
     let store = place.open();
     let stored = store.load().await.unwrap();
     assert_eq!(stored.framework, Some("f-0001".into()));
     assert_eq!(stored.authority.as_deref(), Some("ab12"));
+    assert_eq!(stored.rollout, *rollout(2));
     let expected = [launch(1, Phase::Running), launch(3, Phase::Intended)].map(|r| (r.task.clone(), r));
     assert_eq!(by_task(&stored), BTreeMap::from(expected));
     assert_eq!(stored.documents.fleet.documents[&key("nginx")].text, "input { }");
-    store.save(&[Change::Framework(None)]).await.unwrap();
+    store.save(&[Change::Framework(None), Change::Rollout(rollout(3))]).await.unwrap();
     store
         .save(&[Change::Ended(launch(1, Phase::Running).task), Change::Ended(launch(3, Phase::Running).task)])
         .await
         .unwrap();
     drop(store);
     let stored = place.open().load().await.unwrap();
-    assert_eq!((stored.framework, stored.launches.len()), (None, 0));
+    assert_eq!((stored.framework, stored.launches.len(), stored.rollout.number), (None, 0, 3));
     assert_eq!(stored.documents.fleet.documents.len(), 1);
 }
 

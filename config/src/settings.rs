@@ -142,6 +142,9 @@ pub struct SchedulerSettings {
     /// Where executors run, and on whose resources.
     #[command(flatten)]
     pub placement: Placement,
+    /// Register a new framework although that of this state was torn down.
+    #[arg(long, env = "LOGHERD_REGISTER_ANEW")]
+    pub register_anew: bool,
     /// The user that executors run as on the nodes.
     #[arg(long, env = "LOGHERD_USER", default_value = "root")]
     pub user: String,

@@ -2,6 +2,7 @@
 mod api;
 mod configs;
 mod nodes;
+mod teardown;
 mod upgrade;
 
 use crate::exit::Exit;
@@ -21,6 +22,8 @@ pub(crate) enum ClientCommand {
     },
     /// List the nodes, with what runs there.
     Nodes(ClientSettings),
+    /// End all executors, give up what is reserved, and remove the framework for good.
+    Teardown(teardown::TeardownArguments),
     /// Say how the framework is.
     Status(ClientSettings),
     /// Replace executors of older generations, a few at a time.
@@ -78,6 +81,7 @@ pub(crate) async fn call(command: ClientCommand) -> anyhow::Result<Exit> {
     match command {
         ClientCommand::Configs { command } => configs::call(command).await,
         ClientCommand::Nodes(client) => nodes::list(&client).await,
+        ClientCommand::Teardown(arguments) => teardown::call(arguments).await,
         ClientCommand::Status(client) => nodes::status(&client).await,
         ClientCommand::Upgrade(arguments) => upgrade::call(*arguments).await,
         ClientCommand::Why { node, client } => nodes::why(&client, &node).await,

@@ -56,6 +56,9 @@ pub(crate) async fn run(
     let (orders, orders_given) = mpsc::channel(ORDERS_WAITING_MAX);
     let keeper = Requests { edits, orders };
     let both = stop.child_token();
+    // Cancelled when there is nothing left to keep.
+    let torn_down = CancellationToken::new();
+    let over = torn_down.clone();
     let mut tasks: JoinSet<anyhow::Result<&'static str>> = JoinSet::new();
     let mut onlookers = JoinSet::new();
     onlookers.spawn(onlooker);
@@ -68,13 +71,16 @@ pub(crate) async fn run(
     let token = both.clone();
     tasks.spawn(async move {
         let people = ::scheduler::People { edits: edits_asked, orders: orders_given, view };
-        Box::pin(::scheduler::run(settings, people, token)).await.context("run the scheduler")?;
+        let ended = Box::pin(::scheduler::run(settings, people, token)).await.context("run the scheduler")?;
+        if ended == ::scheduler::Ended::TornDown {
+            over.cancel();
+        }
         Ok("scheduler")
     });
     let mut ended = Ok(());
     while let Some(task) = tasks.join_next().await {
         let result = match task.context("go on after a panic").and_then(|result| result) {
-            Ok(name) if !stop.is_cancelled() => {
+            Ok(name) if !stop.is_cancelled() && !torn_down.is_cancelled() => {
                 Err(anyhow::anyhow!("keep the {name} running: it ended by itself"))
             }
             Ok(_) => Ok(()),

@@ -30,6 +30,7 @@ mod reserve;
 pub mod resources;
 pub mod rollout;
 mod size;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod updates;
@@ -56,6 +57,7 @@ pub use size::Size;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use teardown::Teardown;
 
 /// How many decisions are kept for people to read.
 const DECISIONS: usize = 200;
@@ -127,6 +129,7 @@ pub struct Core {
     connected: bool,
     nodes: Nodes,
     hosts: Hosts,
+    teardown: Option<Teardown>,
     launches: BTreeMap<TaskId, Launch>,
     executors: BTreeMap<ExecutorId, TaskId>,
     /// Offers that wait until the framework id is stored.
@@ -203,6 +206,10 @@ enum Then {
     Framework(Option<FrameworkId>),
     /// What was ordered holds, and who ordered it is told; it was like this before.
     Rollout(Box<RolloutRecord>, Option<(OrderId, String)>),
+    /// The teardown begins, and who ordered it is told.
+    TearDownBegun(OrderId),
+    /// The teardown is over.
+    TornDown,
 }
 
 impl Core {
@@ -224,6 +231,7 @@ impl Core {
             connected: false,
             nodes,
             hosts: Hosts::default(),
+            teardown: None,
             launches: BTreeMap::new(),
             executors: BTreeMap::new(),
             held: Vec::new(),
@@ -303,6 +311,9 @@ impl Core {
         self.connected = false;
         self.nodes.subscribed(false, now);
         self.held.clear();
+        if self.is_tearing_down() {
+            return self.forget(now);
+        }
         self.decide(now, None, "Mesos removed the framework; forgetting it and registering anew".to_owned());
         let tasks: Vec<TaskId> = self.launches.keys().cloned().collect();
         for task in tasks {
@@ -320,6 +331,7 @@ impl Core {
             self.revive_soon(now);
         }
         self.sort_out_freed_hosts(now);
+        self.drive_teardown(now);
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_saves();
         }
@@ -356,6 +368,8 @@ impl Core {
                 }
                 self.acknowledge_all(&task, updates);
             }
+            Then::TearDownBegun(order) => self.teardown_began(now, order),
+            Then::TornDown => self.torn_down(now),
             // What we were before is stored late: what we are now follows.
             Then::Framework(id) if id != self.framework => {}
             Then::Framework(Some(_)) => {
@@ -382,6 +396,9 @@ impl Core {
                 }
             }
             Then::Rollout(before, answer) => self.rollout_not_stored(now, (*before, answer), why),
+            Then::TearDownBegun(order) => self.teardown_not_begun(order, why),
+            // It is tried again by the teardown itself.
+            Then::TornDown => {}
             Then::Framework(_) => {
                 self.decide(now, None, format!("the framework id could not be stored: {why}; trying again"));
             }

@@ -34,7 +34,7 @@ mod view;
 
 pub use control::authority::AuthorityError;
 pub use mesos::{MasterError, TlsError, deterministic};
-pub use running::{People, run};
+pub use running::{Ended, People, run};
 
 use ids::Moment;
 use state::StateError;
@@ -117,9 +117,24 @@ pub enum Error {
         "another scheduler has taken over this framework; this one steps down, as two would fight for ever"
     )]
     Superseded,
+    /// The framework is torn down, which was ordered: the end.
+    #[error("the framework is torn down")]
+    TornDown,
+    /// It was torn down before, and nobody said that there shall be another one.
+    #[error(
+        "the framework of this state was torn down, as was ordered at {}; to register a new one start with --register-anew, \
+         once", at(.0)
+    )]
+    WasTornDown(Moment),
     /// A part ended that should not have.
     #[error("{0} has ended unexpectedly; see the log")]
     PartEnded(&'static str),
+}
+
+/// A moment for people.
+fn at(moment: &Moment) -> String {
+    let time = UNIX_EPOCH.checked_add(std::time::Duration::from_millis(moment.0)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Tells moments that never go back, from the wall clock at the start on.

@@ -92,6 +92,8 @@ pub(crate) struct MainLoop {
     last_order: u64,
     commands: VecDeque<Command>,
     saves: VecDeque<(Ticket, Change)>,
+    /// Whether the framework is torn down, so that there is nothing left to do.
+    torn_down: bool,
     /// When the next view is due, if there is something new to see.
     view_due: Option<Instant>,
     /// Not before.
@@ -121,6 +123,7 @@ impl MainLoop {
             last_order: 0,
             commands: VecDeque::new(),
             saves: VecDeque::new(),
+            torn_down: false,
             view_due: Some(Instant::now()),
             view_at: Instant::now(),
             view_wait: Duration::ZERO,
@@ -171,6 +174,10 @@ impl MainLoop {
             let due = if can_wait { self.view_at + self.view_wait } else { self.view_at };
             self.view_due = Some(self.view_due.map_or(due, |before| before.min(due)));
             self.carry_out();
+            if self.torn_down {
+                self.show(now);
+                return Err(Error::TornDown);
+            }
         }
     }
 
@@ -341,6 +348,7 @@ impl MainLoop {
                     tracing::debug!(call = name(&call), "not sent: no subscription")
                 }
                 (Effect::RegisterAnew, _) => self.commands.push_back(Command::Register),
+                (Effect::TornDown, _) => self.torn_down = true,
                 (Effect::Answer(order, result), _) => self.answer_order(order, result),
             }
         }
@@ -375,12 +383,15 @@ impl MainLoop {
         let published = Arc::clone(&self.wires.published.borrow());
         let master = self.wires.master.borrow().clone();
         let tasks = self.tasks();
+        let teardown = self.core.teardown();
         let view = self.views.build(Material {
             now,
             epoch: self.core.epoch(),
-            phase: self.phase,
-            detail: &self.detail,
+            phase: teardown.as_ref().map_or(self.phase, |_| "tearing down"),
+            detail: teardown.as_deref().unwrap_or(&self.detail),
             framework: self.core.framework(),
+            name: self.core.framework_name(),
+            reserved: self.core.reserved_on().len(),
             master: master.as_deref(),
             rollout: self.core.rollouts(now),
             nodes,
@@ -441,6 +452,7 @@ pub(crate) fn name(call: &Call) -> &'static str {
         Call::Decline { .. } => "decline",
         Call::Unreserve { .. } => "unreserve",
         Call::AcceptInverse { .. } => "accept inverse",
+        Call::Teardown => "teardown",
         Call::Revive => "revive",
         Call::Kill(..) => "kill",
         Call::Shutdown(..) => "shutdown",

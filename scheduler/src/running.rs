@@ -45,8 +45,29 @@ const ROOM: usize = 1024;
 /// How many changes are stored together.
 const BATCH: usize = 4096;
 
+/// Why a scheduler ended without anything being wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped; its executors run on.
+    Stopped,
+    /// The framework was torn down.
+    TornDown,
+}
+
 /// Runs the scheduler until `stop`. Executors outlive it; the framework is not torn down.
 pub async fn run(
+    settings: SchedulerSettings,
+    people: People,
+    stop: CancellationToken,
+) -> Result<Ended, Error> {
+    match run_terms(settings, people, stop).await {
+        Ok(()) => Ok(Ended::Stopped),
+        Err(Error::TornDown) => Ok(Ended::TornDown),
+        Err(error) => Err(error),
+    }
+}
+
+async fn run_terms(
     settings: SchedulerSettings,
     mut people: People,
     stop: CancellationToken,
@@ -232,6 +253,10 @@ impl Start {
         people: People,
         stop: CancellationToken,
     ) -> Result<(), Error> {
+        if let (None, Some(since), false) = (&stored.framework, stored.torn_down, self.settings.register_anew)
+        {
+            return Err(Error::WasTornDown(since));
+        }
         let People { edits, orders, view } = people;
         let state = Arc::new(state);
         tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
@@ -246,6 +271,7 @@ impl Start {
         let office = Office { epoch: self.epoch, seed: rand::rng().random(), control: self.control.clone() };
         let rules = rules(&self.settings, &template, office);
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
+        let core = core.tearing_down(stored.torn_down, clock.now());
 
         let (files_out, files_in) = mpsc::channel(16);
         let (problems_out, files) = watch::channel(Vec::new());

@@ -150,6 +150,10 @@ pub(crate) struct Material<'a> {
     pub(crate) phase: &'a str,
     pub(crate) detail: &'a str,
     pub(crate) framework: Option<&'a FrameworkId>,
+    /// The framework's name.
+    pub(crate) name: &'a str,
+    /// On how many agents something is reserved for it.
+    pub(crate) reserved: usize,
     pub(crate) master: Option<&'a str>,
     pub(crate) rollout: Rollouts,
     /// In the order of their agents.
@@ -203,6 +207,8 @@ impl Views {
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             framework_id: material.framework.map(|id| id.0.clone()),
+            framework_name: material.name.to_owned(),
+            agents_reserved: material.reserved,
             master: material.master.map(str::to_owned),
             leader: None,
             epoch: material.epoch,

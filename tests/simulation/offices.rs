@@ -182,6 +182,7 @@ impl World {
                         office.saves.push_back((ticket, change));
                     }
                 }
+                Wanted::End => self.broken(format!("s{} ends though nobody ordered a teardown", run.0)),
                 Wanted::Register => {
                     if let Some(office) = self.office(run) {
                         office.waits_to_register = false;

@@ -41,7 +41,7 @@ const DEPOSED: &str = "another scheduler leads";
 impl Store {
     fn apply(&mut self, change: &Change) {
         match change {
-            Change::Framework(id) => self.framework.clone_from(id),
+            Change::Framework(id) | Change::TearDown { framework: id, .. } => self.framework.clone_from(id),
             Change::Launch(record) => {
                 self.phases.entry(record.task.clone()).or_default().push(record.phase);
                 self.launches.insert(record.task.clone(), record.clone());
@@ -145,6 +145,7 @@ fn names(changes: &[(Ticket, Change)]) -> Vec<String> {
     let name = |change: &Change| match change {
         Change::Framework(Some(id)) => format!("framework {id}"),
         Change::Framework(None) => "no framework".to_owned(),
+        Change::TearDown { framework, .. } => format!("teardown of {framework:?}"),
         Change::Launch(record) => format!("{} {:?}", record.task, record.phase),
         Change::Ended(task) => format!("{task} ended"),
         Change::Authority(fingerprint) => format!("authority {fingerprint}"),

@@ -41,6 +41,7 @@ mod rollout;
 mod serve;
 mod standby;
 mod status;
+mod teardown;
 pub mod view;
 mod why;
 mod wording;

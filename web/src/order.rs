@@ -18,6 +18,11 @@ pub enum Order {
     Abort,
     /// Go back to the generation before.
     RollBack,
+    /// End all executors, give up what is reserved, and remove the framework for good.
+    TearDown {
+        /// The framework's id, so that it is this one that is meant.
+        framework: String,
+    },
 }
 
 /// How executors are to be replaced.

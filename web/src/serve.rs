@@ -5,7 +5,7 @@ use crate::connections::Limited;
 use crate::guard::{self, Reach};
 use crate::view::View;
 use crate::{
-    assets, check, documents, events, metrics, pages, prior, problem, rollout, standby, status, why,
+    assets, check, documents, events, metrics, pages, prior, problem, rollout, standby, status, teardown, why,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -72,6 +72,7 @@ pub(crate) fn router(app: App, reach: Reach) -> Router {
         .merge(status::routes())
         .merge(why::routes())
         .merge(rollout::routes())
+        .merge(teardown::routes())
         .route("/api/v1/check", post(check::check))
         .route("/api/v1/events", get(events::stream))
         .route("/metrics", get(metrics::metrics))

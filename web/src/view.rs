@@ -49,6 +49,10 @@ pub struct Status {
     pub version: String,
     /// The framework id, once registered.
     pub framework_id: Option<String>,
+    /// The framework's name.
+    pub framework_name: String,
+    /// On how many agents something is reserved for the framework.
+    pub agents_reserved: usize,
     /// The leading master, while connected: `host:port`.
     pub master: Option<String>,
     /// Where the scheduler that leads serves its page and API, while this one stands by: `http://host:port`.

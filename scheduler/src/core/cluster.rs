@@ -215,6 +215,8 @@ pub struct Agent {
     pub multi_role: bool,
     /// Its scalar resources.
     pub shares: Vec<Share>,
+    /// The names of frameworks of this kind that have reserved some of its resources.
+    pub reserved_by: Vec<String>,
 }
 
 /// What the master has on record of this framework.

@@ -67,6 +67,13 @@ pub struct Lineage {
 pub enum Change {
     /// This is who we are now; `None`: nobody yet.
     Framework(Option<FrameworkId>),
+    /// The framework is being torn down since then; `None`: it is.
+    TearDown {
+        /// Which one.
+        framework: Option<FrameworkId>,
+        /// When that was ordered.
+        since: Moment,
+    },
     /// Write the record of a launch, new or not.
     Launch(LaunchRecord),
     /// Forget a launch.
@@ -127,6 +134,8 @@ pub enum Call {
         /// How long the same need not come again.
         refuse: Duration,
     },
+    /// Remove the framework, for good.
+    Teardown,
     /// Offer everything again that was declined.
     Revive,
     /// End a task.
@@ -166,6 +175,8 @@ pub enum Effect {
     Answer(OrderId, Result<OrderDone, OrderRefused>),
     /// Subscribe as a new framework: the old id is dead, and forgotten durably.
     RegisterAnew,
+    /// The framework is torn down and there is nothing left to do: end.
+    TornDown,
 }
 
 #[cfg(test)]

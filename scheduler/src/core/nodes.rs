@@ -1,4 +1,5 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
+mod places;
 mod replaced;
 
 use super::Core;
@@ -258,33 +259,6 @@ impl Nodes {
 
     pub(super) fn task_on(&self, agent: &AgentId) -> Option<TaskId> {
         self.by_agent.get(agent)?.slot.as_ref().map(|(task, _)| task.clone())
-    }
-
-    /// Where an agent is, if Mesos said so.
-    pub(super) fn place_of(&self, agent: &AgentId) -> Option<&Place> {
-        self.by_agent.get(agent).filter(|node| node.placed).map(|node| &node.place)
-    }
-
-    /// Leaves a node without an executor out, or lets it in again; says whether it is let in.
-    pub(super) fn leave_out(&mut self, agent: &AgentId, why: Option<(Cause, String)>, now: Moment) -> bool {
-        let Some(node) = self.by_agent.get(agent) else { return false };
-        let was_out = node.own.coverage() == Coverage::Excluded;
-        match why {
-            Some((cause, text)) if node.own != cause || node.text != text => {
-                self.show(agent, cause, text, now)
-            }
-            None if was_out => self.show(agent, Cause::AwaitingOffer, AWAITING.to_owned(), now),
-            _ => return false,
-        }
-        was_out && self.by_agent.get(agent).is_some_and(|node| node.own.coverage() != Coverage::Excluded)
-    }
-
-    pub(super) fn agents(&self) -> Vec<AgentId> {
-        self.by_agent.keys().cloned().collect()
-    }
-
-    pub(super) fn host_of(&self, agent: &AgentId) -> String {
-        self.by_agent.get(agent).map(|node| node.place.host.clone()).unwrap_or_default()
     }
 
     pub(super) fn count_launch(&mut self, agent: &AgentId) -> u64 {

@@ -61,6 +61,9 @@ impl Core {
     /// Decides about all offers of one agent together: pieces that are answered apart come back apart. Only those of one
     /// role can be used together; one role's that are too small do not keep another's from being used.
     fn answer(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
+        if self.is_tearing_down() {
+            return self.give_back(offers, REFUSE_COVERED, Reservations::GiveUp);
+        }
         let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
         self.plan(now, agent, offers.iter().find_map(|offer| offer.unavailability));
         let verdict = self.nodes.verdict(agent, &place, now);

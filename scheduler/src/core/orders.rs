@@ -19,6 +19,7 @@ impl Core {
             Order::Resume => self.order_resume(now, id),
             Order::Abort => self.order_abort(id),
             Order::RollBack => self.order_roll_back(now, id),
+            Order::TearDown { framework } => self.order_teardown(now, id, &framework),
         };
         match answer {
             Ok(Some(done)) => self.answer_order(id, Ok(done)),

@@ -83,6 +83,7 @@ pub(super) fn agent(id: &str, standing: Option<Standing>) -> Agent {
         version: "1.12.0".into(),
         multi_role: true,
         shares: vec![],
+        reserved_by: vec![],
     }
 }
 

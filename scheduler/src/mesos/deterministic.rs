@@ -37,6 +37,8 @@ pub enum Wanted {
     Save(Ticket, Change),
     /// Subscribe anew: [`Scheduler::subscribe`] names no framework any more.
     Register,
+    /// End: the framework is torn down.
+    End,
 }
 
 /// Why a subscription is over, as the master's stream told.
@@ -277,6 +279,7 @@ impl Scheduler {
                 Effect::Save(ticket, change) => self.wanted.push(Wanted::Save(ticket, change)),
                 Effect::Call(call) => self.call(call),
                 Effect::RegisterAnew => self.wanted.push(Wanted::Register),
+                Effect::TornDown => self.wanted.push(Wanted::End),
                 // What an order did is seen in what it wants done.
                 Effect::Answer(..) => {}
             }

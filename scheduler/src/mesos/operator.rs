@@ -5,7 +5,7 @@
 use super::Access;
 use super::http::{Connection, HttpError};
 use super::place::{place, unavailability};
-use super::resource::amount;
+use super::resource::{amount, labelled};
 use crate::core::cluster::{Agent, Cluster, Known, Machine, Namesake, Share, Standing, Stray, Window};
 use crate::core::resources::Thousandths;
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
@@ -14,6 +14,7 @@ use prost::Message;
 use proto::mesos::v1;
 use proto::mesos::v1::master::{self, call::Type};
 use proto::recordio::{Decoder, Limits};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -211,6 +212,7 @@ pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
             version: String::new(),
             multi_role: true,
             shares: shares(&info.resources, &[]),
+            reserved_by: reserved_by(&info.resources),
         })
     });
     listed.agents.into_iter().filter_map(registered).chain(recovered).collect()
@@ -228,6 +230,7 @@ fn registered(agent: master::response::get_agents::Agent) -> Option<Agent> {
         version: agent.version,
         multi_role: can(v1::agent_info::capability::Type::MultiRole as i32),
         shares: shares(&agent.total_resources, &agent.allocated_resources),
+        reserved_by: reserved_by(&agent.total_resources),
     })
 }
 
@@ -286,6 +289,13 @@ fn shares(total: &[v1::Resource], used: &[v1::Resource]) -> Vec<Share> {
         }
     }
     shares
+}
+
+/// Which frameworks of this kind have reserved something, by the labels on their reservations.
+fn reserved_by(total: &[v1::Resource]) -> Vec<String> {
+    let names = total.iter().filter_map(|resource| labelled(resource.reservations.last()?));
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// The role that a resource is reserved to, in the format before and after reservations could be refined.

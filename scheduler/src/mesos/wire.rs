@@ -194,6 +194,7 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
             out.accept_inverse_offers = Some(accept);
             Type::AcceptInverseOffers
         }
+        Call::Teardown => Type::Teardown,
         Call::Revive => Type::Revive,
         Call::Kill(task, agent) => {
             let (task_id, agent_id) = (task_id(task), Some(agent_id(agent)));

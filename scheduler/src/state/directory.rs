@@ -162,8 +162,15 @@ impl Inner {
         let mut touched: BTreeMap<u32, BTreeMap<TaskId, LaunchRecord>> = BTreeMap::new();
         for change in changes {
             match change {
-                Change::Framework(id) => self.write("framework", "framework", &FrameworkRecord { id }, "")?,
                 Change::Rollout(record) => self.write("rollout", "rollout", &record, "")?,
+                Change::Framework(id) => {
+                    let record = FrameworkRecord { id, torn_down: None };
+                    self.write("framework", "framework", &record, "")?;
+                }
+                Change::TearDown { framework: id, since } => {
+                    let record = FrameworkRecord { id, torn_down: Some(since) };
+                    self.write("framework", "framework", &record, "")?;
+                }
                 Change::Launch(record) => {
                     let shard = shard_of(&record);
                     let held = touched.entry(shard).or_insert_with(|| memory.shard(shard));

@@ -14,7 +14,7 @@ pub mod zookeeper;
 
 use crate::core::effects::{Change, LaunchRecord};
 use crate::core::rollout::RolloutRecord;
-use crate::ids::FrameworkId;
+use crate::ids::{FrameworkId, Moment};
 use config::document::{Document, Fleet, Key, Revision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,6 +56,8 @@ pub struct Stored {
     pub framework: Option<FrameworkId>,
     /// The fingerprint of the control plane's authority, if executors know one.
     pub authority: Option<String>,
+    /// When its teardown was ordered; it is over when there is no framework any more.
+    pub torn_down: Option<Moment>,
     /// What was launched and has not ended, in no particular order.
     pub launches: Vec<LaunchRecord>,
     /// The documents.
@@ -77,8 +79,10 @@ impl Stored {
                 "there are launches but no framework id, so a part is missing; restore it from a backup";
             return Err(StateError::Unreadable { place: place.to_owned(), why: why.to_owned() });
         }
+        let torn_down = framework.as_ref().and_then(|record| record.torn_down);
         let framework = framework.and_then(|record| record.id);
-        Ok(Self { framework, authority: None, launches, documents, rollout: RolloutRecord::default() })
+        let rollout = RolloutRecord::default();
+        Ok(Self { framework, torn_down, authority: None, launches, documents, rollout })
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //! Both stores use it, so that a half-written, mixed-up or newer record is found out before it is believed.
 use super::{Origin, StateError};
-use crate::ids::FrameworkId;
+use crate::ids::{FrameworkId, Moment};
 use config::document::{Key, Kind, Revision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ const NAME: &str = "logherd-state";
 pub struct FrameworkRecord {
     /// Who we are.
     pub id: Option<FrameworkId>,
+    /// When its teardown was ordered; it is over when there is no id any more.
+    #[serde(default)]
+    pub torn_down: Option<Moment>,
 }
 
 /// The authority of the control plane.

@@ -220,7 +220,10 @@ impl Zookeeper {
             Ok(_) => {
                 self.seen().launches = launches;
                 self.seen().rollout |= changes.iter().any(|change| matches!(change, Change::Rollout(_)));
-                if changes.iter().any(|change| matches!(change, Change::Framework(_))) {
+                if changes
+                    .iter()
+                    .any(|change| matches!(change, Change::Framework(_) | Change::TearDown { .. }))
+                {
                     self.read_framework(&client).await.map_err(Some)?;
                 }
                 if changes.iter().any(|change| matches!(change, Change::Authority(_))) {
@@ -242,8 +245,13 @@ impl Zookeeper {
     ) -> Result<(), StateError> {
         let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
         let added = match change {
-            Change::Framework(id) => {
-                let data = record::encode("framework", &FrameworkRecord { id: id.clone() }, "")?;
+            Change::Framework(id) | Change::TearDown { framework: id, .. } => {
+                let torn_down = match change {
+                    Change::TearDown { since, .. } => Some(*since),
+                    _ => None,
+                };
+                let record = FrameworkRecord { id: id.clone(), torn_down };
+                let data = record::encode("framework", &record, "")?;
                 match self.seen().framework {
                     Some(version) => writer.add_set_data(&self.path("framework"), &data, Some(version)),
                     None => writer.add_create(&self.path("framework"), &data, &options),

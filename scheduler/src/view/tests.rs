@@ -46,6 +46,8 @@ fn material<'a>(
         detail: "",
         framework: None,
         rollout: Rollouts::default(),
+        name: "logherd",
+        reserved: 0,
         master: None,
         listing: Listed { proven: Listing { proven: true, listed: nodes.len() }, words: "" },
         orphans: &[],

@@ -265,7 +265,7 @@ impl Mesos {
                 self.refuse(held.into_iter(), refuse, now);
             }
             Call::Revive => self.filters.clear(),
-            Call::AcceptInverse { .. } => {}
+            Call::AcceptInverse { .. } | Call::Teardown => {}
             Call::Kill(task, agent) => self.kill(&task, &agent),
             Call::Shutdown(executor, agent) => self.shutdown(&executor, &agent),
             Call::Acknowledge { task, uuid, .. } => self.acknowledged(&task, &uuid),

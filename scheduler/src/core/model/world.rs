@@ -258,6 +258,7 @@ impl World {
                     self.to_master.push_back(call);
                 }
                 Effect::Answer(..) => {}
+                Effect::TornDown => return Err("ends though nobody ordered a teardown".to_owned()),
                 Effect::RegisterAnew => {
                     self.must(self.client.1, || "registers anew though nobody removed it".into())?;
                     self.must(self.framework.is_none(), || "registers anew with the old id stored".into())?;
@@ -340,7 +341,7 @@ impl World {
 
     fn write(&mut self, change: Change) {
         match change {
-            Change::Framework(id) => self.framework = id,
+            Change::Framework(id) | Change::TearDown { framework: id, .. } => self.framework = id,
             Change::Launch(record) => {
                 self.history.entry(record.task.clone()).or_default().push(Held::Phase(record.phase));
                 self.store.insert(record.task.clone(), record);

@@ -43,6 +43,7 @@ impl World {
                 let task = task.map(|(task, _)| task.clone());
                 task.map_or(Ok(()), |task| self.spares_ours(&task))
             }
+            Call::Teardown => Err("TEARDOWN though nobody ordered it".to_owned()),
             Call::Revive | Call::Reconcile(_) | Call::Message { .. } | Call::AcceptInverse { .. } => Ok(()),
         }
     }

@@ -1,0 +1,118 @@
+//! `logherd teardown`: ends all executors and removes the framework, after asking.
+use super::api::{self, Api, config_path, list, text};
+use crate::exit::Exit;
+use crate::terminal::say;
+use anyhow::{Context as _, bail};
+use clap::Args;
+use config::document::Kind;
+use config::settings::ClientSettings;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+/// How often it is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// The phase that a scheduler is in meanwhile.
+const PHASE: &str = "tearing down";
+
+/// What to tear down, and how surely.
+#[derive(Debug, Args)]
+pub(crate) struct TeardownArguments {
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Delete all configs, too; they stay otherwise.
+    #[arg(long)]
+    forget_configs: bool,
+    /// Where to ask.
+    #[command(flatten)]
+    client: ClientSettings,
+}
+
+/// Says what will end, asks, gives the order, and follows it to its end.
+pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
+    let api = Api::new(&arguments.client)?;
+    let status = api.get("/api/v1/status").await?;
+    let framework = text(&status, "framework_id");
+    if framework.is_empty() {
+        bail!(
+            "tear the framework down: the scheduler at {} has none ({}); with several schedulers ask the one that leads",
+            arguments.client.api,
+            text(&status, "phase")
+        );
+    }
+    let nodes = api.get("/api/v1/nodes").await?;
+    let documents = api.get("/api/v1/documents").await?;
+    say(&what_ends(&status, &nodes, &documents, arguments.forget_configs));
+    if !arguments.yes && !confirmed(&text(&status, "framework_name"))? {
+        say("nothing was done");
+        return Ok(Exit::Failed);
+    }
+    if arguments.forget_configs {
+        forget(&api, &documents).await?;
+    }
+    let order = json!({ "framework_id": framework });
+    let response = api.send(Method::POST, "/api/v1/teardown", Some(&order)).await?;
+    let answer = api::accepted(response, "tear the framework down").await?;
+    say(&text(&answer, "detail"));
+    follow(&api).await;
+    Ok(Exit::Fine)
+}
+
+fn what_ends(status: &Value, nodes: &Value, documents: &Value, forget_configs: bool) -> String {
+    let executors = list(nodes, "nodes").iter().filter(|node| !text(node, "executor_id").is_empty()).count();
+    let reserved = text(status, "agents_reserved");
+    let configs = list(documents, "documents").len();
+    let kept = if forget_configs { "deleted" } else { "kept" };
+    format!(
+        "this ends framework `{}` ({}) for good:\n  {executors} executors end, on as many nodes\n  reservations on {reserved} agents \
+         are given up\n  {configs} configs are {kept}",
+        text(status, "framework_name"),
+        text(status, "framework_id"),
+    )
+}
+
+/// On a terminal the name has to be typed; nobody else can be asked.
+fn confirmed(name: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        bail!("ask whether to go on, as this is no terminal; --yes goes on without");
+    }
+    print!("type the name of the framework to go on: ");
+    std::io::stdout().flush().context("write to the terminal")?;
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed).context("read from the terminal")?;
+    Ok(typed.trim() == name)
+}
+
+async fn forget(api: &Api, documents: &Value) -> anyhow::Result<()> {
+    for document in list(documents, "documents") {
+        let kind = if text(document, "kind") == "host" { Kind::Host } else { Kind::Docker };
+        let name = text(document, "name");
+        let response = api.send(Method::DELETE, &config_path(kind, &name), None).await?;
+        if response.status() != StatusCode::NOT_FOUND {
+            api::accepted(response, &format!("delete the {kind} config `{name}`")).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints how far it is until the scheduler has ended.
+async fn follow(api: &Api) {
+    let mut said = String::new();
+    loop {
+        // A scheduler that does not answer any more has ended: it does so only when all is done.
+        let Ok(status) = api.get("/api/v1/status").await else { break };
+        if text(&status, "phase") != PHASE && !said.is_empty() {
+            say(&format!("the scheduler is {} now: {}", text(&status, "phase"), text(&status, "detail")));
+            return;
+        }
+        let detail = text(&status, "detail");
+        if detail != said && text(&status, "phase") == PHASE {
+            say(&detail);
+            said = detail;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    say("the scheduler has ended; one that is started again registers only with --register-anew");
+}

@@ -235,7 +235,7 @@ impl MainLoop {
     }
 
     fn removed(&mut self, now: Moment) {
-        tracing::warn!("mesos removed this framework; registering anew");
+        tracing::warn!("mesos removed this framework");
         let why = "Mesos removed this framework (torn down, or away for longer than its failover timeout)";
         self.no_subscription("registering anew", why.to_owned());
         self.core.removed(now);

@@ -38,5 +38,6 @@ mod ready;
 mod search;
 mod survive;
 mod system;
+mod teardown;
 mod tls;
 mod upgrade;

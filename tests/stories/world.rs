@@ -170,6 +170,15 @@ impl Logherd {
     }
 }
 
+impl Logherd {
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let ended = async || child.try_wait().unwrap().ok_or_else(|| "still running".to_owned());
+        eventually("ended by itself", START, ended).await.0
+    }
+}
+
 impl Drop for Logherd {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {

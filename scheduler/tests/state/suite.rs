@@ -67,6 +67,7 @@ pub(crate) async fn holds<P: Place>(fresh: impl Fn(&str) -> P) {
     nothing_there_is_an_empty_state(&fresh("empty")).await;
     what_was_saved_is_there_after_it_was_opened_again(&fresh("saved")).await;
     the_same_change_again_changes_nothing(&fresh("again")).await;
+    a_teardown_is_known_until_another_framework_is_there(&fresh("teardown")).await;
     a_thousand_launches_are_stored_together(&fresh("many")).await;
     documents_keep_their_names_texts_and_origins(&fresh("documents")).await;
     a_revision_never_goes_back(&fresh("revision")).await;
@@ -76,6 +77,25 @@ pub(crate) async fn holds<P: Place>(fresh: impl Fn(&str) -> P) {
 
 async fn nothing_there_is_an_empty_state(place: &impl Place) {
     assert_eq!(place.open().load().await.unwrap(), Stored::default());
+}
+
+async fn a_teardown_is_known_until_another_framework_is_there(place: &impl Place) {
+    let (framework, since) = (Some("f-0001".into()), Moment(77));
+    let changes = [
+        (Change::Framework(framework.clone()), None),
+        (Change::TearDown { framework: framework.clone(), since }, Some(since)),
+        (Change::TearDown { framework: None, since }, Some(since)),
+        (Change::Framework(Some("f-0002".into())), None),
+    ];
+    for (change, torn_down) in changes {
+        let store = place.open();
+        store.load().await.unwrap();
+        store.save(std::slice::from_ref(&change)).await.unwrap();
+        drop(store);
+        let stored = place.open().load().await.unwrap();
+        let (Change::Framework(id) | Change::TearDown { framework: id, .. }) = change else { unreachable!() };
+        assert_eq!((stored.framework, stored.torn_down), (id, torn_down));
+    }
 }
 
 async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {

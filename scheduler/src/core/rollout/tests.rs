@@ -122,7 +122,7 @@ impl Cluster {
                 }
                 Effect::Call(call) => self.receive(call),
                 Effect::Answer(id, answer) => drop(self.answers.insert(id, answer)),
-                Effect::RegisterAnew => panic!("nobody removed the framework"),
+                Effect::RegisterAnew | Effect::TornDown => panic!("nobody removed the framework"),
             }
             effects.extend(self.core.take_effects());
         }
@@ -136,7 +136,7 @@ impl Cluster {
             }
             Change::Launch(record) => drop(self.launches.insert(record.task.clone(), record)),
             Change::Ended(task) => drop(self.launches.remove(&task)),
-            Change::Framework(_) | Change::Authority(_) => {}
+            Change::Framework(_) | Change::TearDown { .. } | Change::Authority(_) => {}
         }
     }
 

@@ -116,6 +116,10 @@ impl World {
             call::Type::Accept => {
                 let accept = call.accept.clone().unwrap_or_default();
                 self.ledger(run).answer(&accept.offer_ids)?;
+                let stored = self.store.framework.clone().map(|id| id.0);
+                if stored != call.framework_id.as_ref().map(|id| id.value.clone()) && self.is_in_office(run) {
+                    return Err(format!("the framework id is not stored, {stored:?} is"));
+                }
                 let launches = accept.operations.into_iter().filter_map(|operation| operation.launch);
                 for info in launches.flat_map(|launch| launch.task_infos) {
                     let task = TaskId(info.task_id.value.clone());
@@ -180,11 +184,14 @@ impl World {
         if stored { Ok(()) } else { Err(format!("the store never saw {task} {phase:?}")) }
     }
 
-    /// Only what the store does not know is ended, or what Mesos said is over.
+    /// What was launched is ended only if Mesos said that it is over; one that cannot be reached is not.
     fn is_no_launch_of_ours(&mut self, run: Run, task: &str) -> Result<(), String> {
-        let known =
-            self.store.launches.contains_key(&TaskId(task.to_owned())) && !self.called_over.contains(task);
-        if known && self.is_in_office(run) { Err(format!("{task} is ours and should live")) } else { Ok(()) }
+        let stored = self.store.launches.contains_key(&TaskId(task.to_owned()));
+        let launched = stored || self.executor_of.contains_key(task);
+        if launched && !self.called_over.contains(task) && self.is_in_office(run) {
+            return Err(format!("{task} is ours and should live"));
+        }
+        Ok(())
     }
 
     /// No storms of calls, whatever happens: acknowledgements aside, which answer what came.

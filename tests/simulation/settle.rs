@@ -91,8 +91,10 @@ impl World {
     /// The one executor of a machine that runs, attached to the leader, with everything told.
     fn one_executor(&mut self, machine: usize, run: (usize, u64)) -> Result<(String, String), String> {
         let agent = self.machines[machine].agent_id().ok_or_else(|| format!("agent {machine} has no id"))?;
+        // Executors of a framework that was removed are orphans if the master forgot the removal: nobody can end them.
+        let framework = self.store.framework.as_ref().map(|id| id.0.clone()).unwrap_or_default();
         let here = self.machines[machine].executors.values().filter(|e| e.agent_id == agent);
-        let mine: Vec<_> = here.collect();
+        let mine: Vec<_> = here.filter(|e| e.framework == framework).collect();
         let [executor] = mine.as_slice() else {
             return Err(format!("agent {machine} has {} executors", mine.len()));
         };
@@ -108,7 +110,8 @@ impl World {
         let answer = self.agent_step(machine, None, |agent, now| agent.operated(&body, now));
         let Some(Answer::Response(bytes)) = answer else { return Err(format!("agent {machine} is away")) };
         let response = operator_api::Response::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
-        let over = response.get_tasks.unwrap_or_default().terminated_tasks.len();
+        let over = response.get_tasks.unwrap_or_default().terminated_tasks;
+        let over = over.iter().filter(|task| task.framework_id.value == framework).count();
         if over > 0 {
             return Err(format!("agent {machine} waits for {over} acknowledgements"));
         }

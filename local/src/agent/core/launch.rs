@@ -84,6 +84,10 @@ impl Core {
         if self.phase != Phase::Running {
             return dropped(Reason::AgentRestarted, "Agent is stopping");
         }
+        // A real agent ignores such a task without a word, and its master believes for ever that it is staging.
+        if self.frameworks.get(framework_id).is_some_and(|framework| framework.terminating) {
+            return dropped(Reason::FrameworkRemoved, "Framework is terminating");
+        }
         match self.executor(framework_id, executor_id).map(|executor| executor.stage) {
             Some(Stage::Terminating | Stage::Terminated) => {
                 dropped(Reason::ExecutorTerminated, "Executor terminating/terminated")

@@ -1,9 +1,10 @@
 //! Lets things go wrong, again and again, until calm.
 use crate::faults::Fault;
+use crate::machines::Machine;
 use crate::wire::Caller;
 use crate::world::{BEGAN, Event, World, note};
 use prost::Message;
-use proto::mesos::v1::{self as mesos, master};
+use proto::mesos::v1::{self as mesos, maintenance, master};
 use std::time::Duration;
 
 impl World {
@@ -76,6 +77,13 @@ impl World {
             Fault::AgentDeactivated => {
                 self.operate(machine, deactivate);
                 self.queue.add(back, Event::Reactivate(machine));
+            }
+            Fault::Maintenance => {
+                let from = self.now + self.chance.seconds(10..300);
+                let to = from + self.chance.seconds(10..300);
+                self.machines[machine].maintenance = Some((from, to));
+                self.schedule_maintenance();
+                self.queue.add(to + Duration::from_millis(1), Event::Schedule);
             }
             Fault::AgentWiped if self.chance.hits(0.5) => {
                 self.kill_agent(machine);
@@ -180,6 +188,26 @@ impl World {
         self.master_step(Caller::Nobody, |master, now| master.operated(&body, now));
     }
 
+    /// An operator writes down which machines are planned to be away.
+    pub(crate) fn schedule_maintenance(&mut self) {
+        let (now, calm) = (self.now, self.calm);
+        let planned = self.machines.iter().filter_map(|machine| Some((machine, machine.maintenance?)));
+        let window = |(machine, (from, to)): (&Machine, (Duration, Duration))| maintenance::Window {
+            machine_ids: vec![machine.machine_id()],
+            unavailability: mesos::Unavailability {
+                start: mesos::TimeInfo { nanoseconds: nanoseconds(from) },
+                duration: Some(mesos::DurationInfo { nanoseconds: nanoseconds(to - from) }),
+            },
+        };
+        let windows: Vec<_> = planned.filter(|(_, (_, to))| !calm && *to > now).map(window).collect();
+        note!(self, "{} machines are planned to be away", windows.len());
+        let schedule = maintenance::Schedule { windows };
+        let update = master::call::UpdateMaintenanceSchedule { schedule };
+        let call = call_of(master::call::Type::UpdateMaintenanceSchedule);
+        let body = master::Call { update_maintenance_schedule: Some(update), ..call }.encode_to_vec();
+        self.master_step(Caller::Nobody, |master, now| master.operated(&body, now));
+    }
+
     pub(crate) fn reactivate(&mut self, machine: usize) {
         self.operate(machine, reactivate);
     }
@@ -193,6 +221,7 @@ impl World {
             self.on_master_up();
         }
         self.hold_heartbeats(false);
+        self.schedule_maintenance();
         for process in 0..self.processes.len() {
             self.processes[process].frozen_until = self.now.min(self.processes[process].frozen_until);
             self.restart(process);
@@ -206,6 +235,10 @@ impl World {
         self.queue.add(self.now + Duration::from_secs(1), Event::Look);
         note!(self, "{:?} of trouble are over", self.now - BEGAN);
     }
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn call_of(kind: master::call::Type) -> master::Call {

@@ -68,6 +68,8 @@ faults! {
     AgentDrain = "agent-drain",
     /// An operator deactivates an agent and reactivates it later.
     AgentDeactivated = "agent-deactivated",
+    /// An operator plans maintenance of a machine, and strikes it off the schedule when it is over.
+    Maintenance = "maintenance",
     /// An agent's work directory is wiped: it comes back under another id.
     AgentWiped = "agent-wiped",
     /// Agents send some updates twice.

@@ -1,10 +1,11 @@
 //! What must hold at every step, whatever goes wrong.
+use crate::machines::Machine;
 use crate::world::{Run, World, note};
 use local::deterministic::Launch;
 use prost::Message;
 use proto::mesos::v1::scheduler::event::Type as Said;
 use proto::mesos::v1::scheduler::{Call, Event, call};
-use proto::mesos::v1::{TaskState, TaskStatus, task_status};
+use proto::mesos::v1::{OfferId, TaskState, TaskStatus, task_status};
 use scheduler::core::effects::{Change, LaunchRecord, Phase};
 use scheduler::ids::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ type Receipt = (TaskId, Vec<u8>);
 pub(crate) struct Ledger {
     /// Offers that were neither answered nor withdrawn.
     offers: BTreeSet<String>,
+    /// Inverse offers, the same.
+    inverse_offers: BTreeSet<String>,
     /// Updates with a uuid that have to be acknowledged, with their state and how often they came.
     receipts: BTreeMap<Receipt, (i32, usize)>,
     /// Those that may be: they came before a disconnection, or could not be stored.
@@ -41,6 +44,15 @@ impl Ledger {
                     self.offers.remove(&rescind.offer_id.value);
                 }
             }
+            Said::InverseOffers => {
+                let offers = event.inverse_offers.iter().flat_map(|offers| &offers.inverse_offers);
+                self.inverse_offers.extend(offers.map(|offer| offer.id.value.clone()));
+            }
+            Said::RescindInverseOffer => {
+                if let Some(rescind) = &event.rescind_inverse_offer {
+                    self.inverse_offers.remove(&rescind.inverse_offer_id.value);
+                }
+            }
             Said::Update => {
                 if let Some((status, uuid)) =
                     event.update.as_ref().and_then(|u| Some((&u.status, u.status.uuid.clone()?)))
@@ -55,6 +67,7 @@ impl Ledger {
 
     pub(crate) fn disconnected(&mut self) {
         self.offers.clear();
+        self.inverse_offers.clear();
         self.release(|_| true);
     }
 
@@ -89,9 +102,10 @@ impl Ledger {
         self.receipts.len()
     }
 
-    fn answer(&mut self, offers: &[proto::mesos::v1::OfferId]) -> Result<(), String> {
+    fn answer(&mut self, offers: &[OfferId], inverse: bool) -> Result<(), String> {
+        let known = if inverse { &mut self.inverse_offers } else { &mut self.offers };
         let gone: Vec<&str> =
-            offers.iter().filter(|id| !self.offers.remove(&id.value)).map(|id| id.value.as_str()).collect();
+            offers.iter().filter(|id| !known.remove(&id.value)).map(|id| id.value.as_str()).collect();
         if gone.is_empty() {
             Ok(())
         } else {
@@ -115,7 +129,7 @@ impl World {
         match call.r#type() {
             call::Type::Accept => {
                 let accept = call.accept.clone().unwrap_or_default();
-                self.ledger(run).answer(&accept.offer_ids)?;
+                self.ledger(run).answer(&accept.offer_ids, false)?;
                 let stored = self.store.framework.clone().map(|id| id.0);
                 if stored != call.framework_id.as_ref().map(|id| id.value.clone()) && self.is_in_office(run) {
                     return Err(format!("the framework id is not stored, {stored:?} is"));
@@ -133,7 +147,7 @@ impl World {
             }
             call::Type::Decline => {
                 let decline = call.decline.clone().unwrap_or_default();
-                self.ledger(run).answer(&decline.offer_ids)
+                self.ledger(run).answer(&decline.offer_ids, false)
             }
             call::Type::Acknowledge => {
                 let acknowledge = call.acknowledge.clone().unwrap_or_default();
@@ -144,13 +158,17 @@ impl World {
             }
             call::Type::Kill => {
                 let task = call.kill.as_ref().map(|kill| kill.task_id.value.clone()).unwrap_or_default();
-                self.is_no_launch_of_ours(run, &task)
+                self.may_end(run, &task)
             }
             call::Type::Shutdown => {
                 let executor = call.shutdown.as_ref().map(|call| call.executor_id.value.clone());
                 let of = |(_, id): &(&String, &String)| Some(*id) == executor.as_ref();
                 let task = self.executor_of.iter().find(of).map(|(task, _)| task.clone()).unwrap_or_default();
-                self.is_no_launch_of_ours(run, &task)
+                self.may_end(run, &task)
+            }
+            call::Type::AcceptInverseOffers => {
+                let accept = call.accept_inverse_offers.clone().unwrap_or_default();
+                self.ledger(run).answer(&accept.inverse_offer_ids, true)
             }
             call::Type::Revive | call::Type::Reconcile | call::Type::Message => Ok(()),
             other => Err(format!("{other:?} was never wanted")),
@@ -184,11 +202,16 @@ impl World {
         if stored { Ok(()) } else { Err(format!("the store never saw {task} {phase:?}")) }
     }
 
-    /// What was launched is ended only if Mesos said that it is over; one that cannot be reached is not.
-    fn is_no_launch_of_ours(&mut self, run: Run, task: &str) -> Result<(), String> {
-        let stored = self.store.launches.contains_key(&TaskId(task.to_owned()));
-        let launched = stored || self.executor_of.contains_key(task);
-        if launched && !self.called_over.contains(task) && self.is_in_office(run) {
+    /// What was launched is ended only if Mesos said that it is over, or its machine is to be away; one that cannot be
+    /// reached is neither.
+    fn may_end(&mut self, run: Run, task: &str) -> Result<(), String> {
+        let record = self.store.launches.get(&TaskId(task.to_owned()));
+        let launched = record.is_some() || self.executor_of.contains_key(task);
+        let host = record.map(|record| record.host.clone());
+        let leaves =
+            |machine: &Machine| machine.maintenance.is_some() && machine.machine_id().hostname == host;
+        let away = self.machines.iter().any(leaves);
+        if launched && !away && !self.called_over.contains(task) && self.is_in_office(run) {
             return Err(format!("{task} is ours and should live"));
         }
         Ok(())
@@ -316,9 +339,7 @@ fn status_words(status: &TaskStatus) -> String {
 }
 
 fn words(call: &Call) -> String {
-    let offers = |ids: &[proto::mesos::v1::OfferId]| {
-        ids.iter().map(|id| id.value.clone()).collect::<Vec<_>>().join(", ")
-    };
+    let offers = |ids: &[OfferId]| ids.iter().map(|id| id.value.clone()).collect::<Vec<_>>().join(", ");
     match (&call.accept, &call.decline, &call.acknowledge, &call.reconcile) {
         (Some(accept), ..) => format!("ACCEPT {}", offers(&accept.offer_ids)),
         (_, Some(decline), ..) => format!("DECLINE {}", offers(&decline.offer_ids)),

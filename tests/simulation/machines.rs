@@ -5,6 +5,7 @@ use crate::wire::Caller;
 use crate::world::{Event, Run, World, note};
 use local::Node;
 use local::deterministic::{Agent, AgentDid, Answer, Disk, Launch, ToAgent, ToMaster};
+use proto::mesos::v1::MachineId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub(crate) struct Machine {
     wake: Duration,
     /// It cannot reach the master until then.
     pub(crate) cut_off_until: Duration,
+    /// Its planned maintenance, from and to.
+    pub(crate) maintenance: Option<(Duration, Duration)>,
     pub(crate) executors: BTreeMap<String, Executor>,
     pids: u32,
     /// Somebody has to empty its work directory before it comes back.
@@ -49,6 +52,7 @@ impl Machine {
             link: None,
             wake: Duration::ZERO,
             cut_off_until: Duration::ZERO,
+            maintenance: None,
             executors: BTreeMap::new(),
             pids: 100,
             to_be_wiped: false,
@@ -59,6 +63,11 @@ impl Machine {
     pub(crate) fn agent_id(&self) -> Option<String> {
         let disk = self.agent.as_ref().map_or(&self.disk, Agent::disk);
         disk.info().and_then(|info| info.id.as_ref()).map(|id| id.value.clone())
+    }
+
+    /// As operators name it.
+    pub(crate) fn machine_id(&self) -> MachineId {
+        MachineId { hostname: Some(self.node.hostname.clone()), ip: Some(self.address.ip().to_string()) }
     }
 
     pub(crate) fn next_pid(&mut self) -> u32 {

@@ -161,7 +161,7 @@ impl World {
         let now = self.now;
         let Some(office) = self.office(run) else { return };
         let moment = office.moment(now);
-        office.scheduler.agents_listed(moment, response).expect("the master's answer is protobuf");
+        office.scheduler.told(moment, response).expect("the master's answer is protobuf");
         self.after(run);
     }
 

@@ -361,8 +361,9 @@ impl World {
 
     pub(crate) fn list_at_master(&mut self, run: Run, generation: u64) {
         if generation == self.master.generation {
-            let body = Scheduler::ask_for_agents();
-            self.master_step(Caller::Lister(run), |master, now| master.operated(&body, now));
+            for body in Scheduler::questions() {
+                self.master_step(Caller::Lister(run), |master, now| master.operated(&body, now));
+            }
         }
     }
 

@@ -88,6 +88,8 @@ pub(crate) enum Event {
     Disaster(Fault),
     /// An operator lets this machine's agent take tasks again.
     Reactivate(usize),
+    /// The schedule of maintenance is due to change.
+    Schedule,
     /// Nothing goes wrong any more.
     Calm,
     /// A look at whether all is well.
@@ -264,6 +266,7 @@ impl World {
             Event::Executor(machine, container, act) => self.on_act(machine, &container, act),
             Event::Disaster(fault) => self.disaster(fault),
             Event::Reactivate(machine) => self.reactivate(machine),
+            Event::Schedule => self.schedule_maintenance(),
             Event::Calm => self.on_calm(),
             Event::Look => self.look(),
         }

@@ -213,16 +213,21 @@ impl Scheduler {
         self.carry_out();
     }
 
-    /// The call that asks a master for its agents (`mesos.v1.master.Call`).
-    pub fn ask_for_agents() -> Vec<u8> {
-        let kind = Some(master::call::Type::GetAgents as i32);
-        master::Call { r#type: kind, ..master::Call::default() }.encode_to_vec()
+    /// The calls that ask a master about its cluster (`mesos.v1.master.Call`), every few seconds.
+    pub fn questions() -> [Vec<u8>; 2] {
+        [master::call::Type::GetAgents, master::call::Type::GetMaintenanceSchedule]
+            .map(|kind| master::Call { r#type: Some(kind as i32), ..master::Call::default() }.encode_to_vec())
     }
 
-    /// The master's answer to that (`mesos.v1.master.Response`).
-    pub fn agents_listed(&mut self, now: Moment, response: &[u8]) -> Result<(), prost::DecodeError> {
-        let response = master::Response::decode(response)?;
-        self.core.agents_listed(now, operator::agents(response.get_agents.unwrap_or_default()));
+    /// The master's answer to one of them (`mesos.v1.master.Response`).
+    pub fn told(&mut self, now: Moment, response: &[u8]) -> Result<(), prost::DecodeError> {
+        let mut response = master::Response::decode(response)?;
+        if let Some(agents) = response.get_agents.take() {
+            self.core.agents_listed(now, operator::agents(agents));
+        }
+        if response.get_maintenance_schedule.is_some() {
+            self.core.maintenance_planned(now, &operator::schedule(response));
+        }
         self.carry_out();
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `logherd configs`, `nodes`, `status`, `why`, `upgrade`: a client of the REST API.
+//! `logherd configs`, `nodes`, `status`, `why`, `upgrade`, `teardown`: a client of the REST API.
 mod api;
 mod configs;
 mod nodes;

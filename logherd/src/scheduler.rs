@@ -1,6 +1,7 @@
 //! `logherd scheduler`: the framework scheduler against a real Mesos, with the page.
 use crate::exit::Exit;
 use crate::framework;
+use crate::terminal::complain;
 use config::settings::SchedulerSettings;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -14,6 +15,17 @@ pub(crate) async fn scheduler(settings: SchedulerSettings, stop: CancellationTok
         tracing::info!(url = %format!("http://{address}"), "serving the page");
     }
     let view = watch::Sender::new(Arc::new(View::default()));
-    framework::run(settings, listener, stop, async {}, view).await?;
-    Ok(Exit::Fine)
+    match framework::run(settings, listener, stop, async {}, view).await {
+        Ok(()) => Ok(Exit::Fine),
+        // Started again by a supervisor it would end the same way: the settings have to say something else first.
+        Err(error) if was_torn_down(&error) => {
+            complain(&format!("error: failed to {error:#}"));
+            Ok(Exit::BadConfiguration)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn was_torn_down(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(::scheduler::Error::WasTornDown(_))))
 }

@@ -3,7 +3,7 @@ use clap::Args;
 use std::time::Duration;
 use url::Url;
 
-/// `logherd configs`, `nodes`, `status`, `why`: clients of the REST API.
+/// `logherd configs`, `nodes`, `status`, `why`, `upgrade`, `teardown`: clients of the REST API.
 #[derive(Clone, Debug, Args)]
 pub struct ClientSettings {
     /// Where the REST API of the scheduler is.

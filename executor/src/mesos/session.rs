@@ -1,6 +1,6 @@
 //! Decides what a Mesos executor says and when it ends: events and moments in, effects out.
 //!
-//! What Mesos demands (mesos-v1 §4): nothing non-terminal about a task before its LAUNCH; RUNNING only once the pipelines
+//! What Mesos demands of executors: nothing non-terminal about a task before its LAUNCH; RUNNING only once the pipelines
 //! are up; updates keep their uuid until they are acknowledged, and are listed, with the tasks of which no update was
 //! acknowledged, whenever we subscribe again; an executor without tasks ends.
 use config::settings::Secret;

@@ -52,9 +52,9 @@ fn page() -> String {
     for sub in command.get_subcommands().filter(|c| c.get_name() != "help") {
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         let below: Vec<_> = sub.get_subcommands().filter(|c| c.get_name() != "help").collect();
-        if below.is_empty() {
-            let own = sub.get_arguments().filter(|arg| !arg.is_global_set());
-            page.push_str(&section(&format!("`logherd {}`", sub.get_name()), &about, own));
+        let own: Vec<_> = sub.get_arguments().filter(|arg| !arg.is_global_set()).collect();
+        if below.is_empty() || own.iter().any(|arg| arg.get_id() != "help") {
+            page.push_str(&section(&format!("`logherd {}`", sub.get_name()), &about, own.into_iter()));
         }
         for leaf in below {
             let about = leaf.get_about().map(ToString::to_string).unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// All nodes, page by page.
-async fn all(client: &ClientSettings) -> anyhow::Result<Value> {
+pub(super) async fn all(client: &ClientSettings) -> anyhow::Result<Value> {
     let api = Api::new(client)?;
     let mut nodes = Vec::new();
     let mut path = "/api/v1/nodes".to_owned();

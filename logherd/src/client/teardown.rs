@@ -42,7 +42,7 @@ pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
             text(&status, "phase")
         );
     }
-    let nodes = api.get("/api/v1/nodes").await?;
+    let nodes = super::nodes::all(&arguments.client).await?;
     let documents = api.get("/api/v1/documents").await?;
     say(&what_ends(&status, &nodes, &documents, arguments.forget_configs));
     if !arguments.yes && !confirmed(&text(&status, "framework_name"))? {

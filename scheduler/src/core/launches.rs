@@ -223,8 +223,8 @@ impl Core {
     /// An executor's positions and spools end with its sandbox. Said once: the settings are the same for all.
     pub fn keeps_data_in_sandbox(&mut self, now: Moment, agent: &AgentId) {
         if !std::mem::replace(&mut self.sandbox_told, true) {
-            let text = "warning: positions and spools are kept in sandboxes, here first, and are lost with each executor; \
-                 name a directory of the nodes with --executor-data-dir";
+            let text = "warning: positions and spools are kept in sandboxes, here first, where Mesos removes them some time after \
+                 their executor; name a directory of the nodes with --executor-data-dir";
             self.decide(now, Some(agent.clone()), text.to_owned());
         }
     }

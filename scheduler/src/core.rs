@@ -142,6 +142,7 @@ pub struct Core {
     reconciler: Reconciler,
     revive_at: Option<Moment>,
     revive_pause: Duration,
+    revived_at: Moment,
     decisions: VecDeque<Decision>,
     leaving: Leaving,
     orphans: Orphans,
@@ -241,6 +242,7 @@ impl Core {
             reconciler: Reconciler::default(),
             revive_at: None,
             revive_pause: offers::FIRST_REVIVE,
+            revived_at: Moment(0),
             decisions: VecDeque::new(),
             leaving: Leaving::default(),
             orphans: Orphans::default(),
@@ -286,9 +288,8 @@ impl Core {
             self.save_framework();
         }
         // A takeover of a live subscription keeps the decline filters of the one before.
-        self.call(Call::Revive);
         self.revive_pause = offers::FIRST_REVIVE;
-        self.revive_at = Some(now.after(self.revive_pause));
+        self.revive(now);
         self.start_reconciliation(now);
         self.call(Call::Reconcile(Vec::new()));
     }

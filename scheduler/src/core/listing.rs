@@ -114,4 +114,18 @@ mod tests {
         core.saved(asked, ticket, Ok(()));
         assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { .. }]));
     }
+
+    #[test]
+    fn the_larger_the_cluster_the_rarer_all_of_it_is_offered_again_however_often_agents_appear() {
+        let mut core = ready();
+        core.agents_listed(NOW, (0..5000).map(|n| agent(&format!("s{n}"), None)).collect());
+        core.take_effects();
+        let revives = (0..120u64).filter(|half| {
+            let now = NOW.after(Duration::from_millis(half * 500));
+            core.agent_added(now, agent(&format!("new{half}"), None));
+            core.tick(now);
+            calls(&core.take_effects()).contains(&Call::Revive)
+        });
+        assert!((10..=12).contains(&revives.count()), "one in five seconds");
+    }
 }

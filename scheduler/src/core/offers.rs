@@ -1,6 +1,6 @@
 //! Decides what happens to each offer: launch, or give back with a reason and for how long.
 use super::cluster::Offer;
-use super::effects::{Call, Phase};
+use super::effects::{Call, Effect, Phase};
 use super::nodes::Verdict;
 use super::reserve::Choice;
 use super::resources::{Needs, Piece};
@@ -21,6 +21,11 @@ const REFUSE_ENDING: Duration = Duration::from_secs(5);
 pub(super) const FIRST_REVIVE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const REVIVE_MAX: Duration = Duration::from_secs(600);
+/// For so many agents each the distance between two such questions is one second longer: everything that was declined
+/// is offered again by each.
+const REVIVED_PER_SECOND: usize = 1000;
+/// How many offers one call declines at most.
+const DECLINED_AT_ONCE: usize = 1000;
 
 impl Core {
     /// Offers came in. Each is answered at once, or held for as long as its intent takes to store.
@@ -36,8 +41,29 @@ impl Core {
         for offer in offers {
             by_agent.entry(offer.agent.clone()).or_default().push(offer);
         }
+        let before = self.out.len();
         for (agent, offers) in by_agent {
             self.answer(now, &agent, offers);
+        }
+        self.gather_declines(before);
+    }
+
+    /// Makes one DECLINE of all since effect `before` that are for the same time: unlike ACCEPT it may name offers of
+    /// many agents, and what has to be launched does not wait behind one request per agent.
+    fn gather_declines(&mut self, before: usize) {
+        let mut declined: BTreeMap<Duration, Vec<OfferId>> = BTreeMap::new();
+        for effect in self.out.split_off(before) {
+            match effect {
+                Effect::Call(Call::Decline { offers, refuse }) => {
+                    declined.entry(refuse).or_default().extend(offers);
+                }
+                effect => self.out.push(effect),
+            }
+        }
+        for (refuse, offers) in declined {
+            for offers in offers.chunks(DECLINED_AT_ONCE) {
+                self.decline(offers.to_vec(), refuse);
+            }
         }
     }
 
@@ -168,16 +194,28 @@ impl Core {
             self.revive_pause = FIRST_REVIVE;
             return;
         }
-        self.call(Call::Revive);
-        self.revive_at = Some(now.after(self.revive_pause));
+        self.revive(now);
         self.revive_pause = (self.revive_pause * 2).min(REVIVE_MAX);
+    }
+
+    /// Asks for declined offers again; the next time after the pause at the earliest.
+    pub(super) fn revive(&mut self, now: Moment) {
+        self.call(Call::Revive);
+        self.revived_at = now;
+        self.revive_at = Some(now.after(self.revive_pause.max(self.revive_distance())));
     }
 
     /// A node needs an executor from now on: the next question for offers comes soon.
     pub(super) fn revive_soon(&mut self, now: Moment) {
         self.revive_pause = FIRST_REVIVE;
-        let soon = now.after(FIRST_REVIVE);
+        let soon = now.after(FIRST_REVIVE).max(self.revived_at.after(self.revive_distance()));
         self.revive_at = Some(self.revive_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// How far two questions for offers are apart at least.
+    fn revive_distance(&self) -> Duration {
+        let seconds = self.nodes.len() / REVIVED_PER_SECOND;
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)).min(REVIVE_MAX)
     }
 }
 

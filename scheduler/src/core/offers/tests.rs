@@ -2,7 +2,7 @@
 use super::super::cluster::{Offer, TaskState};
 use super::super::effects::Call;
 use super::super::resources::{Form, Piece, Reserved};
-use super::super::tests::{NOW, calls, launch, offer, ready_with, rules, run, saves, update};
+use super::super::tests::{NOW, calls, launch, offer, ready, ready_with, rules, run, saves, update};
 use super::super::{Claim, Core, Rules};
 use crate::ids::OfferId;
 
@@ -111,4 +111,23 @@ fn reservations_are_given_up_when_reserving_is_turned_off() {
     let [Call::Accept { taken, .. }] = &called[..] else { panic!("{called:?}") };
     assert_eq!(taken.unreserve.len(), 2);
     assert!(taken.portions().all(|portion| portion.form == Form::Unreserved));
+}
+
+#[test]
+fn offers_of_many_agents_that_are_refused_for_the_same_time_are_declined_by_one_call() {
+    let mut core = ready();
+    launch(&mut core, "a", NOW);
+    let small = (0..1500).map(|n| offer(&format!("small{n}"), &format!("s{n}"), 0.1));
+    let others = [offer("covered", "a", 4.0), offer("usable", "b", 4.0)];
+    core.offered(NOW, others.into_iter().chain(small).collect());
+    let effects = core.take_effects();
+    assert_eq!(saves(&effects).len(), 1);
+    let declined: Vec<_> = calls(&effects)
+        .into_iter()
+        .map(|call| match call {
+            Call::Decline { offers, refuse } => (offers.len(), refuse.as_secs()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(declined, [(1000, 600), (500, 600), (1, 3600)]);
 }

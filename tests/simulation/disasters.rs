@@ -139,8 +139,9 @@ impl World {
     fn freeze(&mut self) {
         let process = self.chance.number(0..self.processes.len());
         let lasts = self.chance.seconds(1..60);
-        // So that what waits meanwhile keeps its order against what comes at the same moment.
-        self.processes[process].frozen_until = self.now + lasts + Duration::from_nanos(1);
+        let until = self.now + lasts;
+        self.processes[process].frozen_until = until;
+        self.queue.add(until, Event::Thaw(process));
         note!(self, "s{process} is frozen for {lasts:?}");
         if lasts > Duration::from_secs(10) {
             self.depose_one(process);
@@ -223,7 +224,8 @@ impl World {
         self.hold_heartbeats(false);
         self.schedule_maintenance();
         for process in 0..self.processes.len() {
-            self.processes[process].frozen_until = self.now.min(self.processes[process].frozen_until);
+            self.processes[process].frozen_until = Duration::ZERO;
+            self.thaw(process);
             self.restart(process);
         }
         for machine in 0..self.machines.len() {

@@ -22,6 +22,8 @@ pub(crate) struct Process {
     pub(crate) run: u64,
     pub(crate) alive: bool,
     pub(crate) frozen_until: Duration,
+    /// What came while it was frozen, in order.
+    pub(crate) held: VecDeque<Event>,
     /// The epoch in which Mesos gave its framework to another one: it stands again only after a later one.
     pub(crate) superseded: Option<u64>,
     pub(crate) office: Option<Box<Office>>,
@@ -244,6 +246,7 @@ impl World {
         self.cut_writes_short(run);
         self.processes[process].alive = false;
         self.processes[process].frozen_until = Duration::ZERO;
+        self.processes[process].held.clear();
         let back = self.now + self.chance.seconds(1..60);
         self.queue.add(back, Event::Restart(process));
         self.vacate(run, SESSION_TIMEOUT);

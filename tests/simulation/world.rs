@@ -63,6 +63,7 @@ pub(crate) enum Event {
     Listed(Run, Vec<u8>),
     WriteApplies(u64),
     WriteDone(u64),
+    Thaw(usize),
     Elect,
     /// An elected scheduler has read the state.
     Loaded(Run),
@@ -233,9 +234,13 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
-        if let Some(until) = self.frozen(&event) {
-            return self.queue.add(until, event);
+        match self.for_frozen(&event) {
+            Some(process) => self.processes[process].held.push_back(event),
+            None => self.carry_out(event),
         }
+    }
+
+    fn carry_out(&mut self, event: Event) {
         match event {
             Event::Tick(run) => self.on_tick(run),
             Event::Subscribe(run) => self.on_subscribe(run),
@@ -248,6 +253,7 @@ impl World {
             Event::Listed(run, response) => self.on_listed(run, &response),
             Event::WriteApplies(write) => self.write_applies(write),
             Event::WriteDone(write) => self.write_done(write),
+            Event::Thaw(process) => self.thaw(process),
             Event::Elect => self.elect(),
             Event::Loaded(run) => self.on_loaded(run),
             Event::Restart(process) => self.restart(process),
@@ -272,8 +278,8 @@ impl World {
         }
     }
 
-    /// Until when what this event is for stands still.
-    fn frozen(&self, event: &Event) -> Option<Duration> {
+    /// The scheduler that this event is for, if it stands still.
+    fn for_frozen(&self, event: &Event) -> Option<usize> {
         let process = match event {
             Event::Tick(run)
             | Event::Subscribe(run)
@@ -287,8 +293,18 @@ impl World {
             Event::WriteDone(write) => self.writes.get(write)?.run.0,
             _ => return None,
         };
-        let until = self.processes.get(process)?.frozen_until;
-        (until > self.now).then_some(until)
+        let state = self.processes.get(process)?;
+        (state.frozen_until > self.now || !state.held.is_empty()).then_some(process)
+    }
+
+    /// A scheduler goes on, with all that came meanwhile.
+    pub(crate) fn thaw(&mut self, process: usize) {
+        if self.processes[process].frozen_until > self.now {
+            return;
+        }
+        for event in std::mem::take(&mut self.processes[process].held) {
+            self.carry_out(event);
+        }
     }
 
     /// A new number for something.

@@ -116,7 +116,7 @@ impl Replay {
             Next::Answered(name) => {
                 let response = std::fs::read(self.folder.join(format!("{name}.response.bin")));
                 self.tell("< the agents that GET_AGENTS lists");
-                self.scheduler.agents_listed(Moment(self.now), &response.unwrap()).unwrap();
+                self.scheduler.told(Moment(self.now), &response.unwrap()).unwrap();
             }
             Next::Ended(how) => {
                 if self.scheduler.is_subscribed() {
@@ -207,6 +207,12 @@ impl Replay {
                             Change::Framework(id) => {
                                 format!("framework {}", id.map_or("-".into(), |id| id.0))
                             }
+                            Change::TearDown { framework: Some(id), .. } => {
+                                format!("{id} is being torn down")
+                            }
+                            Change::TearDown { framework: None, .. } => {
+                                "the framework is torn down".to_owned()
+                            }
                             Change::Launch(record) => {
                                 self.name(&record.task.0, &record.executor.0);
                                 format!("{} on {} is {:?}", record.task, record.agent, record.phase)
@@ -219,6 +225,7 @@ impl Replay {
                         self.scheduler.saved(Moment(self.now), ticket, Ok(()));
                     }
                     Wanted::Register => self.tell("= it may register anew"),
+                    Wanted::End => self.tell("= it ends"),
                 }
             }
         }

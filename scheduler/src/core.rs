@@ -223,7 +223,7 @@ impl Core {
     ) -> Self {
         let rng = StdRng::from_seed(rules.seed);
         let nodes = Nodes::new(rules.needs.clone(), maintenance::lead(&rules));
-        let rollouts = Rollouts::new(rules.spec.generation());
+        let rollouts = Rollouts::new(rules.spec.generation(), rules.settle);
         let mut core = Self {
             rules,
             rng,

@@ -186,6 +186,11 @@ impl Authority {
     }
 
     /// Whether the fleet whose state is at `place` knows this authority, or none.
+    /// SHA-256 of its certificate, in hexadecimal.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
     fn is_of(&self, known: Option<&str>, place: &str) -> Result<(), AuthorityError> {
         match known {
             Some(known) if known != self.fingerprint => Err(AuthorityError::Other {

@@ -2,32 +2,44 @@
 //! tried, with pauses that grow, until one proves.
 use super::generation::Generation;
 use crate::ids::{AgentId, Moment, TaskId};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How far back launches and failures count.
 const WINDOW: Duration = Duration::from_secs(300);
 /// On so many agents the same failure is no accident …
 const AGENTS_MIN: usize = 3;
-/// … if it hits one in so many of the agents that were launched on.
+/// … if it hits one in so many of the agents that were launched on or run what was launched.
 const ONE_IN: usize = 5;
 /// The first pause before a launch is tried, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
-/// A launch that was tried and neither failed nor proved in so long stands in the way of no other.
+/// A launch that was tried and neither failed nor proved in so long stands in the way of no other …
 const PROBE_PATIENCE: Duration = Duration::from_secs(120);
+/// … but it has so long beyond the time in which it proves.
+const PROBE_STARTS_IN: Duration = Duration::from_secs(60);
 /// How long offers are refused meanwhile.
 const REFUSE_HELD: Duration = Duration::from_secs(15);
 /// How much of a failure's words is compared.
 const CAUSE_MAX: usize = 300;
 
 /// Watches how launches end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Breaker {
+    probe_patience: Duration,
     launched: VecDeque<(Moment, AgentId, Generation)>,
     failed: VecDeque<Failure>,
+    /// What is in `launched`, counted.
+    launched_on: Counts<Generation>,
+    /// What is in `failed`, counted.
+    failed_on: Counts<(Generation, String)>,
+    /// Agents that failed before what is watched began: their failures say nothing about it.
+    left_out: BTreeSet<AgentId>,
     open: Option<Open>,
 }
+
+/// How often each agent was seen, by what it was seen with.
+type Counts<K> = BTreeMap<K, BTreeMap<AgentId, usize>>;
 
 #[derive(Debug)]
 struct Failure {
@@ -55,6 +67,19 @@ pub(super) struct Open {
 }
 
 impl Breaker {
+    /// One for launches that prove within `settle`.
+    pub(super) fn new(settle: Duration) -> Self {
+        Self {
+            probe_patience: PROBE_PATIENCE.max(settle + PROBE_STARTS_IN),
+            launched: VecDeque::new(),
+            failed: VecDeque::new(),
+            launched_on: BTreeMap::new(),
+            failed_on: BTreeMap::new(),
+            left_out: BTreeSet::new(),
+            open: None,
+        }
+    }
+
     /// What is held back, if anything is.
     pub(super) fn open(&self) -> Option<&Open> {
         self.open.as_ref()
@@ -63,7 +88,7 @@ impl Breaker {
     /// How long an offer has to be refused instead of launching that generation on it; `None`: not at all.
     pub(super) fn holds(&self, generation: &Generation, now: Moment) -> Option<Duration> {
         let open = self.open.as_ref().filter(|open| open.generation == *generation)?;
-        let probing = open.probe.as_ref().is_some_and(|(_, since)| now.since(*since) < PROBE_PATIENCE);
+        let probing = open.probe.as_ref().is_some_and(|(_, since)| now.since(*since) < self.probe_patience);
         let waits = open.probe_at.since(now);
         (probing || !waits.is_zero()).then(|| waits.max(Duration::from_secs(1)).min(REFUSE_HELD))
     }
@@ -72,6 +97,7 @@ impl Breaker {
     pub(super) fn launched(&mut self, now: Moment, agent: &AgentId, generation: &Generation, task: &TaskId) {
         self.forget_old(now);
         self.launched.push_back((now, agent.clone(), generation.clone()));
+        count(&mut self.launched_on, generation.clone(), agent);
         if let Some(open) = self.open.as_mut().filter(|open| open.generation == *generation) {
             open.probe = Some((task.clone(), now));
         }
@@ -86,23 +112,27 @@ impl Breaker {
         }
     }
 
-    /// A launch failed. Says what that decides, if it decides something.
+    /// These few agents fail whatever is launched: until something runs there, their failures stop nothing.
+    pub(super) fn leave_out(&mut self, agents: BTreeSet<AgentId>) {
+        self.left_out = agents;
+    }
+
+    /// An executor runs there.
+    pub(super) fn runs(&mut self, agent: &AgentId) {
+        self.left_out.remove(agent);
+    }
+
+    /// A launch failed. Says what that decides, if it decides something. `running`: how many executors of that generation
+    /// run, asked only when it matters.
     pub(super) fn failed(
         &mut self,
         now: Moment,
-        (agent, task): (&AgentId, &TaskId),
-        generation: &Generation,
+        (agent, task, generation): (&AgentId, &TaskId, &Generation),
         words: &str,
+        running: impl FnOnce() -> usize,
     ) -> Option<String> {
         self.forget_old(now);
-        let (agent, generation, cause) = (agent.clone(), generation.clone(), normalized(words));
-        self.failed.push_back(Failure {
-            at: now,
-            agent,
-            generation: generation.clone(),
-            cause: cause.clone(),
-        });
-        if let Some(open) = self.open.as_mut().filter(|open| open.generation == generation) {
+        if let Some(open) = self.open.as_mut().filter(|open| open.generation == *generation) {
             let probe = open.probe.take_if(|(probe, _)| probe == task);
             if probe.is_some() {
                 open.pause = (open.pause * 2).min(PAUSE_MAX);
@@ -115,11 +145,24 @@ impl Breaker {
             }
             return None;
         }
-        let same = self.failed.iter().filter(|f| f.generation == generation && f.cause == cause);
-        let agents = same.map(|failure| &failure.agent).collect::<BTreeSet<_>>().len();
-        let launched = self.launched.iter().filter(|(_, _, of)| *of == generation);
-        let of = launched.map(|(_, agent, _)| agent).collect::<BTreeSet<_>>().len().max(agents);
-        if agents < AGENTS_MIN || agents * ONE_IN < of {
+        if self.left_out.contains(agent) {
+            return None;
+        }
+        let (cause, generation) = (normalized(words), generation.clone());
+        let key = (generation.clone(), cause.clone());
+        let agents = count(&mut self.failed_on, key, agent);
+        self.failed.push_back(Failure {
+            at: now,
+            agent: agent.clone(),
+            generation: generation.clone(),
+            cause,
+        });
+        let launched = self.launched_on.get(&generation).map_or(0, BTreeMap::len);
+        if agents < AGENTS_MIN || are_few(agents, launched) {
+            return None;
+        }
+        let of = launched.max(agents + running());
+        if are_few(agents, of) {
             return None;
         }
         self.open = Some(Open {
@@ -147,17 +190,46 @@ impl Breaker {
     pub(super) fn close(&mut self) -> Option<Open> {
         self.failed.clear();
         self.launched.clear();
+        self.failed_on.clear();
+        self.launched_on.clear();
         self.open.take()
     }
 
     fn forget_old(&mut self, now: Moment) {
-        while self.launched.front().is_some_and(|(at, ..)| now.since(*at) > WINDOW) {
-            self.launched.pop_front();
+        while let Some((_, agent, generation)) =
+            self.launched.pop_front_if(|(at, ..)| now.since(*at) > WINDOW)
+        {
+            uncount(&mut self.launched_on, &generation, &agent);
         }
-        while self.failed.front().is_some_and(|failure| now.since(failure.at) > WINDOW) {
-            self.failed.pop_front();
+        while let Some(old) = self.failed.pop_front_if(|failure| now.since(failure.at) > WINDOW) {
+            uncount(&mut self.failed_on, &(old.generation, old.cause), &old.agent);
         }
     }
+}
+
+/// Gives how many agents were seen with that now.
+fn count<K: Ord>(counts: &mut Counts<K>, with: K, agent: &AgentId) -> usize {
+    let agents = counts.entry(with).or_default();
+    *agents.entry(agent.clone()).or_default() += 1;
+    agents.len()
+}
+
+fn uncount<K: Ord>(counts: &mut Counts<K>, with: &K, agent: &AgentId) {
+    let Some(agents) = counts.get_mut(with) else { return };
+    if let Some(times) = agents.get_mut(agent) {
+        *times -= 1;
+        if *times == 0 {
+            agents.remove(agent);
+        }
+    }
+    if agents.is_empty() {
+        counts.remove(with);
+    }
+}
+
+/// Whether so few of all agents fail that it is their own fault.
+pub(super) fn are_few(agents: usize, of: usize) -> bool {
+    agents * ONE_IN < of
 }
 
 /// The words of a failure without what differs from agent to agent: every word with a digit in it is left out.
@@ -175,7 +247,7 @@ mod tests {
         let (agent, task) = (AgentId(format!("a{agent}")), TaskId(format!("t{agent}-{}", now.0)));
         let generation = Generation("g".into());
         breaker.launched(now, &agent, &generation, &task);
-        breaker.failed(now, (&agent, &task), &generation, words)
+        breaker.failed(now, (&agent, &task, &generation), words, || 0)
     }
 
     #[test]
@@ -191,12 +263,13 @@ mod tests {
 
     #[test]
     fn a_failure_on_few_agents_or_on_a_small_part_of_them_stops_nothing() {
-        let (mut breaker, now, generation) = (Breaker::default(), Moment(0), Generation("g".into()));
+        let (mut breaker, now, generation) =
+            (Breaker::new(Duration::ZERO), Moment(0), Generation("g".into()));
         for _ in 0..10 {
             assert_eq!(fails(&mut breaker, 1, now, "bad disk"), None);
             assert_eq!(fails(&mut breaker, 2, now, "bad disk"), None);
         }
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(Duration::ZERO);
         for n in 0..100 {
             breaker.launched(now, &AgentId(format!("well{n}")), &generation, &TaskId(format!("w{n}")));
         }
@@ -206,8 +279,40 @@ mod tests {
     }
 
     #[test]
+    fn a_few_bad_agents_among_many_that_run_stop_nothing() {
+        let (mut breaker, now, generation) =
+            (Breaker::new(Duration::ZERO), Moment(0), Generation("g".into()));
+        for n in 0..3 {
+            let (agent, task) = (AgentId(format!("a{n}")), TaskId(format!("t{n}")));
+            breaker.launched(now, &agent, &generation, &task);
+            assert_eq!(breaker.failed(now, (&agent, &task, &generation), "bad disk", || 9_997), None);
+        }
+    }
+
+    #[test]
+    fn agents_that_failed_before_stop_nothing_until_something_runs_there() {
+        let mut breaker = Breaker::new(Duration::ZERO);
+        breaker.leave_out((0..3).map(|n| AgentId(format!("a{n}"))).collect());
+        for n in 0..3 {
+            assert_eq!(fails(&mut breaker, n, Moment(0), "bad disk"), None);
+        }
+        (0..3).for_each(|n| breaker.runs(&AgentId(format!("a{n}"))));
+        let said = (0..3).filter_map(|n| fails(&mut breaker, n, Moment(0), "bad disk")).count();
+        assert_eq!(said, 1);
+    }
+
+    #[test]
+    fn a_launch_that_is_tried_has_time_to_prove_however_long_that_takes() {
+        let (mut breaker, generation) = (Breaker::new(Duration::from_secs(600)), Generation("g".into()));
+        (0..3).for_each(|n| drop(fails(&mut breaker, n, Moment(0), "bad")));
+        breaker.launched(Moment(10_000), &AgentId("a0".into()), &generation, &TaskId("probe".into()));
+        assert!(breaker.holds(&generation, Moment(610_000)).is_some());
+        assert!(breaker.holds(&generation, Moment(680_000)).is_none());
+    }
+
+    #[test]
     fn failures_of_long_ago_do_not_count() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(Duration::ZERO);
         for n in 0..20u64 {
             let now = Moment(n * 200_000);
             assert_eq!(fails(&mut breaker, usize::try_from(n).unwrap(), now, "bad"), None);
@@ -216,14 +321,14 @@ mod tests {
 
     #[test]
     fn a_bad_address_on_a_thousand_agents_is_tried_one_at_a_time_and_ever_more_seldom() {
-        let (mut breaker, generation) = (Breaker::default(), Generation("g".into()));
+        let (mut breaker, generation) = (Breaker::new(Duration::ZERO), Generation("g".into()));
         let ids = |n: usize| (AgentId(format!("a{n}")), TaskId(format!("t{n}")));
         for (agent, task) in (0..1000).map(ids) {
             breaker.launched(Moment(0), &agent, &generation, &task);
         }
         for (n, (agent, task)) in (0..1000).map(ids).enumerate() {
             let words = format!("cannot fetch for {n}");
-            let said = breaker.failed(Moment(0), (&agent, &task), &generation, &words);
+            let said = breaker.failed(Moment(0), (&agent, &task, &generation), &words, || 0);
             assert_eq!(said.is_some(), n == 199, "every fifth of a thousand: {said:?}");
         }
         let (mut tries, mut now) = (Vec::new(), Moment(0));

@@ -88,9 +88,17 @@ pub struct Spec {
     pub user: String,
     /// How long it may take to flush when it is told to end.
     pub grace: Duration,
+    /// The fingerprint of the control plane's authority that it knows, where that talks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
 }
 
 impl Spec {
+    /// Whether it can be launched by a scheduler whose settings make `own`: that has one program to serve and one authority.
+    pub fn can_be_had_beside(&self, own: &Self) -> bool {
+        self.program.can_be_had_beside(&own.program) && self.authority == own.authority
+    }
+
     /// Its name. What it would be served by is no part of it.
     pub fn generation(&self) -> Generation {
         let plain = Self { program: self.program.identity(), ..self.clone() };
@@ -114,6 +122,7 @@ mod tests {
             mounts: vec![],
             user: "root".into(),
             grace: Duration::from_secs(30),
+            authority: None,
         }
     }
 
@@ -132,10 +141,18 @@ mod tests {
             Spec { mounts: vec![Mount { path: "/var/log".into(), writable: false }], ..one.clone() },
             Spec { user: "nobody".into(), ..one.clone() },
             Spec { grace: Duration::from_secs(31), ..one.clone() },
+            Spec { authority: Some("0123".into()), ..one.clone() },
         ];
         for other in others {
             assert_ne!(other.generation(), one.generation(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_generation_without_an_authority_is_the_one_that_earlier_versions_named() {
+        let text = serde_json::to_string(&spec(Program::OnNode("/opt/logherd".into()))).unwrap();
+        assert!(!text.contains("authority"), "{text}");
+        assert_eq!(serde_json::from_str::<Spec>(&text).unwrap().authority, None);
     }
 
     #[test]

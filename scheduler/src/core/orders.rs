@@ -99,7 +99,7 @@ impl Core {
         if paused {
             self.nothing_is_being_stored()?;
         }
-        let held = self.rollouts.breaker.close().is_some();
+        let held = self.forgive_few() || self.rollouts.breaker.close().is_some();
         let waited = self.nodes.end_backoffs(now);
         if held || waited > 0 {
             self.revive_soon(now);
@@ -148,7 +148,13 @@ impl Core {
                 "what generation {to} was made of is not known any more; set the scheduler as it was, and `logherd upgrade`"
             ));
         };
-        if !spec.program.can_be_had_beside(&self.rules.spec.program) {
+        if spec.authority != self.rules.spec.authority {
+            return refused(&format!(
+                "executors of generation {to} know another authority of the control plane than this scheduler has; set \
+                 --control-tls and --control-ca-dir as they were (docs/tls.md), and `logherd upgrade`"
+            ));
+        }
+        if !spec.can_be_had_beside(&self.rules.spec) {
             let program = &spec.program;
             return refused(&format!(
                 "generation {to} ran {program} (version {}), which this scheduler does not serve: it serves its own program \
@@ -208,6 +214,7 @@ impl Core {
     }
 
     fn begin(&mut self, rollout: Rollout, id: OrderId, text: String) {
+        self.forgive_few();
         let mut record = self.rollouts.record().clone();
         record.rollout = Some(rollout);
         self.store_rollouts(record, Some((id, text)));
@@ -239,7 +246,11 @@ impl Core {
     }
 
     /// The nodes that a canary names, among those that would be replaced.
-    fn canaries(&self, canary: &Canary, standings: &[Standing]) -> Result<BTreeSet<AgentId>, OrderRefused> {
+    pub(super) fn canaries(
+        &self,
+        canary: &Canary,
+        standings: &[Standing],
+    ) -> Result<BTreeSet<AgentId>, OrderRefused> {
         let old = standings.iter().filter(|node| node.how == How::Old).map(|node| &node.agent);
         let named: BTreeSet<AgentId> = match canary {
             Canary::Count(count) => old.take(*count).cloned().collect(),

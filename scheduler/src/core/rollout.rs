@@ -12,10 +12,10 @@ mod plan;
 mod tests;
 mod view;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, are_few};
 use super::effects::{Call, Change, OrderId, Phase};
 use super::generation::{Generation, Spec};
-use super::{Core, RETRY_SAVE, Stage, Then};
+use super::{Core, Launch, NodeState, RETRY_SAVE, Stage, Then};
 use crate::ids::{AgentId, Moment, TaskId};
 use plan::next;
 pub(super) use plan::{Count, How, Standing, plan};
@@ -26,10 +26,16 @@ use std::time::Duration;
 use web::order::{Canary, Limit, OrderDone};
 use web::view::Coverage;
 
+/// What to do about canaries that cannot be replaced.
+const NO_CANARY: &str = "no node that `--canary` names can be replaced now; bring one back and `logherd upgrade resume`, or \
+                         `logherd upgrade abort` and order it with others";
 /// How many generations are remembered, so that it can be gone back to them.
 const KNOWN_MAX: usize = 8;
 /// How long an executor that was told to end may take beyond its grace before it is told again.
 const TOLD_AGAIN: Duration = Duration::from_secs(15);
+
+/// So long a new leader takes a node without an executor for one that the leader before it has ended, if none is offered.
+const TAKEN_BEFORE: Duration = Duration::from_secs(60);
 
 /// What is persisted about generations and the newest rollout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,11 +105,13 @@ pub(super) struct Rollouts {
     told: BTreeMap<TaskId, Moment>,
     /// Agents whose executor was ended for a rollout and that have no new one yet.
     taken: BTreeSet<AgentId>,
+    /// When this leader's first rollout decision was due: what was ended before that, it has not seen.
+    drives_since: Option<Moment>,
     pub(super) breaker: Breaker,
 }
 
 impl Rollouts {
-    pub(super) fn new(own: Generation) -> Self {
+    pub(super) fn new(own: Generation, settle: Duration) -> Self {
         Self {
             record: RolloutRecord::default(),
             known: BTreeMap::new(),
@@ -112,7 +120,8 @@ impl Rollouts {
             again_at: Moment(0),
             told: BTreeMap::new(),
             taken: BTreeSet::new(),
-            breaker: Breaker::default(),
+            drives_since: None,
+            breaker: Breaker::new(settle),
         }
     }
 
@@ -150,7 +159,7 @@ impl Core {
         let pinned = self.rollouts.record.rollout.as_ref();
         let pinned = pinned.filter(|r| r.rolls_back && r.ended != Some(RolloutEnd::Aborted));
         let spec = pinned.and_then(|rollout| Some((self.spec_of(&rollout.to)?, &rollout.to)));
-        match spec.filter(|(spec, _)| spec.program.can_be_had_beside(&self.rules.spec.program)) {
+        match spec.filter(|(spec, _)| spec.can_be_had_beside(&self.rules.spec)) {
             Some((spec, generation)) => (Arc::clone(spec), generation.clone()),
             None => (Arc::clone(&self.rules.spec), self.rollouts.own.clone()),
         }
@@ -172,10 +181,11 @@ impl Core {
     /// Time passed: remembers what is launched, sees how launches do, and replaces what is next.
     pub(super) fn drive_rollout(&mut self, now: Moment) {
         self.note_how_launches_do(now);
+        self.rollouts.drives_since.get_or_insert(now);
         if !self.framework_stored || self.rollouts.storing || now < self.rollouts.again_at {
             return;
         }
-        if !self.rollouts.record.known.contains(&self.rules.spec) {
+        if !self.rollouts.known.contains_key(&self.rollouts.own) {
             return self.remember_spec();
         }
         if self.rules.upgrade_by_itself {
@@ -184,18 +194,19 @@ impl Core {
         let Some(rollout) = self.rollouts.record.rollout.clone() else { return };
         let idle = match rollout.ended {
             Some(RolloutEnd::Aborted) => true,
-            Some(RolloutEnd::Done) => self.all_are_of(&rollout.to),
+            Some(RolloutEnd::Done) => self.nothing_is_left_for_now(now, &rollout.to),
             None => rollout.paused,
         };
         let (_, launched) = self.launches_now();
-        if idle || launched != rollout.to || self.rollouts.breaker.open().is_some() {
+        if idle || launched != rollout.to || self.launches_are_held(&rollout) {
             return;
         }
         let standings = self.standings(now, &rollout.to);
         if self.canaries_have_proven(now, &rollout, &standings) {
             return;
         }
-        for agent in next(&standings, rollout.canaries.as_ref(), rollout.max_unavailable) {
+        let canaries = rollout.canaries.as_ref().filter(|_| rollout.is_under_way());
+        for agent in next(&standings, canaries, rollout.max_unavailable) {
             self.replace(now, &agent);
         }
         self.tell_again(now);
@@ -207,40 +218,60 @@ impl Core {
         }
     }
 
-    /// Whether there is nothing to replace.
-    fn all_are_of(&self, generation: &Generation) -> bool {
-        self.launches.values().all(|launch| launch.record.lineage.generation.as_ref() == Some(generation))
+    /// Whether launches of what a rollout rolls out are held back.
+    fn launches_are_held(&self, rollout: &Rollout) -> bool {
+        self.rollouts.breaker.open().is_some_and(|open| open.generation == rollout.to)
+    }
+
+    /// Whether nothing that another generation runs on can be replaced now, after a rollout that is done.
+    fn nothing_is_left_for_now(&self, now: Moment, to: &Generation) -> bool {
+        let told = !self.rollouts.told.is_empty();
+        !told && self.standings_of_others(now, to).iter().all(|node| node.how != How::Old)
+    }
+
+    /// How nodes stand whose executor is of another generation.
+    fn standings_of_others(&self, now: Moment, to: &Generation) -> Vec<Standing> {
+        let others = self.launches.values().filter(|launch| {
+            launch.record.lineage.generation.as_ref() != Some(to) && !matches!(launch.stage, Stage::Over)
+        });
+        let agents: BTreeSet<&AgentId> = others.map(|launch| &launch.record.agent).collect();
+        let nodes = agents.into_iter().filter_map(|agent| self.nodes.state_of(agent, now));
+        nodes.map(|node| self.standing(now, node, to)).collect()
     }
 
     /// How every node stands towards a generation, in the order of agents.
     pub(super) fn standings(&self, now: Moment, to: &Generation) -> Vec<Standing> {
-        let nodes = self.nodes(now);
-        let standing = |node: super::NodeState| {
-            let launch = node.task.as_ref().and_then(|task| self.launches.get(task));
-            let generation = launch.and_then(|launch| launch.record.lineage.generation.clone());
-            let runs = launch.is_some_and(|launch| launch.record.phase == Phase::Running);
-            let told = node.task.as_ref().is_some_and(|task| self.rollouts.told.contains_key(task));
-            let how = if runs && node.coverage == Coverage::Running && !told {
-                let well = launch.and_then(|launch| launch.well_since);
-                let proven = well.is_some_and(|since| now.since(since) >= self.rules.settle);
-                match self.nodes.withheld(&node.agent, now) {
-                    _ if generation.as_ref() == Some(to) => How::New { proven },
-                    Some(why) => How::Skipped(format!("nothing could be launched there: {why}")),
-                    None => How::Old,
-                }
-            } else {
-                let taken = told || self.rollouts.taken.contains(&node.agent);
-                match node.coverage {
-                    Coverage::Launching | Coverage::BackingOff | Coverage::Running => {
-                        How::Uncovered(node.reason)
-                    }
-                    Coverage::NotOffered if taken => How::Uncovered(node.reason),
-                    _ => How::Skipped(node.reason),
-                }
-            };
-            Standing { agent: node.agent, host: node.host, generation, how }
+        self.nodes(now).into_iter().map(|node| self.standing(now, node, to)).collect()
+    }
+
+    fn standing(&self, now: Moment, node: NodeState, to: &Generation) -> Standing {
+        let launch = node.task.as_ref().and_then(|task| self.launches.get(task));
+        let generation = launch.and_then(|launch| launch.record.lineage.generation.clone());
+        let runs = launch.is_some_and(|launch| launch.record.phase == Phase::Running);
+        let told = node.task.as_ref().is_some_and(|task| self.rollouts.told.contains_key(task));
+        let how = if runs && node.coverage == Coverage::Running && !told {
+            let well = launch.and_then(|launch| launch.well_since);
+            let proven = well.is_some_and(|since| now.since(since) >= self.rules.settle);
+            match self.nodes.withheld(&node.agent, now) {
+                _ if generation.as_ref() == Some(to) => How::New { proven },
+                Some(why) => How::Skipped(format!("nothing could be launched there: {why}")),
+                None => How::Old,
+            }
+        } else {
+            let taken = told || self.may_be_taken(now, &node);
+            match node.coverage {
+                Coverage::Launching | Coverage::BackingOff | Coverage::Running => How::Uncovered(node.reason),
+                Coverage::NotOffered if taken => How::Uncovered(node.reason),
+                _ => How::Skipped(node.reason),
+            }
         };
-        nodes.into_iter().map(standing).collect()
+        Standing { agent: node.agent, host: node.host, generation, how }
+    }
+
+    /// Whether a node may wait for an executor because one was ended for a rollout, also by the leader before.
+    fn may_be_taken(&self, now: Moment, node: &NodeState) -> bool {
+        let news = self.rollouts.drives_since.is_none_or(|since| now.since(since) < TAKEN_BEFORE);
+        self.rollouts.taken.contains(&node.agent) || (news && node.listed && node.task.is_none())
     }
 
     /// Since when launches run and are attached; a launch that was tried and runs for long enough frees the others.
@@ -262,6 +293,9 @@ impl Core {
     fn canaries_have_proven(&mut self, now: Moment, rollout: &Rollout, standings: &[Standing]) -> bool {
         let Some(canaries) = &rollout.canaries else { return false };
         let count = Count::of(standings.iter().filter(|node| canaries.contains(&node.agent)));
+        if count.all() == 0 {
+            return self.choose_canaries_anew(now, rollout, standings);
+        }
         if count.done == 0 || count.old + count.unavailable > 0 {
             return false;
         }
@@ -274,6 +308,27 @@ impl Core {
             format!("{} canaries of generation {} have proven; {what}", count.done, rollout.to),
         );
         self.change_rollout(|rollout| (rollout.canaries, rollout.paused) = (None, pause), None);
+        true
+    }
+
+    /// No canary can be done any more: others that were named as well take their place, or a person has to say what next.
+    fn choose_canaries_anew(&mut self, now: Moment, rollout: &Rollout, standings: &[Standing]) -> bool {
+        let Some(canary) = &rollout.canary else { return false };
+        let names = |canaries: &BTreeSet<AgentId>| {
+            canaries.iter().map(|agent| agent.0.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        match self.canaries(canary, standings) {
+            Ok(canaries) => {
+                let text = format!("no canary can be replaced any more; canaries now: {}", names(&canaries));
+                self.decide(now, None, text);
+                self.change_rollout(|rollout| rollout.canaries = Some(canaries), None);
+            }
+            Err(_) => {
+                let text = format!("pausing the rollout of generation {}: {NO_CANARY}", rollout.to);
+                self.decide(now, None, text);
+                self.change_rollout(|rollout| rollout.paused = true, None);
+            }
+        }
         true
     }
 
@@ -318,7 +373,14 @@ impl Core {
     /// A launch failed: if many do, fewer follow.
     pub(super) fn launch_failed(&mut self, now: Moment, agent: &AgentId, task: &TaskId, words: &str) {
         let Some(generation) = self.generation_of(task).cloned() else { return };
-        if let Some(text) = self.rollouts.breaker.failed(now, (agent, task), &generation, words) {
+        let launches = &self.launches;
+        let running = || {
+            let of = |launch: &&Launch| launch.record.lineage.generation.as_ref() == Some(&generation);
+            let runs =
+                |launch: &&Launch| launch.record.phase == Phase::Running && launch.record.task != *task;
+            launches.values().filter(runs).filter(of).count()
+        };
+        if let Some(text) = self.rollouts.breaker.failed(now, (agent, task, &generation), words, running) {
             tracing::error!(%generation, words, "launches fail everywhere");
             self.decide(now, None, text);
         }
@@ -327,6 +389,17 @@ impl Core {
     /// An executor runs: its node is not without one any more.
     pub(super) fn launch_runs(&mut self, agent: &AgentId) {
         self.rollouts.taken.remove(agent);
+        self.rollouts.breaker.runs(agent);
+    }
+
+    /// What begins or goes on now is not judged by the few agents that fail anyway.
+    pub(super) fn forgive_few(&mut self) -> bool {
+        let failing = self.nodes.failing();
+        if !are_few(failing.len(), self.nodes.len()) {
+            return false;
+        }
+        self.rollouts.breaker.leave_out(failing);
+        self.rollouts.breaker.close().is_some()
     }
 
     fn remember_spec(&mut self) {
@@ -336,14 +409,16 @@ impl Core {
         let named = record.rollout.as_ref().map(|rollout| (rollout.from.clone(), rollout.to.clone()));
         let is_named =
             |of: &Generation| named.as_ref().is_some_and(|(from, to)| from.as_ref() == Some(of) || to == of);
-        record.known.push(self.rules.spec.as_ref().clone());
-        while record.known.len() > KNOWN_MAX {
+        let mut seen = BTreeSet::from([self.rollouts.own.clone()]);
+        record.known.retain(|spec| seen.insert(spec.generation()));
+        while record.known.len() >= KNOWN_MAX {
             let spare = record.known.iter().position(|spec| {
                 let generation = spec.generation();
                 !used.contains(&generation) && !is_named(&generation)
             });
             record.known.remove(spare.unwrap_or(0));
         }
+        record.known.push(self.rules.spec.as_ref().clone());
         self.store_rollouts(record, None);
     }
 

@@ -39,6 +39,7 @@ pub(super) fn spec(version: &str) -> Arc<Spec> {
         mounts: Vec::new(),
         user: "root".to_owned(),
         grace: Duration::from_secs(30),
+        authority: None,
     })
 }
 

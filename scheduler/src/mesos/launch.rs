@@ -44,6 +44,7 @@ impl Template {
             mounts,
             user: user.to_owned(),
             grace: needs.executor_grace,
+            authority: None,
         }))
     }
 
@@ -76,7 +77,9 @@ impl Template {
     /// The same, but each executor gets a certificate.
     #[must_use]
     pub(crate) fn with_authority(self, authority: Option<Arc<Authority>>) -> Self {
-        Self { authority, ..self }
+        let mut spec = Spec::clone(&self.spec);
+        spec.authority = authority.as_ref().map(|authority| authority.fingerprint().to_owned());
+        Self { authority, spec: Arc::new(spec), ..self }
     }
 
     /// What only the executor of a launch may know, by the variables of its environment.

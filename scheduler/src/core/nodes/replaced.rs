@@ -1,7 +1,8 @@
 //! Answers what a rollout asks of nodes, and lets waiting ones have their next launch.
-use super::{Node, Nodes};
+use super::{Node, NodeState, Nodes};
 use crate::core::cause::{Ours, cause, reason};
 use crate::ids::{AgentId, Moment};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use web::view::{Cause, Coverage};
 
@@ -12,6 +13,17 @@ impl Nodes {
             node.not_before = now;
         }
         Duration::ZERO
+    }
+
+    /// The state of one agent; the generation of its executor is not in it.
+    pub(in crate::core) fn state_of(&self, agent: &AgentId, now: Moment) -> Option<NodeState> {
+        Some(self.by_agent.get(agent)?.state(&self.framework, agent, now))
+    }
+
+    /// The agents where the last launch failed and nothing runs.
+    pub(in crate::core) fn failing(&self) -> BTreeSet<AgentId> {
+        let fails = |node: &Node| node.failures > 0 && node.cause.coverage() != Coverage::Running;
+        self.by_agent.iter().filter(|(_, node)| fails(node)).map(|(agent, _)| agent.clone()).collect()
     }
 
     /// Why nothing could be launched on an agent if its executor ended.

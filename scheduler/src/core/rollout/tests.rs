@@ -30,6 +30,10 @@ struct Cluster {
     tasks: BTreeMap<TaskId, Task>,
     /// Versions whose executors fail at once.
     broken: BTreeSet<String>,
+    /// Agents where every launch fails.
+    broken_agents: BTreeSet<String>,
+    /// Agents of which nothing is offered.
+    silent: BTreeSet<String>,
     /// Agents that cannot be reached.
     away: BTreeSet<String>,
     stored: RolloutRecord,
@@ -62,6 +66,8 @@ impl Cluster {
             agents: (0..agents).map(|n| format!("S{n:02}")).collect(),
             tasks: BTreeMap::new(),
             broken: BTreeSet::new(),
+            broken_agents: BTreeSet::new(),
+            silent: BTreeSet::new(),
             away: BTreeSet::new(),
             stored: RolloutRecord::default(),
             launches: BTreeMap::new(),
@@ -145,7 +151,8 @@ impl Cluster {
             Call::Accept { launch, spec, .. } => {
                 let others = self.tasks.values().filter(|task| task.agent == launch.agent);
                 assert_eq!(others.count(), 0, "two live executors on {}", launch.agent);
-                let fails = self.broken.contains(&spec.version);
+                let fails =
+                    self.broken.contains(&spec.version) || self.broken_agents.contains(&launch.agent.0);
                 let next = if fails { TaskState::Failed } else { TaskState::Running };
                 self.launched.push((self.now, spec.version.clone()));
                 let task = Task {
@@ -173,7 +180,8 @@ impl Cluster {
             self.tasks_change();
             let covered: BTreeSet<String> = self.tasks.values().map(|task| task.agent.0.clone()).collect();
             for agent in self.agents.clone() {
-                if !covered.contains(&agent) && !self.away.contains(&agent) {
+                let offers = !self.away.contains(&agent) && !self.silent.contains(&agent);
+                if !covered.contains(&agent) && offers {
                     let id = format!("o-{agent}-{}", self.now.0);
                     self.core.offered(self.now, vec![offer(&id, &agent, 4.0)]);
                     self.carry_out();
@@ -211,6 +219,12 @@ impl Cluster {
             self.core.updated(self.now, &told);
             self.core.attached(&executor, state == TaskState::Running);
             self.carry_out();
+        }
+    }
+
+    fn end_on_broken_agents(&mut self) {
+        for task in self.tasks.values_mut().filter(|task| self.broken_agents.contains(&task.agent.0)) {
+            task.changes_at = Some((self.now, TaskState::Failed));
         }
     }
 
@@ -467,12 +481,103 @@ fn a_generation_that_fails_everywhere_stops_its_rollout_and_goes_on_once_a_try_p
 fn what_fails_everywhere_can_be_rolled_back_at_once() {
     let mut cluster = Cluster::of(10, "1");
     cluster.fail_over("2");
+    cluster.order(upgrade(4)).unwrap();
+    cluster.pass(8);
+    let survive = cluster.running("2");
     cluster.broken.insert("2".to_owned());
-    cluster.order(upgrade(5)).unwrap();
     cluster.pass(120);
+    assert!(survive > 0 && cluster.core.rollouts(cluster.now).held.is_some());
     cluster.order(Order::RollBack).unwrap();
     cluster.pass(400);
-    assert_eq!(cluster.running("1"), 10);
+    assert_eq!((cluster.running("1"), cluster.running("2")), (10, 0));
+    assert_eq!(cluster.state().0, "done");
+}
+
+#[test]
+fn a_few_nodes_that_always_fail_do_not_stop_a_rollout_before_it_begins() {
+    let mut cluster = Cluster::of(20, "1");
+    cluster.fail_over("2");
+    cluster.broken_agents = ["S00", "S01", "S02"].map(str::to_owned).into();
+    cluster.end_on_broken_agents();
+    cluster.pass(60);
+    cluster.order(upgrade(5)).unwrap();
+    cluster.pass(600);
+    assert_eq!((cluster.running("2"), cluster.core.rollouts(cluster.now).held), (17, None));
+}
+
+#[test]
+fn a_scheduler_that_serves_at_another_port_each_time_remembers_one_generation_once() {
+    let mut cluster = Cluster::of(1, "1");
+    for port in 1..20 {
+        let mut rules = serving("2");
+        let program = Program::Fetched(format!("http://s:{port}/artifacts/logherd-2"));
+        rules.spec = Arc::new(Spec { program, ..Spec::clone(&rules.spec) });
+        cluster.lead(rules);
+        cluster.pass(5);
+    }
+    assert_eq!((cluster.stored.known.len(), cluster.stored.number), (2, 2));
+}
+
+#[test]
+fn of_many_generations_the_newest_is_always_remembered() {
+    let mut cluster = Cluster::of(2, "0");
+    for version in 1..12 {
+        cluster.fail_over(&version.to_string());
+        cluster.pass(3);
+        assert_eq!(cluster.stored.known.last().unwrap().version, version.to_string());
+    }
+    assert_eq!(cluster.stored.known.len(), KNOWN_MAX);
+    assert_eq!(cluster.stored.known[0].version, "0", "what runs is remembered");
+}
+
+#[test]
+fn executors_that_know_another_authority_are_replaced_by_an_upgrade_and_not_rolled_back_to() {
+    let mut cluster = Cluster::of(2, "1");
+    let authority = Some("0123".to_owned());
+    cluster.lead(Rules { spec: Arc::new(Spec { authority, ..Spec::clone(&spec("1")) }), ..rules() });
+    assert_eq!(cluster.core.rollouts(cluster.now).older, 2);
+    cluster.order(upgrade(2)).unwrap();
+    cluster.pass(60);
+    assert_eq!((cluster.state().0.as_str(), cluster.core.rollouts(cluster.now).up_to_date), ("done", 2));
+    assert!(refusal(cluster.order(Order::RollBack)).contains("another authority"));
+}
+
+#[test]
+fn canaries_that_are_gone_are_chosen_anew_and_without_any_the_rollout_pauses_and_says_what_to_do() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    let order = Upgrade { canary: Some(Canary::Count(1)), ..Upgrade::default() };
+    cluster.order(Order::Upgrade(order)).unwrap();
+    cluster.lose("S00");
+    cluster.pass(120);
+    assert_eq!(cluster.running("2"), 3);
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    let canary = Some("hostname=host-of-S03".parse().unwrap());
+    cluster.order(Order::Upgrade(Upgrade { canary, ..Upgrade::default() })).unwrap();
+    cluster.lose("S03");
+    cluster.pass(60);
+    let (state, detail) = cluster.state();
+    assert!(state == "paused" && detail.contains("`logherd upgrade abort`"), "{state}: {detail}");
+    cluster.regain("S03");
+    cluster.order(Order::Resume).unwrap();
+    cluster.pass(200);
+    assert_eq!(cluster.running("2"), 4);
+}
+
+#[test]
+fn a_node_that_the_leader_before_has_ended_counts_as_uncovered_for_a_while_and_not_for_ever() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.silent.insert("S00".to_owned());
+    cluster.pass(5);
+    cluster.fail_over("2");
+    cluster.most_uncovered = 0;
+    cluster.pass(50);
+    assert_eq!((cluster.running("1"), cluster.most_uncovered), (3, 1));
+    cluster.pass(200);
+    assert_eq!(cluster.running("2"), 3);
 }
 
 #[test]

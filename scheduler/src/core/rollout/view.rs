@@ -1,8 +1,9 @@
 //! Tells people how generations and a rollout stand.
 use super::plan::{Count, How, Standing};
-use super::{Rollout, RolloutEnd};
+use super::{NO_CANARY, Rollout, RolloutEnd};
 use crate::core::Core;
-use crate::ids::Moment;
+use crate::ids::{AgentId, Moment};
+use std::collections::BTreeSet;
 use web::view::rollout as shown;
 
 /// How many nodes that are left out are named.
@@ -50,15 +51,14 @@ impl Core {
     }
 
     fn shown_rollout(&self, rollout: &Rollout, now: Moment) -> shown::Rollout {
-        let settled = rollout.ended == Some(RolloutEnd::Done) && self.all_are_of(&rollout.to);
         let standings = match rollout.ended {
             Some(RolloutEnd::Aborted) => Vec::new(),
-            _ if settled => Vec::new(),
-            _ => self.standings(now, &rollout.to),
+            Some(RolloutEnd::Done) => self.standings_of_others(now, &rollout.to),
+            None => self.standings(now, &rollout.to),
         };
         let mut count = Count::of(&standings);
-        if settled {
-            count.done = self.launches.len();
+        if rollout.ended == Some(RolloutEnd::Done) {
+            count.done = self.launches.len().saturating_sub(standings.len());
         }
         let skipped = standings.iter().filter_map(|node| match &node.how {
             How::Skipped(why) => Some((node.host.clone(), why.clone())),
@@ -101,11 +101,17 @@ impl Core {
             );
             return ("out_of_date", text);
         }
+        let no_canary = |canaries: &BTreeSet<AgentId>| {
+            Count::of(standings.iter().filter(|node| canaries.contains(&node.agent))).all() == 0
+        };
+        if rollout.paused && rollout.canaries.as_ref().is_some_and(no_canary) {
+            return ("paused", format!("{NO_CANARY}{left_out}"));
+        }
         if rollout.paused {
             return ("paused", format!("`logherd upgrade resume` goes on{left_out}"));
         }
         let state = if rollout.canaries.is_some() { "canary" } else { "rolling" };
-        if let Some(open) = self.rollouts.breaker.open() {
+        if let Some(open) = self.rollouts.breaker.open().filter(|open| open.generation == rollout.to) {
             return (state, format!("stopped, because launches fail on many nodes: {}", open.failure));
         }
         if count.unavailable >= rollout.max_unavailable.of(count.all()) {

@@ -21,6 +21,7 @@ use config::settings::{SchedulerSettings, Secret};
 use proto::tls::Tls;
 use rand::Rng;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -253,10 +254,7 @@ impl Start {
         people: People,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        if let (None, Some(since), false) = (&stored.framework, stored.torn_down, self.settings.register_anew)
-        {
-            return Err(Error::WasTornDown(since));
-        }
+        self.may_register(&stored)?;
         let People { edits, orders, view } = people;
         let state = Arc::new(state);
         tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
@@ -287,11 +285,7 @@ impl Start {
         parts.spawn(save(state, to_save, saved_out));
         let (control_out, control) = mpsc::channel(ROOM);
         let serving = control::serve(reception, published.clone(), control_out, parts_stop.clone());
-        parts.spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::error!(%error, "the control plane ended");
-            }
-        });
+        parts.spawn(tell_why_it_ends(serving));
         let (master, master_seen) = watch::channel(None);
         let (told_out, told) = mpsc::channel(16);
         let name = self.settings.framework_name.clone();
@@ -331,7 +325,21 @@ impl Start {
     }
 }
 
+async fn tell_why_it_ends(serving: impl Future<Output = Result<(), impl Display>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the control plane ended");
+    }
+}
+
 impl Start {
+    /// After a teardown only an order registers a new framework.
+    fn may_register(&self, stored: &Stored) -> Result<(), Error> {
+        match (&stored.framework, stored.torn_down) {
+            (None, Some(since)) if !self.settings.register_anew => Err(Error::WasTornDown(since)),
+            _ => Ok(()),
+        }
+    }
+
     /// Sees to it that executors know this scheduler's authority, and no other; gives what they are received with.
     async fn fit<S: State>(&self, state: &S, stored: &Stored) -> Result<Option<ServerTlsConfig>, Error> {
         let news = fits(self.authority.as_deref(), stored.authority.as_deref(), &state.describe())?;

@@ -13,11 +13,12 @@ use config::document::{Fleet, Key, Kind, Revision};
 use proto::control as wire;
 use proto::control::FromExecutor;
 use rand::Rng;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +105,9 @@ pub(crate) async fn serve(
     let first = Newest::of(&fleet.borrow_and_update());
     let (newest, assignments) = watch::channel(first);
     let certified = tls.is_some();
-    let desk = Desk { assignments, events, stop: stop.clone(), counts: Arc::default(), certified };
+    let left = Arc::<Left>::default();
+    let telling_who_left = Arc::clone(&left).tell(events.clone());
+    let desk = Desk { assignments, events, left, stop: stop.clone(), counts: Arc::default(), certified };
     let mut server = tonic::transport::Server::builder();
     if let Some(tls) = tls {
         server = server.tls_config(tls)?;
@@ -126,6 +129,7 @@ pub(crate) async fn serve(
     tokio::select! {
         ended = serving => ended,
         () = encoding => Ok(()),
+        () = telling_who_left => Ok(()),
     }
 }
 
@@ -157,6 +161,7 @@ impl Newest {
 struct Desk {
     assignments: watch::Receiver<Newest>,
     events: mpsc::Sender<ControlEvent>,
+    left: Arc<Left>,
     stop: CancellationToken,
     counts: Arc<Counts>,
     /// Whether who attaches must have shown a certificate with its id.
@@ -169,6 +174,28 @@ struct Counts {
     connections: AtomicU64,
     /// Those that are attached now.
     attached: AtomicU64,
+}
+
+/// Ends of streams that there was no room for in the channel: one per connection at most.
+#[derive(Default)]
+struct Left {
+    waiting: Mutex<Vec<ControlEvent>>,
+    added: Notify,
+}
+
+impl Left {
+    /// Tells them as soon as there is room, until nobody listens any more.
+    async fn tell(self: Arc<Self>, events: mpsc::Sender<ControlEvent>) {
+        loop {
+            self.added.notified().await;
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            for event in waiting {
+                if events.send(event).await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -185,16 +212,18 @@ impl Desk {
         if self.certified {
             certificate_is_of(&hello.executor, shown.as_deref())?;
         }
-        let executor = hello.executor.clone();
         let (reply, answer) = oneshot::channel();
-        let asked = self.events.send(ControlEvent::Hello(hello, reply)).await;
+        let Self { mut assignments, events, left, stop, counts, .. } = self;
+        // From here on it may count as attached, also if it goes away before it hears so.
+        let executor = hello.executor.clone();
+        let mut guard = Guard { executor, connection, events, left, counts, counted: false };
+        let asked = guard.events.send(ControlEvent::Hello(hello, reply)).await;
         asked.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         let admitted = answer.await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         admitted.map_err(Status::permission_denied)?;
-        self.counts.attached.fetch_add(1, Ordering::Relaxed);
-        let Self { mut assignments, events, stop, counts, .. } = self;
+        guard.counts.attached.fetch_add(1, Ordering::Relaxed);
+        guard.counted = true;
         assignments.mark_changed();
-        let guard = Guard { executor, connection, events, counts };
         Ok(Attached { said, assignments, beat_at: Instant::now(), stop, guard })
     }
 }
@@ -259,7 +288,10 @@ struct Guard {
     executor: ExecutorId,
     connection: u64,
     events: mpsc::Sender<ControlEvent>,
+    left: Arc<Left>,
     counts: Arc<Counts>,
+    /// Whether it is among those that are attached.
+    counted: bool,
 }
 
 impl Guard {
@@ -282,11 +314,22 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// If the channel is full the message is lost; an executor that is not heard of is found out by its silence.
+    /// A full channel delays the message and does not lose it: thousands may go away at once.
     fn drop(&mut self) {
-        self.counts.attached.fetch_sub(1, Ordering::Relaxed);
-        if self.events.try_send(ControlEvent::Detached(self.executor.clone(), self.connection)).is_err() {
-            tracing::debug!(executor = %self.executor, "its end was not told: the scheduler is busy or stopping");
+        if self.counted {
+            self.counts.attached.fetch_sub(1, Ordering::Relaxed);
+        }
+        let event = ControlEvent::Detached(self.executor.clone(), self.connection);
+        let told = match self.events.try_send(event) {
+            Err(TrySendError::Full(event)) => {
+                self.left.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+                self.left.added.notify_one();
+                true
+            }
+            told => told.is_ok(),
+        };
+        if !told {
+            tracing::debug!(executor = %self.executor, "its end was not told: the scheduler is stopping");
         }
     }
 }

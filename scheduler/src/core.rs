@@ -397,7 +397,7 @@ impl Core {
                 }
             }
             Then::Rollout(before, answer) => self.rollout_not_stored(now, (*before, answer), why),
-            Then::TearDownBegun(order) => self.teardown_not_begun(order, why),
+            Then::TearDownBegun(order) => self.teardown_not_begun(now, order, why),
             // It is tried again by the teardown itself.
             Then::TornDown => {}
             Then::Framework(_) => {
@@ -413,6 +413,7 @@ impl Core {
         if !self.framework_stored && !self.waiting.values().any(waits) {
             self.save_framework();
         }
+        self.take_back_rollout();
         self.retry_launch_saves();
     }
 

@@ -180,14 +180,21 @@ pub enum Action {
     Skip,
 }
 
-/// Why an order was refused. Nothing was changed.
+/// Why an order was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderRefused {
-    /// It makes no sense as things are, and why (409).
+    /// It makes no sense as things are, and why (409). Nothing was changed.
     #[error("{0}")]
     NotNow(String),
-    /// It could not be persisted, or there is nobody who could carry it out (503). Try again.
-    #[error("the order could not be stored, and nothing was changed: {0}")]
+    /// There is nobody who could carry it out (503). Nothing was changed; try again.
+    #[error("the order was not taken, and nothing was changed: {0}")]
+    NotTaken(String),
+    /// It could not be persisted (503), as far as is known: the store is told again how it was before.
+    #[error(
+        "the order could not be stored and is not carried out: {0}; what the store may hold of it is being taken back. \
+         A scheduler that takes over before that is done would carry it out: see that the store can be written, and look \
+         at the status"
+    )]
     NotStored(String),
 }
 
@@ -203,7 +210,7 @@ pub struct OrderRequest {
 impl OrderRequest {
     /// Answers that it cannot be carried out now.
     pub fn refuse(self, why: &str) {
-        if self.reply.send(Err(OrderRefused::NotStored(why.to_owned()))).is_err() {
+        if self.reply.send(Err(OrderRefused::NotTaken(why.to_owned()))).is_err() {
             tracing::debug!("nobody waits for the answer to an order any more");
         }
     }

@@ -80,6 +80,8 @@ pub(crate) async fn carry_out(app: &App, order: Order) -> Result<Json<Value>, Pr
         Err(refused @ OrderRefused::NotNow(_)) => {
             Err(Problem::new(StatusCode::CONFLICT, refused.to_string()))
         }
-        Err(refused @ OrderRefused::NotStored(_)) => Err(Problem::unavailable(refused.to_string())),
+        Err(refused @ (OrderRefused::NotTaken(_) | OrderRefused::NotStored(_))) => {
+            Err(Problem::unavailable(refused.to_string()))
+        }
     }
 }

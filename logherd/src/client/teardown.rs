@@ -49,14 +49,19 @@ pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
         say("nothing was done");
         return Ok(Exit::Failed);
     }
-    if arguments.forget_configs {
-        forget(&api, &documents).await?;
-    }
     let order = json!({ "framework_id": framework });
     let response = api.send(Method::POST, "/api/v1/teardown", Some(&order)).await?;
     let answer = api::accepted(response, "tear the framework down").await?;
     say(&text(&answer, "detail"));
+    // Only now: a fleet whose teardown is refused goes on with its configs.
+    let forgotten = match arguments.forget_configs {
+        true => forget(&api, &documents).await,
+        false => Ok(()),
+    };
     follow(&api).await;
+    forgotten.context(
+        "the framework is torn down, but not all configs are deleted; delete what is left once a scheduler runs again",
+    )?;
     Ok(Exit::Fine)
 }
 
@@ -85,14 +90,20 @@ fn confirmed(name: &str) -> anyhow::Result<bool> {
     Ok(typed.trim() == name)
 }
 
+/// Deletes all configs that can be deleted; the first that cannot is the error.
 async fn forget(api: &Api, documents: &Value) -> anyhow::Result<()> {
+    let mut forgotten = Ok(());
     for document in list(documents, "documents") {
         let kind = if text(document, "kind") == "host" { Kind::Host } else { Kind::Docker };
-        let name = text(document, "name");
-        let response = api.send(Method::DELETE, &config_path(kind, &name), None).await?;
-        if response.status() != StatusCode::NOT_FOUND {
-            api::accepted(response, &format!("delete the {kind} config `{name}`")).await?;
-        }
+        forgotten = forgotten.and(delete(api, kind, &text(document, "name")).await);
+    }
+    forgotten
+}
+
+async fn delete(api: &Api, kind: Kind, name: &str) -> anyhow::Result<()> {
+    let response = api.send(Method::DELETE, &config_path(kind, name), None).await?;
+    if response.status() != StatusCode::NOT_FOUND {
+        api::accepted(response, &format!("delete the {kind} config `{name}`")).await?;
     }
     Ok(())
 }

@@ -265,3 +265,24 @@ async fn there_is_nothing_but_attach() {
     let refused: Result<tonic::Response<ToExecutor>, Status> = timeout(PATIENCE, asked).await.unwrap();
     assert_eq!(refused.unwrap_err().code(), tonic::Code::Unimplemented);
 }
+
+#[tokio::test]
+async fn the_end_of_each_of_many_executors_is_told_also_while_there_is_no_room_for_it() {
+    let mut desk = desk().await;
+    let mut attached = Vec::new();
+    for _ in 0..40 {
+        attached.push(desk.attach(introduction(), Ok(())).await.unwrap());
+    }
+    drop(attached);
+    let full = async {
+        while desk.events.len() < 16 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, full).await.expect("a full channel in time");
+    let mut ended = std::collections::BTreeSet::new();
+    while ended.len() < 40 {
+        let ControlEvent::Detached(_, connection) = desk.event().await else { panic!() };
+        ended.insert(connection);
+    }
+}

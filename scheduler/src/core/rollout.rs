@@ -99,6 +99,8 @@ pub(super) struct Rollouts {
     own: Generation,
     /// Whether a change of the record is on its way to the store.
     storing: bool,
+    /// Whether the store may hold a change that counts as not stored.
+    doubtful: bool,
     /// Not before then is a change tried again that nobody waits for.
     again_at: Moment,
     /// Tasks that were told to end for a rollout, and when.
@@ -117,6 +119,7 @@ impl Rollouts {
             known: BTreeMap::new(),
             own,
             storing: false,
+            doubtful: false,
             again_at: Moment(0),
             told: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -445,26 +448,36 @@ impl Core {
 
     /// The record is stored as it is here.
     pub(super) fn rollout_stored(&mut self, now: Moment, answer: Option<(OrderId, String)>) {
-        self.rollouts.storing = false;
+        (self.rollouts.storing, self.rollouts.doubtful) = (false, false);
         if let Some((id, text)) = answer {
             self.decide(now, None, text.clone());
             self.answer_order(id, Ok(OrderDone::Done(text)));
         }
     }
 
-    /// The record could not be stored: it is as it was before.
+    /// The record could not be stored, as far as is known: it is as it was before, and is stored as that again, as the
+    /// next scheduler would go on with what the store may hold all the same.
     pub(super) fn rollout_not_stored(
         &mut self,
         now: Moment,
         (before, answer): (RolloutRecord, Option<(OrderId, String)>),
         why: &str,
     ) {
-        self.rollouts.record = before;
-        self.rollouts.storing = false;
+        let number = self.rollouts.record.number;
+        self.rollouts.record = RolloutRecord { number, ..before };
+        (self.rollouts.storing, self.rollouts.doubtful) = (false, true);
         self.rollouts.again_at = now.after(RETRY_SAVE);
         self.know_specs();
         if let Some((id, _)) = answer {
+            self.take_back_rollout();
             self.answer_order(id, Err(web::order::OrderRefused::NotStored(why.to_owned())));
+        }
+    }
+
+    /// Stores the record as it is here where the store may hold another one.
+    pub(super) fn take_back_rollout(&mut self) {
+        if self.rollouts.doubtful && !self.rollouts.storing {
+            self.store_rollouts(self.rollouts.record.clone(), None);
         }
     }
 

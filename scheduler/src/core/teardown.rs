@@ -18,6 +18,8 @@ const UNRESERVE_UNSEEN: Duration = Duration::from_secs(15);
 const REMOVE_WITHIN: Duration = Duration::from_secs(30);
 /// How long after a step was asked for it is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The answer to an order that Mesos was faster than.
+const REMOVED_ALREADY: &str = "Mesos had removed the framework already; it is being forgotten";
 
 /// A teardown that is under way.
 #[derive(Debug)]
@@ -96,9 +98,12 @@ impl Core {
         named: &str,
     ) -> Result<Option<OrderDone>, OrderRefused> {
         let refused = |why: String| Err(OrderRefused::NotNow(why));
-        let Some(framework) = self.framework.clone().filter(|_| self.framework_stored) else {
+        let Some(framework) = self.framework.clone() else {
             return refused("no framework is registered yet, so there is nothing to tear down".to_owned());
         };
+        if !self.framework_stored {
+            return refused(format!("framework {framework} is still being stored; try again"));
+        }
         if framework.0 != named {
             return refused(format!("this is framework {framework}, not `{named}`; nothing was done"));
         }
@@ -114,8 +119,7 @@ impl Core {
     /// Its beginning is stored: nothing is launched any more, and everything ends.
     pub(super) fn teardown_began(&mut self, now: Moment, order: OrderId) {
         if self.teardown.as_ref().is_some_and(|teardown| teardown.step != Step::Storing) {
-            let text = "Mesos had removed the framework already; it is being forgotten";
-            return self.answer_order(order, Ok(OrderDone::Done(text.to_owned())));
+            return self.answer_order(order, Ok(OrderDone::Done(REMOVED_ALREADY.to_owned())));
         }
         self.step(Step::Ending, now);
         let intended = self.launches.iter_mut().filter_map(|(task, launch)| match &mut launch.stage {
@@ -137,17 +141,25 @@ impl Core {
         self.drive_teardown(now);
     }
 
-    /// Its beginning could not be stored: nothing was done.
-    pub(super) fn teardown_not_begun(&mut self, order: OrderId, why: &str) {
-        self.teardown = self.teardown.take().filter(|teardown| teardown.step != Step::Storing);
+    /// Its beginning could not be stored, as far as is known: nothing is done, and the store is told so again and again,
+    /// as it may hold it all the same and the next scheduler would carry it out.
+    pub(super) fn teardown_not_begun(&mut self, now: Moment, order: OrderId, why: &str) {
+        if self.teardown.as_ref().is_some_and(|teardown| teardown.step != Step::Storing) {
+            return self.answer_order(order, Ok(OrderDone::Done(REMOVED_ALREADY.to_owned())));
+        }
+        self.teardown = None;
+        self.framework_stored = false;
+        self.save_framework();
+        self.decide(now, None, format!("the teardown could not be stored: {why}; it is taken back"));
         self.answer_order(order, Err(OrderRefused::NotStored(why.to_owned())));
     }
 
     /// Goes on with it.
     pub(super) fn drive_teardown(&mut self, now: Moment) {
         let Some(teardown) = &mut self.teardown else { return };
-        // Without Mesos nothing can end; time does not count against it.
-        if !self.connected && matches!(teardown.step, Step::Ending | Step::Unreserving) {
+        // Without Mesos nothing can end; time does not count against it. That it removed the framework is heard when
+        // subscribing again.
+        if !self.connected && matches!(teardown.step, Step::Ending | Step::Unreserving | Step::Removing) {
             teardown.began = now;
             return;
         }

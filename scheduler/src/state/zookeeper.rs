@@ -224,10 +224,11 @@ impl Zookeeper {
                     .iter()
                     .any(|change| matches!(change, Change::Framework(_) | Change::TearDown { .. }))
                 {
-                    self.read_framework(&client).await.map_err(Some)?;
+                    // It is stored: if what it became cannot be seen it is written again, but it has not failed.
+                    self.read_framework(&client).await.map_err(|_| None)?;
                 }
                 if changes.iter().any(|change| matches!(change, Change::Authority(_))) {
-                    self.read_authority(&client).await.map_err(Some)?;
+                    self.read_authority(&client).await.map_err(|_| None)?;
                 }
                 Ok(())
             }

@@ -460,6 +460,42 @@ fn an_order_that_cannot_be_stored_is_refused_and_not_carried_out() {
 }
 
 #[test]
+fn an_order_that_counts_as_not_stored_is_taken_back_from_the_store() {
+    let mut cluster = Cluster::of(3, "1");
+    cluster.fail_over("2");
+    cluster.pass(1);
+    let before = cluster.stored.clone();
+    cluster.store_works = false;
+    cluster.order(upgrade(1)).unwrap_err();
+    // The store holds it all the same.
+    let rollout = ordered_rollout(&cluster);
+    cluster.stored = RolloutRecord { number: before.number + 1, rollout: Some(rollout), ..before.clone() };
+    cluster.store_works = true;
+    cluster.pass(10);
+    assert_eq!(cluster.stored.rollout, before.rollout);
+    assert!(cluster.stored.number > before.number + 1, "{}", cluster.stored.number);
+    cluster.fail_over("2");
+    cluster.pass(60);
+    assert_eq!(cluster.running("1"), 3, "the next scheduler does not carry it out");
+}
+
+/// A rollout to what the scheduler's settings make.
+fn ordered_rollout(cluster: &Cluster) -> Rollout {
+    Rollout {
+        from: None,
+        to: cluster.core.rollouts.own().clone(),
+        rolls_back: false,
+        max_unavailable: Limit::Nodes(1),
+        canary: None,
+        canaries: None,
+        pause_after_canary: false,
+        paused: false,
+        ended: None,
+        began_at: cluster.now,
+    }
+}
+
+#[test]
 fn a_generation_that_fails_everywhere_stops_its_rollout_and_goes_on_once_a_try_proves() {
     let mut cluster = Cluster::of(10, "1");
     cluster.fail_over("2");

@@ -114,6 +114,62 @@ fn a_teardown_of_another_framework_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_teardown_that_counts_as_not_stored_is_taken_back_from_the_store_until_that_is_stored() {
+    let mut core = reserving();
+    core.ordered(NOW, ORDER, Order::TearDown { framework: "f-0000".to_owned() });
+    let mut held = None;
+    let mut store = |core: &mut Core, now, result: Result<(), String>| {
+        for (ticket, change) in saves(&core.take_effects()) {
+            held = Some(change);
+            core.saved(now, ticket, result.clone());
+        }
+        held.clone().unwrap()
+    };
+    let lost = || Err("the connection is lost".to_owned());
+    assert_eq!(store(&mut core, NOW, lost()), begun(), "the store may hold it all the same");
+    let own = Change::Framework(Some("f-0000".into()));
+    assert_eq!(store(&mut core, NOW, lost()), own);
+    core.ordered(NOW, ORDER, Order::TearDown { framework: "f-0000".to_owned() });
+    let effects = core.take_effects();
+    assert!(answer(&effects).clone().unwrap_err().to_string().contains("still being stored"));
+
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    core.tick(NOW.after(Duration::from_secs(4)));
+    assert_eq!(saves(&core.take_effects()), []);
+    let later = NOW.after(Duration::from_secs(5));
+    core.tick(later);
+    assert_eq!(store(&mut core, later, Ok(())), own);
+    let (called, changed, _) = settle(&mut core, later);
+    assert!(matches!(&changed[..], [Change::Launch(_)]), "it goes on as before: {changed:?}");
+    assert!(called.iter().any(|call| matches!(call, Call::Accept { .. })));
+}
+
+#[test]
+fn time_without_mesos_does_not_count_for_the_removal_of_the_framework() {
+    let core = Core::new(rules(), Some("f-0000".into()), vec![], NOW);
+    let mut core = core.tearing_down(Some(NOW), NOW);
+    core.subscribed(NOW, "f-0000".into());
+    let mut now = NOW;
+    while core.teardown().unwrap() != "asking Mesos to remove the framework" {
+        core.agents_listed(now, vec![agent("a", None)]);
+        core.tick(now);
+        settle(&mut core, now);
+        now = now.after(Duration::from_millis(500));
+    }
+    core.disconnected(now);
+    for _ in 0..600 {
+        core.tick(now);
+        now = now.after(Duration::from_secs(1));
+    }
+    assert_eq!(settle(&mut core, now), (vec![], vec![], vec![]), "nothing is forgotten meanwhile");
+    core.subscribed(now, "f-0000".into());
+    core.tick(now);
+    assert!(settle(&mut core, now).0.contains(&Call::Teardown));
+    core.removed(now);
+    assert_eq!(settle(&mut core, now).2, [Effect::TornDown]);
+}
+
+#[test]
 fn a_teardown_whose_beginning_cannot_be_stored_does_nothing() {
     let mut core = reserving();
     launch(&mut core, "a", NOW);

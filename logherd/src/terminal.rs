@@ -12,6 +12,13 @@ pub(crate) fn complain(text: &str) {
     writeln!(std::io::stderr().lock(), "{text}").ok();
 }
 
+/// Prints a question, without an end of the line.
+pub(crate) fn ask(question: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(question.as_bytes())?;
+    stdout.flush()
+}
+
 /// Lines up the columns of a table; the first row is its heading. Control characters of foreign texts are shown as `?`.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let clean = |cell: &str| cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();

@@ -1,14 +1,14 @@
 //! `logherd teardown`: ends all executors and removes the framework, after asking.
 use super::api::{self, Api, config_path, list, text};
 use crate::exit::Exit;
-use crate::terminal::say;
+use crate::terminal::{ask, say};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use config::document::Kind;
 use config::settings::ClientSettings;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 /// How often it is asked how far it is.
@@ -83,8 +83,7 @@ fn confirmed(name: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("ask whether to go on, as this is no terminal; --yes goes on without");
     }
-    print!("type the name of the framework to go on: ");
-    std::io::stdout().flush().context("write to the terminal")?;
+    ask("type the name of the framework to go on: ").context("write to the terminal")?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed).context("read from the terminal")?;
     Ok(typed.trim() == name)

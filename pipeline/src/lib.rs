@@ -27,6 +27,7 @@ pub mod event;
 mod every;
 pub mod field;
 mod filters;
+mod floats;
 mod grok;
 mod inputs;
 pub(crate) mod joda;

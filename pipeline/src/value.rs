@@ -189,7 +189,7 @@ impl Value {
         }
     }
 
-    /// Adds the value to `out` as `%{field}` shows it: a list joined by commas, a map as JSON.
+    /// Adds the value to `out` as a text: a scalar as Ruby writes it, a list joined by commas, a map as JSON.
     pub fn write_text(&self, out: &mut String) {
         use fmt::Write;
         // Writing into a string cannot fail.
@@ -197,7 +197,10 @@ impl Value {
             Value::Null => Ok(()),
             Value::Bool(b) => write!(out, "{b}"),
             Value::Int(i) => write!(out, "{i}"),
-            Value::Float(x) => write!(out, "{x:?}"),
+            Value::Float(x) => {
+                crate::floats::push_ruby(*x, out);
+                Ok(())
+            }
             Value::Str(text) => out.write_str(text),
             Value::Time(at) => {
                 crate::json::push_time(out, *at);
@@ -220,7 +223,7 @@ impl Value {
         };
     }
 
-    /// The value as `%{field}` shows it; free for a string.
+    /// The value as a text; free for a string.
     pub fn to_text(&self) -> Text {
         match self {
             Value::Str(text) => text.clone(),

@@ -205,28 +205,3 @@ fn moments_are_written_with_as_many_digits_as_they_need() {
         assert_eq!(Value::Time(moment.parse().unwrap()).to_text(), written);
     }
 }
-
-#[test]
-fn templates_are_filled_in_from_fields_and_the_moment() {
-    let mut event = Event::with_message("2026-01-02T03:04:05.678Z".parse().unwrap(), Text::from("hi"));
-    event.fields_mut().insert("n", Value::Int(5));
-    event.fields_mut().insert("x", Value::Float(1.0));
-    event.fields_mut().insert("list", Value::List(vec!["a".into(), Value::Int(1)]));
-    event.set(&FieldRef::parse("[a][b]").unwrap(), "deep").unwrap();
-    for (template, filled) in [
-        ("plain", "plain"),
-        ("", ""),
-        ("%{message}", "hi"),
-        ("<%{message}|%{n}|%{x}>", "<hi|5|1.0>"),
-        ("%{[a][b]} %{list} %{a}", "deep a,1 {\"b\":\"deep\"}"),
-        ("%{absent} %{[a][c]}", "%{absent} %{[a][c]}"),
-        ("logs-%{+YYYY.MM.dd}", "logs-2026.01.02"),
-        ("%{+yyyy-MM-dd'T'HH:mm:ss.SSS}", "2026-01-02T03:04:05.678"),
-        ("%{+%s}", "1767323045"),
-        ("%{{yyyy}}/%{@timestamp}", "2026/2026-01-02T03:04:05.678Z"),
-        ("%{ 100% %{message} %{", "%{ 100% %{message} %{"),
-        ("100% %{message}", "100% hi"),
-    ] {
-        assert_eq!(Template::parse(template).render(&event), filled, "{template}");
-    }
-}

@@ -6,7 +6,7 @@ use super::problems::Problems;
 use super::suggest::{closest, one_of};
 use crate::field::FieldRef;
 use crate::plan::PluginCall;
-use crate::template::Template;
+use crate::template::{Template, Unfillable};
 
 /// What values an option takes, for messages and reference pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,23 @@ impl FromSetting for Template {
                 .warning(node.part(before.len(), text.len()), "this `%{` is never closed")
                 .hint("a field is filled in where `%{name}` stands; without `}` the text stays as it is");
         }
-        Some(Self::parse(text))
+        let mut impossible = false;
+        let template = Self::read(text, |unfillable| {
+            if node.substituted {
+                return;
+            }
+            let (problem, mistake) = match unfillable {
+                Unfillable::Date(mistake) => {
+                    impossible = true;
+                    (problems.error(node.part(mistake.start, mistake.end), mistake.message), mistake.hint)
+                }
+                Unfillable::Field(mistake) => {
+                    (problems.warning(node.part(mistake.start, mistake.end), mistake.message), mistake.hint)
+                }
+            };
+            problem.hint(mistake.unwrap_or_default());
+        });
+        (!impossible).then_some(template)
     }
 }
 

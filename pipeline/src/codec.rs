@@ -11,6 +11,11 @@ pub(crate) trait Decode: Send + Sync {
     /// Adds the events of a line.
     fn decode(&self, line: Bytes, events: &mut Maker<'_>);
 
+    /// Adds the events of a line that is known to be UTF-8: the same events.
+    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
+        self.decode(Bytes::copy_from_slice(line.as_bytes()), events);
+    }
+
     /// What ends a line, if the codec says so.
     fn delimiter(&self) -> Option<&[u8]> {
         None
@@ -118,6 +123,15 @@ pub(crate) fn to_text(line: Bytes, charset: Charset) -> Text {
         Charset::Utf8 | Charset::Ascii | Charset::Binary => Text::lossy(line),
         Charset::Latin1 if line.is_ascii() => Text::lossy(line),
         Charset::Latin1 => line.iter().map(|b| char::from(*b)).collect::<String>().into(),
+    }
+}
+
+/// Reads a text in a character set.
+pub(crate) fn from_text(line: Text, charset: Charset) -> Text {
+    match charset {
+        Charset::Utf8 | Charset::Ascii | Charset::Binary => line,
+        Charset::Latin1 if line.is_ascii() => line,
+        Charset::Latin1 => to_text(Bytes::copy_from_slice(line.as_bytes()), charset),
     }
 }
 

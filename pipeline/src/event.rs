@@ -10,23 +10,26 @@ pub const TIMESTAMP_FAILURE: &str = "_timestampparsefailure";
 const FIRST_ROOM: usize = 16;
 
 /// One event. `@metadata` belongs to it but is never written out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Its place in its batch; events made from it inherit it, so that order survives branches.
     pub(crate) place: u32,
     /// A [`Value::Time`], or [`Value::Null`] once removed.
     timestamp: Value,
     fields: Map,
-    /// Always a [`Value::Map`].
-    metadata: Value,
+    /// A [`Value::Map`]; made when it is first needed.
+    metadata: Option<Box<Value>>,
 }
+
+/// The `@metadata` of an event that has none.
+static NO_METADATA: Value = Value::Map(Map::new());
 
 impl Event {
     /// Makes an event of this moment with nothing but `@version`.
     pub fn new(now: Timestamp) -> Self {
         let mut fields = Map::with_capacity(FIRST_ROOM);
         fields.push_new(const { Name::const_new("@version") }, Value::Str(const { Text::from_static("1") }));
-        Self { place: 0, timestamp: Value::Time(now), fields, metadata: Value::Map(Map::new()) }
+        Self { place: 0, timestamp: Value::Time(now), fields, metadata: None }
     }
 
     /// Makes an event of this moment with a message.
@@ -36,11 +39,27 @@ impl Event {
         event
     }
 
-    /// Makes an event of this moment with a message and the fields of its source.
+    /// Makes an event of this moment with a message and the fields of its source; quickly, if these are
+    /// [`Event::shared_fields`].
     pub(crate) fn with_fields_of(now: Timestamp, source: &Map, message: Text) -> Self {
-        let mut event = Self::with_message(now, message);
-        event.add_absent(source);
-        event
+        const MESSAGE: Name = Name::const_new("message");
+        let message = Value::Str(message);
+        match Map::beside(source, MESSAGE, message) {
+            Ok(fields) => Self { place: 0, timestamp: Value::Time(now), fields, metadata: None },
+            Err(message) => {
+                let mut event = Self::new(now);
+                event.fields.push_new(MESSAGE, message);
+                event.add_absent(source);
+                event
+            }
+        }
+    }
+
+    /// What events of a source with these fields have together.
+    pub(crate) fn shared_fields(of: &Map) -> Map {
+        let mut event = Self::new(Timestamp::UNIX_EPOCH);
+        event.add_absent(of);
+        event.fields.into_shared()
     }
 
     /// Sets the fields of `others` that are absent.
@@ -56,8 +75,8 @@ impl Event {
     pub fn from_map(now: Timestamp, mut map: Map) -> Self {
         let timestamp = map.remove("@timestamp");
         let metadata = match map.remove("@metadata") {
-            Some(metadata @ Value::Map(_)) => metadata,
-            _ => Value::Map(Map::new()),
+            Some(metadata @ Value::Map(_)) => Some(Box::new(metadata)),
+            _ => None,
         };
         if map.get("@version").is_none() {
             map.push_new(const { Name::const_new("@version") }, Value::from("1"));
@@ -93,7 +112,7 @@ impl Event {
     /// `@metadata`.
     pub fn metadata(&self) -> &Map {
         const NONE: &Map = &Map::new();
-        self.metadata.as_map().unwrap_or(NONE)
+        self.metadata.as_deref().and_then(Value::as_map).unwrap_or(NONE)
     }
 
     /// What `field` names.
@@ -101,7 +120,7 @@ impl Event {
         match field.root {
             Root::Field => field::find(&self.fields, &field.path),
             Root::Timestamp => Some(&self.timestamp).filter(|t| **t != Value::Null),
-            Root::Metadata if field.path.is_empty() => Some(&self.metadata),
+            Root::Metadata if field.path.is_empty() => Some(self.metadata.as_deref().unwrap_or(&NO_METADATA)),
             Root::Metadata => field::find(self.metadata(), &field.path),
         }
     }
@@ -111,7 +130,7 @@ impl Event {
         match field.root {
             Root::Field => field::find_mut(&mut self.fields, &field.path),
             Root::Timestamp => None,
-            Root::Metadata => field::find_mut(self.metadata.as_map_mut()?, &field.path),
+            Root::Metadata => field::find_mut(self.metadata.as_mut()?.as_map_mut()?, &field.path),
         }
     }
 
@@ -128,13 +147,14 @@ impl Event {
             Root::Timestamp => self.set_timestamp(value),
             Root::Metadata if field.path.is_empty() => match value {
                 Value::Map(_) => {
-                    self.metadata = value;
+                    self.metadata = Some(Box::new(value));
                     Ok(())
                 }
                 _ => Err(FieldError::NotAMap),
             },
             Root::Metadata => {
-                let map = self.metadata.as_map_mut().ok_or(FieldError::NotAMap)?;
+                let metadata = self.metadata.get_or_insert_with(|| Box::new(Value::Map(Map::new())));
+                let map = metadata.as_map_mut().ok_or(FieldError::NotAMap)?;
                 field::put(map, &field.path, value)
             }
         }
@@ -181,9 +201,9 @@ impl Event {
             Root::Field => field::take(&mut self.fields, &field.path),
             Root::Timestamp => Some(std::mem::take(&mut self.timestamp)).filter(|t| *t != Value::Null),
             Root::Metadata if field.path.is_empty() => {
-                Some(std::mem::replace(&mut self.metadata, Value::Map(Map::new())))
+                Some(self.metadata.take().map_or(Value::Map(Map::new()), |metadata| *metadata))
             }
-            Root::Metadata => field::take(self.metadata.as_map_mut()?, &field.path),
+            Root::Metadata => field::take(self.metadata.as_mut()?.as_map_mut()?, &field.path),
         }
     }
 
@@ -233,6 +253,15 @@ impl Event {
         let mut out = Vec::with_capacity(512);
         self.write_json(&mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+            && self.timestamp == other.timestamp
+            && self.fields == other.fields
+            && self.metadata() == other.metadata()
     }
 }
 

@@ -1,10 +1,13 @@
 //! Holds the values of fields: short strings inline, longer ones as free slices of the line they came from.
 use bytes::Bytes;
-use bytestring::ByteString;
 use compact_str::CompactString;
-use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+mod map;
+
+pub use map::Map;
 
 /// A moment; what `@timestamp` holds.
 pub type Timestamp = jiff::Timestamp;
@@ -14,8 +17,6 @@ pub type Name = CompactString;
 
 /// The most bytes that a string may have to be copied rather than shared: what fits inline.
 const INLINE_MAX: usize = 24;
-/// The most entries of a map that are searched one by one; above it an index is kept.
-const SCAN_MAX: usize = 24;
 
 /// A string. Cloning and cutting parts out of it allocate nothing: parts of up to 24 bytes are copied inline,
 /// longer ones share the buffer of the whole.
@@ -25,7 +26,22 @@ pub struct Text(Repr);
 #[derive(Clone)]
 enum Repr {
     Own(CompactString),
-    Shared(ByteString),
+    Shared(Slice),
+}
+
+/// A part of a string that others have parts of, too. Always at borders of characters.
+#[derive(Clone)]
+struct Slice {
+    whole: Arc<String>,
+    start: u32,
+    len: u32,
+}
+
+impl Slice {
+    fn as_str(&self) -> &str {
+        let start = self.start as usize;
+        self.whole.get(start..start + self.len as usize).unwrap_or_default()
+    }
 }
 
 impl Text {
@@ -34,25 +50,37 @@ impl Text {
         Self(Repr::Own(CompactString::const_new(text)))
     }
 
-    /// Takes over `bytes` without copying them if they are UTF-8; otherwise replaces each invalid sequence
-    /// by U+FFFD.
+    /// Takes over `bytes` if they are UTF-8; otherwise replaces each invalid sequence by U+FFFD.
     pub fn lossy(bytes: Bytes) -> Self {
         if bytes.len() <= INLINE_MAX {
             return Self(Repr::Own(String::from_utf8_lossy(&bytes).as_ref().into()));
         }
-        match ByteString::try_from(bytes.clone()) {
-            Ok(shared) => Self(Repr::Shared(shared)),
-            Err(_) => Self(Repr::Shared(String::from_utf8_lossy(&bytes).into_owned().into())),
+        match String::from_utf8(bytes.into()) {
+            Ok(text) => text.into(),
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned().into(),
         }
+    }
+
+    /// The part of `whole` at `range`, which shares it unless it is short. A range that is not in it, or that cuts a
+    /// character, gives an empty string.
+    pub(crate) fn slice(whole: &Arc<String>, range: Range<u32>) -> Self {
+        let part = whole.get(range.start as usize..range.end as usize).unwrap_or_default();
+        if part.len() <= INLINE_MAX {
+            return Self(Repr::Own(part.into()));
+        }
+        Self(Repr::Shared(Slice { whole: whole.clone(), start: range.start, len: range.end - range.start }))
     }
 
     /// The string `part` as a slice of this one's buffer. `part` must have been cut out of `self`
     /// (`text.part(&text[a..b])`); a string from elsewhere is copied.
     pub fn part(&self, part: &str) -> Self {
         match &self.0 {
-            Repr::Shared(whole) if part.len() > INLINE_MAX && holds(whole, part) => {
-                Self(Repr::Shared(whole.slice_ref(part)))
-            }
+            Repr::Shared(slice) if part.len() > INLINE_MAX => match place_in(&slice.whole, part) {
+                Some(start) => {
+                    Self(Repr::Shared(Slice { whole: slice.whole.clone(), start, len: part.len() as u32 }))
+                }
+                None => Self::from(part),
+            },
             _ => Self(Repr::Own(part.into())),
         }
     }
@@ -61,7 +89,7 @@ impl Text {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Own(own) => own,
-            Repr::Shared(shared) => shared,
+            Repr::Shared(slice) => slice.as_str(),
         }
     }
 
@@ -69,14 +97,15 @@ impl Text {
     pub fn to_name(&self) -> Name {
         match &self.0 {
             Repr::Own(own) => own.clone(),
-            Repr::Shared(shared) => CompactString::new(shared),
+            Repr::Shared(slice) => CompactString::new(slice.as_str()),
         }
     }
 }
 
-fn holds(whole: &str, part: &str) -> bool {
-    let (start, at) = (whole.as_ptr() as usize, part.as_ptr() as usize);
-    at >= start && at + part.len() <= start + whole.len()
+/// Where `part` is in `whole`, if it was cut out of it.
+fn place_in(whole: &str, part: &str) -> Option<u32> {
+    let start = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    (start + part.len() <= whole.len()).then(|| u32::try_from(start).ok()).flatten()
 }
 
 impl Default for Text {
@@ -100,7 +129,12 @@ impl From<&str> for Text {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        if text.len() <= INLINE_MAX { Self::from(text.as_str()) } else { Self(Repr::Shared(text.into())) }
+        match u32::try_from(text.len()) {
+            Ok(len) if text.len() > INLINE_MAX => {
+                Self(Repr::Shared(Slice { whole: Arc::new(text), start: 0, len }))
+            }
+            _ => Self(Repr::Own(text.into())),
+        }
     }
 }
 
@@ -257,150 +291,5 @@ impl From<Text> for Value {
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Value::Int(number)
-    }
-}
-
-/// Values by name. Small maps are scanned, which beats hashing; large ones keep an index, so that no input
-/// makes a search slow.
-#[derive(Clone, Default)]
-pub struct Map {
-    entries: Vec<(Name, Value)>,
-    #[allow(clippy::box_collection, reason = "most maps have none, and every value has room for a map")]
-    index: Option<Box<HashMap<Name, usize>>>,
-}
-
-impl Map {
-    /// An empty map.
-    pub const fn new() -> Self {
-        Self { entries: Vec::new(), index: None }
-    }
-
-    /// An empty map with room for `n` entries.
-    pub fn with_capacity(n: usize) -> Self {
-        Self { entries: Vec::with_capacity(n), index: None }
-    }
-
-    /// How many entries it has.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(name).copied(),
-            None => {
-                let name = name.as_bytes();
-                self.entries.iter().position(|(n, _)| n.as_bytes() == name)
-            }
-        }
-    }
-
-    /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.position(name).and_then(|at| self.entries.get(at)).map(|(_, value)| value)
-    }
-
-    /// The value of `name`, to change it.
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
-        let at = self.position(name)?;
-        self.entries.get_mut(at).map(|(_, value)| value)
-    }
-
-    /// Sets `name`, in place if it is there, else at the end; returns what it was.
-    pub fn insert(&mut self, name: impl AsRef<str> + Into<Name>, value: Value) -> Option<Value> {
-        if let Some(old) = self.get_mut(name.as_ref()) {
-            return Some(std::mem::replace(old, value));
-        }
-        self.push_new(name.into(), value);
-        None
-    }
-
-    /// Sets `name` if it is absent; gives the value back otherwise.
-    pub fn insert_new(&mut self, name: &Name, value: Value) -> Option<Value> {
-        if self.position(name).is_some() {
-            return Some(value);
-        }
-        self.push_new(name.clone(), value);
-        None
-    }
-
-    /// Adds an entry whose name the caller knows to be absent.
-    pub(crate) fn push_new(&mut self, name: Name, value: Value) {
-        debug_assert!(self.get(&name).is_none());
-        if let Some(index) = &mut self.index {
-            index.insert(name.clone(), self.entries.len());
-        }
-        self.entries.push((name, value));
-        if self.index.is_none() && self.entries.len() > SCAN_MAX {
-            self.build_index();
-        }
-    }
-
-    /// Removes `name`; the others keep their order.
-    pub fn remove(&mut self, name: &str) -> Option<Value> {
-        let at = self.position(name)?;
-        let (_, value) = self.entries.remove(at);
-        if self.index.take().is_some() && self.entries.len() > SCAN_MAX {
-            self.build_index();
-        }
-        Some(value)
-    }
-
-    /// The entries in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Value)> {
-        self.entries.iter().map(|(name, value)| (name, value))
-    }
-
-    /// The entries in order, with their values to change.
-    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&Name, &mut Value)> {
-        self.entries.iter_mut().map(|(name, value)| (&*name, value))
-    }
-
-    /// Keeps the entries for which `keep` says so.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Name, &mut Value) -> bool) {
-        self.entries.retain_mut(|(name, value)| keep(name, value));
-        if self.index.take().is_some() && self.entries.len() > SCAN_MAX {
-            self.build_index();
-        }
-    }
-
-    fn build_index(&mut self) {
-        let index = self.entries.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
-        self.index = Some(Box::new(index));
-    }
-}
-
-impl PartialEq for Map {
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(name, value)| other.get(name) == Some(value))
-    }
-}
-
-impl fmt::Debug for Map {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
-
-impl IntoIterator for Map {
-    type Item = (Name, Value);
-    type IntoIter = std::vec::IntoIter<(Name, Value)>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
-    }
-}
-
-impl<N: AsRef<str> + Into<Name>> FromIterator<(N, Value)> for Map {
-    fn from_iter<I: IntoIterator<Item = (N, Value)>>(pairs: I) -> Self {
-        let mut map = Map::new();
-        for (name, value) in pairs {
-            map.insert(name, value);
-        }
-        map
     }
 }

@@ -1,10 +1,10 @@
 //! Reads a line as a JSON document, and writes an event as one, without an end.
-use crate::codec::{Charset, Codec, Decode, Encode, Maker, to_text};
+use crate::codec::{Charset, Codec, Decode, Encode, Maker, from_text, to_text};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
-use crate::value::{Map, Value};
+use crate::value::{Map, Text, Value};
 use bytes::Bytes;
 
 /// The tag of an event whose message was to be JSON and is not.
@@ -47,10 +47,19 @@ impl Json {
 
 impl Decode for Json {
     fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
-        if line.trim_ascii().is_empty() {
+        self.read(to_text(line, self.charset), events);
+    }
+
+    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
+        self.read(from_text(line, self.charset), events);
+    }
+}
+
+impl Json {
+    fn read(&self, text: Text, events: &mut Maker<'_>) {
+        if text.trim_ascii().is_empty() {
             return;
         }
-        let text = to_text(line, self.charset);
         match crate::json::parse(&text) {
             Ok(Value::Map(fields)) => self.add(fields, events),
             Ok(Value::List(items)) => {

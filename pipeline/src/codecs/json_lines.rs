@@ -7,6 +7,7 @@ use crate::lang::kinds::Placed;
 use crate::lang::problems::Problems;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
+use crate::value::Text;
 use bytes::Bytes;
 
 plugin! {
@@ -44,6 +45,10 @@ struct JsonLines {
 impl Decode for JsonLines {
     fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
         self.json.decode(line, events);
+    }
+
+    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
+        self.json.decode_text(line, events);
     }
 
     fn delimiter(&self) -> Option<&[u8]> {

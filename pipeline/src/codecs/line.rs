@@ -7,6 +7,7 @@ use crate::lang::problems::Problems;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
 use crate::template::Template;
+use crate::value::Text;
 use bytes::Bytes;
 
 plugin! {
@@ -43,6 +44,10 @@ struct Line {
 impl Decode for Line {
     fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
         self.plain.decode(line, events);
+    }
+
+    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
+        self.plain.decode_text(line, events);
     }
 
     fn delimiter(&self) -> Option<&[u8]> {

@@ -1,9 +1,10 @@
 //! Takes a line as the message, and writes an event as a text without an end.
-use crate::codec::{Charset, Codec, Decode, Encode, Maker, to_text, write_plain};
+use crate::codec::{Charset, Codec, Decode, Encode, Maker, from_text, to_text, write_plain};
 use crate::event::Event;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
 use crate::template::Template;
+use crate::value::Text;
 use bytes::Bytes;
 
 plugin! {
@@ -31,6 +32,10 @@ pub(crate) struct Plain {
 impl Decode for Plain {
     fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
         events.message(to_text(line, self.charset));
+    }
+
+    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
+        events.message(from_text(line, self.charset));
     }
 }
 

@@ -205,3 +205,10 @@ fn moments_are_written_with_as_many_digits_as_they_need() {
         assert_eq!(Value::Time(moment.parse().unwrap()).to_text(), written);
     }
 }
+
+#[test]
+fn texts_values_and_events_are_small() {
+    use std::mem::size_of;
+    assert_eq!((size_of::<Text>(), size_of::<Value>(), size_of::<(Name, Value)>()), (24, 32, 56));
+    assert!(size_of::<Event>() <= 80, "{}", size_of::<Event>());
+}

@@ -275,6 +275,7 @@ impl Grok {
     /// Puts what was found into the event; `false` when a field could not be set.
     fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, groups: &Groups) -> bool {
         let mut all = true;
+        event.fields_mut().reserve(matcher.fields());
         for (field, value) in matcher.found(text, groups) {
             let empty = match &value {
                 None => true,

@@ -50,6 +50,11 @@ impl Matcher {
         Ok(Self { ruby, needles: Needles::of(&expanded.regex), slots: slots.into() })
     }
 
+    /// How many groups there are to keep.
+    pub(crate) fn fields(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether the pattern matches somewhere in `text`; what it found is then in `groups`.
     pub(crate) fn matches(
         &self,

@@ -69,8 +69,7 @@ impl Generator {
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(LINES_MAX);
         let skip = usize::try_from(first % self.lines.len().max(1) as u64).unwrap_or(0);
         let lines: Vec<Bytes> = self.lines.iter().cycle().skip(skip).take(n).cloned().collect();
-        let size = lines.iter().map(Bytes::len).sum();
         let next = first + n as u64;
-        (Cut { lines, end: next, size }, next)
+        (Cut::of(&lines, next), next)
     }
 }

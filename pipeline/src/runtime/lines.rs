@@ -1,21 +1,85 @@
 //! Cuts a stream of bytes into whole lines, whatever the borders of its chunks, and knows where each cut is.
+use crate::value::Text;
 use bytes::Bytes;
-use memchr::{memchr, memmem};
+use memchr::{memchr_iter, memmem};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// The most lines that travel together.
-pub(crate) const LINES_MAX: usize = 1000;
+pub(crate) const LINES_MAX: usize = 2048;
 /// The most bytes of lines that travel together, and the longest line: a longer one becomes several.
 pub(crate) const BYTES_MAX: usize = 1 << 20;
 
-/// Whole lines of one source, in order, without their delimiters.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Whole lines of one source, in order, without their delimiters; all in one buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    pub(crate) lines: Vec<Bytes>,
+    whole: Whole,
+    /// Where the lines are.
+    places: Vec<Range<u32>>,
     /// Every byte of the source before this position is in this cut or in an earlier one. It is always just after a
     /// delimiter, or the end of the source.
     pub(crate) end: u64,
     /// How many bytes the lines have.
     pub(crate) size: usize,
+}
+
+/// The buffer that lines lie in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Whole {
+    /// All of it is UTF-8.
+    Text(Arc<String>),
+    Bytes(Bytes),
+}
+
+impl Whole {
+    fn new(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::Text(Arc::new(text)),
+            Err(error) => Self::Bytes(error.into_bytes().into()),
+        }
+    }
+}
+
+/// A line without its delimiter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Text(Text),
+    Bytes(Bytes),
+}
+
+impl Cut {
+    /// Lines that end at `end`.
+    pub(crate) fn of(lines: &[Bytes], end: u64) -> Self {
+        let size = lines.iter().map(Bytes::len).sum();
+        let mut bytes = Vec::with_capacity(size);
+        let mut places = Vec::with_capacity(lines.len());
+        for line in lines {
+            let start = bytes.len();
+            bytes.extend_from_slice(line);
+            places.push(range(start, bytes.len()));
+        }
+        Self { whole: Whole::new(bytes), places, end, size }
+    }
+
+    /// How many lines it has.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The lines. Those in a buffer that is UTF-8 are texts.
+    pub(crate) fn lines(&self) -> impl ExactSizeIterator<Item = Line> {
+        self.places.iter().map(|place| match &self.whole {
+            Whole::Text(text) => Line::Text(Text::slice(text, place.clone())),
+            Whole::Bytes(bytes) => Line::Bytes(bytes.slice(place.start as usize..place.end as usize)),
+        })
+    }
+}
+
+fn range(start: usize, end: usize) -> Range<u32> {
+    // A buffer is not much longer than `BYTES_MAX` and what is read at once.
+    let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    small(start)..small(end)
 }
 
 /// The state of the cutting of one source.
@@ -28,7 +92,6 @@ pub(crate) struct Lines {
     line_start: u64,
     /// Where the next byte is expected.
     next: u64,
-    cut: Cut,
 }
 
 impl Lines {
@@ -41,31 +104,41 @@ impl Lines {
             partial: Vec::new(),
             line_start: from,
             next: from,
-            cut: Cut::default(),
         }
     }
 
     /// Takes a chunk that ends at `end` of the source, and adds what became whole to `out`. A gap or a step back
     /// before the chunk ends the line that was not whole.
-    pub(crate) fn push(&mut self, chunk: &Bytes, end: u64, out: &mut Vec<Cut>) {
+    pub(crate) fn push(&mut self, chunk: &[u8], end: u64, out: &mut Vec<Cut>) {
         let start = end.saturating_sub(chunk.len() as u64);
+        let filled = self.fill(start, chunk.len(), out, |buffer| {
+            buffer.extend_from_slice(chunk);
+            Ok(())
+        });
+        debug_assert!(filled.is_ok());
+    }
+
+    /// Lets `read` append bytes of the source from `start` on, at most `room`, and adds what became whole to `out`.
+    pub(crate) fn fill(
+        &mut self,
+        start: u64,
+        room: usize,
+        out: &mut Vec<Cut>,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<usize> {
         if start != self.next {
             self.end_partial(out);
             self.line_start = start;
+            self.next = start;
         }
-        self.next = end;
-        let joined = if self.partial.is_empty() { 0 } else { self.join(chunk, start, out) };
-        let rest = chunk.slice(joined..);
-        let rest_start = start + joined as u64;
-        let mut from = 0;
-        while let Some(at) = self.find(rest.get(from..).unwrap_or_default()) {
-            let line = rest.slice(from..from + at);
-            from += at + self.delimiter.len();
-            self.add_line(line, rest_start + from as u64, out);
-        }
-        self.partial.extend_from_slice(rest.get(from..).unwrap_or_default());
-        self.shorten_partial(out);
-        self.flush(out);
+        let before = self.partial.len();
+        self.partial.reserve_exact(room);
+        let outcome = read(&mut self.partial);
+        let filled = self.partial.len().saturating_sub(before);
+        self.next = start + filled as u64;
+        // A delimiter of several bytes may have begun in the partial line.
+        self.cut_whole(before.saturating_sub(self.delimiter.len() - 1), out);
+        outcome.map(|()| filled)
     }
 
     /// Ends the source: what is left is a line.
@@ -75,38 +148,45 @@ impl Lines {
         out
     }
 
-    fn find(&self, bytes: &[u8]) -> Option<usize> {
+    /// Cuts off the lines that are whole. No delimiter begins before `from`.
+    fn cut_whole(&mut self, from: usize, out: &mut Vec<Cut>) {
+        let new = self.partial.get(from..).unwrap_or_default();
+        let mut ends: Vec<usize> = Vec::with_capacity(new.len() / 128);
         match self.delimiter.as_ref() {
-            [only] => memchr(*only, bytes),
-            _ => self.finder.find(bytes),
+            [only] => ends.extend(memchr_iter(*only, new).map(|at| from + at)),
+            _ => ends.extend(self.finder.find_iter(new).map(|at| from + at)),
         }
-    }
-
-    /// Completes the partial line with the start of `chunk`; returns how much of the chunk that took.
-    fn join(&mut self, chunk: &Bytes, start: u64, out: &mut Vec<Cut>) -> usize {
-        let before = self.partial.len();
-        // A delimiter of several bytes may have begun in the partial line.
-        let from = before.saturating_sub(self.delimiter.len() - 1);
-        let near = match self.delimiter.as_ref() {
-            [only] => memchr(*only, chunk).map_or(chunk.len(), |at| at + 1),
-            _ => chunk.len(),
-        };
-        self.partial.extend_from_slice(chunk.get(..near).unwrap_or_default());
-        let Some(at) = self.find(self.partial.get(from..).unwrap_or_default()).map(|at| at + from) else {
-            return near;
-        };
-        let joined = (at + self.delimiter.len()).saturating_sub(before);
-        self.partial.truncate(at);
-        let line = std::mem::take(&mut self.partial);
-        self.add_line(line.into(), start + joined as u64, out);
-        joined
+        let Some(last) = ends.last() else { return self.shorten_partial(out) };
+        let base = self.next.saturating_sub(self.partial.len() as u64);
+        let rest = self.partial.get(last + self.delimiter.len()..).unwrap_or_default().to_vec();
+        let mut whole = std::mem::replace(&mut self.partial, rest);
+        whole.truncate(last + self.delimiter.len());
+        let mut group = Group { whole: Whole::new(whole), places: Vec::with_capacity(ends.len()), size: 0 };
+        let mut start = 0;
+        for end in ends {
+            while end - start > BYTES_MAX {
+                // The position moves with the last piece only.
+                let border = start + group.border(start, BYTES_MAX);
+                group.add(start, border);
+                group.flush(self.line_start, out);
+                start = border;
+            }
+            group.add(start, end);
+            start = end + self.delimiter.len();
+            self.line_start = base + start as u64;
+            if group.is_full() {
+                group.flush(self.line_start, out);
+            }
+        }
+        group.flush(self.line_start, out);
+        self.shorten_partial(out);
     }
 
     fn end_partial(&mut self, out: &mut Vec<Cut>) {
         if !self.partial.is_empty() {
             let line = std::mem::take(&mut self.partial);
-            self.add_line(line.into(), self.next, out);
-            self.flush(out);
+            self.line_start = self.next;
+            out.push(Cut::one(line, self.next));
         }
     }
 
@@ -115,34 +195,49 @@ impl Lines {
         while self.partial.len() > BYTES_MAX {
             let rest = self.partial.split_off(char_border(&self.partial, BYTES_MAX));
             let piece = std::mem::replace(&mut self.partial, rest);
-            self.add(piece.into(), out);
+            out.push(Cut::one(piece, self.line_start));
+        }
+    }
+}
+
+impl Cut {
+    fn one(line: Vec<u8>, end: u64) -> Self {
+        let (places, size) = (vec![range(0, line.len())], line.len());
+        Self { whole: Whole::new(line), places, end, size }
+    }
+}
+
+/// Lines of one buffer that go into the next cut.
+struct Group {
+    whole: Whole,
+    places: Vec<Range<u32>>,
+    size: usize,
+}
+
+impl Group {
+    fn add(&mut self, start: usize, end: usize) {
+        self.places.push(range(start, end));
+        self.size += end - start;
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.len() >= LINES_MAX || self.size >= BYTES_MAX
+    }
+
+    fn flush(&mut self, end: u64, out: &mut Vec<Cut>) {
+        if !self.places.is_empty() {
+            let places = std::mem::take(&mut self.places);
+            out.push(Cut { whole: self.whole.clone(), places, end, size: std::mem::take(&mut self.size) });
         }
     }
 
-    /// Adds a line that ends before `end`; the position moves with the last piece of one that is too long.
-    fn add_line(&mut self, mut line: Bytes, end: u64, out: &mut Vec<Cut>) {
-        while line.len() > BYTES_MAX {
-            let piece = line.split_to(char_border(&line, BYTES_MAX));
-            self.add(piece, out);
-        }
-        self.line_start = end;
-        self.add(line, out);
-    }
-
-    fn add(&mut self, line: Bytes, out: &mut Vec<Cut>) {
-        self.cut.size += line.len();
-        self.cut.end = self.line_start;
-        self.cut.lines.push(line);
-        if self.cut.lines.len() >= LINES_MAX || self.cut.size >= BYTES_MAX {
-            self.flush(out);
-        }
-    }
-
-    fn flush(&mut self, out: &mut Vec<Cut>) {
-        if !self.cut.lines.is_empty() {
-            let end = self.cut.end;
-            out.push(std::mem::replace(&mut self.cut, Cut { end, ..Cut::default() }));
-        }
+    /// How many bytes from `start` on, at most `max`, end with a character.
+    fn border(&self, start: usize, max: usize) -> usize {
+        let bytes = match &self.whole {
+            Whole::Text(text) => text.as_bytes(),
+            Whole::Bytes(bytes) => bytes,
+        };
+        char_border(bytes.get(start..).unwrap_or_default(), max)
     }
 }
 
@@ -166,12 +261,21 @@ mod tests {
         borders.push(text.len());
         borders.sort_unstable();
         for to in borders {
-            lines.push(&Bytes::copy_from_slice(&text[from..to]), to as u64, &mut cuts);
+            lines.push(&text[from..to], to as u64, &mut cuts);
             from = to;
         }
         cuts.extend(lines.finish());
         let ends = cuts.iter().map(|c| c.end).collect();
-        (cuts.into_iter().flat_map(|c| c.lines).map(|l| l.to_vec()).collect(), ends)
+        (cuts.iter().flat_map(bytes).collect(), ends)
+    }
+
+    fn bytes(cut: &Cut) -> Vec<Vec<u8>> {
+        cut.lines()
+            .map(|line| match line {
+                Line::Text(text) => text.as_bytes().to_vec(),
+                Line::Bytes(bytes) => bytes.to_vec(),
+            })
+            .collect()
     }
 
     fn whole(text: &[u8], delimiter: u8) -> Vec<Vec<u8>> {
@@ -215,10 +319,10 @@ mod tests {
     fn a_line_that_is_too_long_becomes_several_and_moves_the_position_at_its_end_only() {
         let mut lines = Lines::new(b"\n", 0);
         let mut cuts = Vec::new();
-        let long = Bytes::from(vec![b'x'; BYTES_MAX + 10]);
-        lines.push(&Bytes::from_static(b"ab\n"), 3, &mut cuts);
+        let long = vec![b'x'; BYTES_MAX + 10];
+        lines.push(b"ab\n", 3, &mut cuts);
         lines.push(&long, 3 + long.len() as u64, &mut cuts);
-        lines.push(&Bytes::from_static(b"yz\n"), 6 + long.len() as u64, &mut cuts);
+        lines.push(b"yz\n", 6 + long.len() as u64, &mut cuts);
         let ends: Vec<u64> = cuts.iter().map(|c| c.end).collect();
         assert_eq!(ends, [3, 3, 6 + long.len() as u64]);
         let sizes: Vec<usize> = cuts.iter().map(|c| c.size).collect();
@@ -229,10 +333,10 @@ mod tests {
     fn a_step_back_ends_the_line_that_was_not_whole() {
         let mut lines = Lines::new(b"\n", 100);
         let mut cuts = Vec::new();
-        lines.push(&Bytes::from_static(b"one\ntw"), 106, &mut cuts);
-        lines.push(&Bytes::from_static(b"new\n"), 4, &mut cuts);
-        let got: Vec<(&[Bytes], u64)> = cuts.iter().map(|c| (c.lines.as_slice(), c.end)).collect();
-        let (one, two) = ([Bytes::from_static(b"one")], [Bytes::from_static(b"tw")]);
-        assert_eq!(got, [(&one[..], 104), (&two[..], 106), (&[Bytes::from_static(b"new")][..], 4)]);
+        lines.push(b"one\ntw", 106, &mut cuts);
+        lines.push(b"new\n", 4, &mut cuts);
+        let got: Vec<(Vec<Vec<u8>>, u64)> = cuts.iter().map(|c| (bytes(c), c.end)).collect();
+        let one = |line: &[u8]| vec![line.to_vec()];
+        assert_eq!(got, [(one(b"one"), 104), (one(b"tw"), 106), (one(b"new"), 4)]);
     }
 }

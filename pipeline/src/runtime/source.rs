@@ -1,7 +1,7 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
 use super::budget::{Budget, Permit};
 use super::decorate::Decorate;
-use super::lines::Cut;
+use super::lines::{Cut, Line};
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
 use crate::codec::{Decode, Maker};
@@ -42,7 +42,7 @@ pub struct Feed {
 
 /// Where lines come from.
 pub(crate) struct Source {
-    /// Fields of every event of it.
+    /// Fields of every event of it, as [`Event::shared_fields`] makes them.
     fields: Map,
     decode: Arc<dyn Decode>,
     decorate: Option<Arc<Decorate>>,
@@ -79,11 +79,16 @@ impl Frame {
     /// Makes the events of its lines.
     pub(crate) fn decode(self, now: Timestamp, tally: &Tally) -> Batch {
         let source = &self.source;
-        let mut events = Vec::with_capacity(self.cut.lines.len());
+        let fields = source.fields.unshared();
+        let mut events = Vec::with_capacity(self.cut.len());
         count(&tally.bytes_in, self.cut.size);
-        for (line, nth) in self.cut.lines.into_iter().zip(0_u64..) {
+        for (line, nth) in self.cut.lines().zip(0_u64..) {
             let before = events.len();
-            source.decode.decode(line, &mut Maker::new(now, &source.fields, &mut events));
+            let mut maker = Maker::new(now, &fields, &mut events);
+            match line {
+                Line::Text(line) => source.decode.decode_text(line, &mut maker),
+                Line::Bytes(line) => source.decode.decode(line, &mut maker),
+            }
             if let Some(Numbering { first, per }) = self.numbering {
                 let number = i64::try_from((first + nth) / per.max(1)).unwrap_or(i64::MAX);
                 for event in events.iter_mut().skip(before) {
@@ -144,6 +149,7 @@ impl Intake {
         if let Some(path) = path {
             fields.insert("path", Value::from(path));
         }
+        let fields = Event::shared_fields(&fields);
         Arc::new(Source { fields, decode: self.decode.clone(), decorate: self.decorate.clone(), acked })
     }
 
@@ -158,7 +164,7 @@ impl Intake {
     /// Sends the last lines of a source that cannot be read again, even after the intake was told to stop.
     pub(crate) async fn send_last(&self, source: &Arc<Source>, cuts: Vec<Cut>) {
         for cut in cuts {
-            let permit = Some(self.budget.permit(cut.lines.len(), cut.size).await);
+            let permit = Some(self.budget.permit(cut.len(), cut.size).await);
             let frame = Frame { source: source.clone(), cut, numbering: None, permit };
             if self.frames.send(frame).await.is_err() {
                 return;
@@ -183,7 +189,7 @@ impl Intake {
         numbering: Option<Numbering>,
     ) -> Result<(), Closed> {
         let send = async {
-            let permit = Some(self.budget.permit(cut.lines.len(), cut.size).await);
+            let permit = Some(self.budget.permit(cut.len(), cut.size).await);
             let frame = Frame { source: source.clone(), cut, numbering, permit };
             self.frames.send(frame).await.map_err(|_| Closed)
         };

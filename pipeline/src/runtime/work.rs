@@ -117,7 +117,7 @@ mod tests {
         let chains = vec![Chain::of(Box::new(Panics))];
         let (outlets, tally) = (Vec::new(), Arc::default());
         let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally };
-        let cut = Cut { lines: vec![Bytes::from_static(b"x")], end: 2, size: 1 };
+        let cut = Cut::of(&[Bytes::from_static(b"x")], 2);
         assert!(frames_in.send(Frame::plain(cut)).await.is_ok());
         let error = work.run().await.unwrap_err();
         assert!(panic_reason(error).contains("out of cheese"));

@@ -275,14 +275,19 @@ fn position(path: &Path, offset: u64, (head_len, head_crc): (u64, u32), seen_s: 
 fn advance(followed: &mut Followed, now: Instant, cuts: &mut Vec<Cut>) -> io::Result<usize> {
     let size = followed.file.metadata()?.len();
     let left = usize::try_from(size.saturating_sub(followed.offset)).unwrap_or(READ_BYTES);
-    let mut buffer = vec![0; READ_BYTES.min(left)];
-    let read = if left == 0 { 0 } else { followed.file.read_at(&mut buffer, followed.offset)? };
-    buffer.truncate(read);
+    let room = READ_BYTES.min(left);
+    let (file, offset) = (&followed.file, followed.offset);
+    let read = match room {
+        0 => 0,
+        _ => followed.lines.fill(offset, room, cuts, |buffer| {
+            rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), offset)?;
+            Ok(())
+        })?,
+    };
     followed.offset += read as u64;
     followed.at_end = followed.offset >= size;
     if read > 0 {
         followed.grew_at = now;
-        followed.lines.push(&buffer.into(), followed.offset, cuts);
     }
     Ok(read)
 }

@@ -1,5 +1,6 @@
 //! A tail over real files that are written, renamed, cut off and replaced under it.
 use super::*;
+use crate::runtime::lines::Line;
 use std::io::Write;
 
 struct World {
@@ -45,7 +46,10 @@ impl World {
             assert_eq!(round.trouble, None);
             for read in std::mem::take(&mut round.reads) {
                 for cut in read.cuts {
-                    lines.extend(cut.lines.iter().map(|l| String::from_utf8_lossy(l).into_owned()));
+                    lines.extend(cut.lines().map(|line| match line {
+                        Line::Text(text) => text.to_string(),
+                        Line::Bytes(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    }));
                     self.ledger.advance(&read.key, read.epoch, cut.end, 1);
                 }
             }

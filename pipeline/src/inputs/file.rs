@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::warn;
 
@@ -139,11 +140,13 @@ impl Input for Files {
                 let wanted = Wanted { delimiter: intake.delimiter.clone(), ..self.wanted };
                 let tail = Tail::new(wanted, intake.ledger.clone());
                 let follow = Follow {
-                    tail: Some(tail),
+                    tail,
                     sources: BTreeMap::new(),
                     wake: Wake::new(),
                     intake,
                     every: self.every,
+                    look_at: Instant::now(),
+                    busy_until: Instant::now(),
                     trouble: None,
                 };
                 parts.spawn(follow.run());
@@ -182,92 +185,107 @@ async fn read_feed(mut feed: Feed, intake: &Intake) {
 
 /// The files of this machine.
 struct Follow {
-    /// Away while a thread works with it.
-    tail: Option<Tail>,
+    tail: Tail,
     sources: BTreeMap<FileKey, (u64, Arc<Source>)>,
     wake: Wake,
     intake: Arc<Intake>,
     every: Duration,
+    /// When to look for other files.
+    look_at: Instant,
+    /// Until when more is expected soon.
+    busy_until: Instant,
     /// What did not work the last time.
     trouble: Option<String>,
 }
 
+/// Why a round of reading ended.
+enum Pause {
+    /// There is nothing more to read now.
+    Quiet,
+    /// There will be nothing more, or the pipeline takes no more.
+    Over,
+}
+
 impl Follow {
     async fn run(mut self) -> Result<(), InputError> {
-        let mut look_at = Instant::now();
-        let mut busy_until = Instant::now();
+        loop {
+            let handle = Handle::current();
+            // One thread reads as long as there is something to read; none waits.
+            let read = spawn_blocking(move || {
+                let pause = self.read(&handle);
+                (self, pause)
+            });
+            let (follow, pause) = read.await.map_err(|error| InputError(panic_reason(error)))?;
+            self = follow;
+            match pause {
+                Pause::Over => return Ok(()),
+                Pause::Quiet if self.wait().await.is_err() => return Ok(()),
+                Pause::Quiet => {}
+            }
+        }
+    }
+
+    /// Reads until there is nothing more.
+    fn read(&mut self, handle: &Handle) -> Pause {
         loop {
             let now = Instant::now();
-            let look = now >= look_at;
+            let look = now >= self.look_at;
             if look {
-                look_at = now + self.every;
+                self.look_at = now + self.every;
             }
-            let round = self.round(now, look).await?;
+            let round = self.round(now, look);
             if !round.reads.is_empty() {
-                busy_until = now + BUSY_FOR;
+                self.busy_until = now + BUSY_FOR;
             }
             for read in round.reads {
                 let source = self.source(&read);
-                if self.intake.send(&source, read.cuts).await.is_err() {
-                    return Ok(());
+                if handle.block_on(self.intake.send(&source, read.cuts)).is_err() {
+                    return Pause::Over;
                 }
             }
             for key in round.closed {
                 self.sources.remove(&key);
             }
-            if self.is_done() || self.intake.stop.is_cancelled() {
-                return Ok(());
+            if self.tail.is_done() || self.intake.stop.is_cancelled() {
+                return Pause::Over;
             }
-            if !round.more && self.wait(&mut look_at, busy_until).await.is_err() {
-                return Ok(());
+            if !round.more {
+                return Pause::Quiet;
             }
         }
     }
 
     /// Waits until there may be something new.
-    async fn wait(&mut self, look_at: &mut Instant, busy_until: Instant) -> Result<(), Closed> {
-        if Instant::now() < busy_until {
+    async fn wait(&mut self) -> Result<(), Closed> {
+        if Instant::now() < self.busy_until {
             self.wake.arm(Default::default());
             return self.intake.pause(BUSY_PAUSE.min(self.every)).await;
         }
-        let directories = self.tail.as_ref().map(Tail::directories).unwrap_or_default();
-        if self.wake.arm(directories) {
+        if self.wake.arm(self.tail.directories()) {
             // What changed just before is seen only by looking.
-            *look_at = Instant::now();
+            self.look_at = Instant::now();
             return Ok(());
         }
         tokio::select! {
-            paused = self.intake.pause(look_at.saturating_duration_since(Instant::now())) => paused,
+            paused = self.intake.pause(self.look_at.saturating_duration_since(Instant::now())) => paused,
             () = self.wake.changed() => {
-                *look_at = Instant::now();
+                self.look_at = Instant::now();
                 Ok(())
             }
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.tail.as_ref().is_some_and(|tail| tail.is_done())
-    }
-
-    async fn round(&mut self, now: Instant, look: bool) -> Result<Round, InputError> {
-        let Some(mut tail) = self.tail.take() else {
-            return Err(InputError("the state of the files is lost".to_owned()));
-        };
+    fn round(&mut self, now: Instant, look: bool) -> Round {
         let now_s = seconds();
-        let worked = spawn_blocking(move || {
-            let mut round = Round::default();
-            if look {
-                tail.look(now, now_s, &mut round);
-            }
-            tail.read(now, now_s, &mut round);
-            (tail, round)
-        });
-        let (tail, round) = worked.await.map_err(|error| InputError(panic_reason(error)))?;
-        self.tail = Some(tail);
+        let mut round = Round::default();
+        if look {
+            self.tail.look(now, now_s, &mut round);
+        }
+        self.tail.read(now, now_s, &mut round);
         if look || round.trouble.is_some() {
             self.tell(&round.trouble);
         }
-        Ok(round)
+        round
     }
 
     fn tell(&mut self, trouble: &Option<String>) {

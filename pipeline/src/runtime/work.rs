@@ -7,11 +7,10 @@ use super::source::{Frame, Source};
 use super::tally::{Tally, count};
 use crate::event::Event;
 use crate::value::Timestamp;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// The filters of a pipeline, and what is after them.
 pub(crate) struct Work {
@@ -24,9 +23,33 @@ pub(crate) struct Work {
     pub(crate) tally: Arc<Tally>,
 }
 
+/// What the workers have together.
+struct Bench {
+    queue: Mutex<Queue>,
+    routes: Arc<Routes>,
+    outlets: Vec<mpsc::Sender<Parcel>>,
+    tickets: mpsc::Sender<Ticket>,
+    tally: Arc<Tally>,
+}
+
+/// Frames that nobody works on yet.
+struct Queue {
+    frames: mpsc::Receiver<Frame>,
+    /// Told when the frame that was taken last is handed on.
+    last: Option<oneshot::Receiver<()>>,
+}
+
+/// A frame to work on, and its place in the order.
+struct Job {
+    frame: Frame,
+    /// Told when the frame before it is handed on.
+    before: Option<oneshot::Receiver<()>>,
+    /// To be told when this one is.
+    after: oneshot::Sender<()>,
+}
+
 /// A frame that went through the filters.
 struct Filtered {
-    chain: Chain,
     source: Arc<Source>,
     end: u64,
     permit: Option<Permit>,
@@ -36,35 +59,84 @@ struct Filtered {
 
 impl Work {
     /// Works until there will be no more frames. A panic in a filter comes back as an error.
-    pub(crate) async fn run(mut self) -> Result<(), JoinError> {
-        let mut working = FuturesOrdered::new();
-        let mut open = true;
-        while open || !working.is_empty() {
-            tokio::select! {
-                frame = self.frames.recv(), if open && !self.chains.is_empty() => match (frame, self.chains.pop()) {
-                    (Some(frame), Some(chain)) => {
-                        let (routes, tally) = (self.routes.clone(), self.tally.clone());
-                        working.push_back(spawn_blocking(move || filter(frame, chain, &routes, &tally)));
-                    }
-                    (_, chain) => {
-                        self.chains.extend(chain);
-                        open = false;
-                    }
-                },
-                Some(filtered) = working.next() => {
-                    if !self.hand_on(filtered?).await {
-                        return Ok(());
-                    }
-                }
-            }
+    pub(crate) async fn run(self) -> Result<(), JoinError> {
+        let Self { frames, chains, routes, outlets, tickets, tally } = self;
+        let queue = Mutex::new(Queue { frames, last: None });
+        let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally });
+        let mut workers: JoinSet<_> = chains.into_iter().map(|chain| work(chain, bench.clone())).collect();
+        while let Some(ended) = workers.join_next().await {
+            ended??;
         }
         Ok(())
     }
+}
 
-    /// Gives the events to the outputs; waits while one of them has enough. Returns whether they still take any.
-    async fn hand_on(&mut self, filtered: Filtered) -> bool {
-        let Filtered { chain, source, end, permit, events, chosen } = filtered;
-        self.chains.push(chain);
+/// Waits for frames without a thread, and works on a thread as long as there are any.
+async fn work(mut chain: Chain, bench: Arc<Bench>) -> Result<(), JoinError> {
+    while let Some(job) = bench.next().await {
+        let (on_thread, handle) = (bench.clone(), Handle::current());
+        let worked = spawn_blocking(move || {
+            let mut next = Some(job);
+            while let Some(Job { frame, before, after }) = next {
+                let filtered = on_thread.filter(frame, &mut chain);
+                if !handle.block_on(on_thread.hand_on(filtered, before)) {
+                    return None;
+                }
+                // Nobody waits for the last one.
+                let _last = after.send(());
+                next = on_thread.try_next();
+            }
+            Some(chain)
+        });
+        match worked.await? {
+            Some(back) => chain = back,
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+impl Queue {
+    fn job(&mut self, frame: Frame) -> Job {
+        let (after, done) = oneshot::channel();
+        Job { frame, before: self.last.replace(done), after }
+    }
+}
+
+impl Bench {
+    async fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock().await;
+        let frame = queue.frames.recv().await?;
+        Some(queue.job(frame))
+    }
+
+    /// The next one, if it is there. Another worker that waits for it gets it otherwise.
+    fn try_next(&self) -> Option<Job> {
+        let mut queue = self.queue.try_lock().ok()?;
+        let frame = queue.frames.try_recv().ok()?;
+        Some(queue.job(frame))
+    }
+
+    fn filter(&self, mut frame: Frame, chain: &mut Chain) -> Filtered {
+        let (source, end, permit) = (frame.source.clone(), frame.cut.end, frame.permit.take());
+        let mut batch = frame.decode(Timestamp::now(), &self.tally);
+        let before = batch.len();
+        chain.run(&mut batch);
+        count(&self.tally.dropped_events, before.saturating_sub(batch.len()));
+        let events = batch.into_events();
+        let chosen = self.routes.choose(&events);
+        Filtered { source, end, permit, events, chosen }
+    }
+
+    /// Gives the events to the outputs once those of the frame before are there; waits while one of them has enough.
+    /// Returns whether they still take any.
+    async fn hand_on(&self, filtered: Filtered, before: Option<oneshot::Receiver<()>>) -> bool {
+        if let Some(before) = before
+            && before.await.is_err()
+        {
+            return false;
+        }
+        let Filtered { source, end, permit, events, chosen } = filtered;
         let count = events.len();
         let events = Arc::new(events);
         let mut waits = Vec::with_capacity(self.outlets.len());
@@ -80,17 +152,6 @@ impl Work {
         }
         self.tickets.send(Ticket { waits, source, end, events: count, permit }).await.is_ok()
     }
-}
-
-fn filter(mut frame: Frame, mut chain: Chain, routes: &Routes, tally: &Tally) -> Filtered {
-    let (source, end, permit) = (frame.source.clone(), frame.cut.end, frame.permit.take());
-    let mut batch = frame.decode(Timestamp::now(), tally);
-    let before = batch.len();
-    chain.run(&mut batch);
-    count(&tally.dropped_events, before.saturating_sub(batch.len()));
-    let events = batch.into_events();
-    let chosen = routes.choose(&events);
-    Filtered { chain, source, end, permit, events, chosen }
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use super::source::{Frame, Source};
 use super::tally::{Tally, count};
 use crate::event::Event;
 use crate::value::Timestamp;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
 
 /// The filters of a pipeline, and what is after them.
 pub(crate) struct Work {
@@ -60,40 +61,32 @@ struct Filtered {
 impl Work {
     /// Works until there will be no more frames. A panic in a filter comes back as an error.
     pub(crate) async fn run(self) -> Result<(), JoinError> {
-        let Self { frames, chains, routes, outlets, tickets, tally } = self;
+        let Self { frames, chains: mut idle, routes, outlets, tickets, tally } = self;
         let queue = Mutex::new(Queue { frames, last: None });
         let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally });
-        let mut workers: JoinSet<_> = chains.into_iter().map(|chain| work(chain, bench.clone())).collect();
-        while let Some(ended) = workers.join_next().await {
-            ended??;
-        }
-        Ok(())
-    }
-}
-
-/// Waits for frames without a thread, and works on a thread as long as there are any.
-async fn work(mut chain: Chain, bench: Arc<Bench>) -> Result<(), JoinError> {
-    while let Some(job) = bench.next().await {
-        let (on_thread, handle) = (bench.clone(), Handle::current());
-        let worked = spawn_blocking(move || {
-            let mut next = Some(job);
-            while let Some(Job { frame, before, after }) = next {
-                let filtered = on_thread.filter(frame, &mut chain);
-                if !handle.block_on(on_thread.hand_on(filtered, before)) {
-                    return None;
-                }
-                // Nobody waits for the last one.
-                let _last = after.send(());
-                next = on_thread.try_next();
+        let mut threads = JoinSet::new();
+        let mut open = true;
+        loop {
+            tokio::select! {
+                job = bench.next(), if open && !idle.is_empty() => match (job, idle.pop()) {
+                    (Some(job), Some(chain)) => {
+                        let (bench, handle) = (bench.clone(), Handle::current());
+                        threads.spawn_blocking(move || bench.work(chain, job, &handle));
+                    }
+                    (_, chain) => {
+                        idle.extend(chain);
+                        open = false;
+                    }
+                },
+                Some(worked) = threads.join_next() => match worked? {
+                    Some(chain) => idle.push(chain),
+                    // Not yet the end: another thread may have panicked.
+                    None => open = false,
+                },
+                else => return Ok(()),
             }
-            Some(chain)
-        });
-        match worked.await? {
-            Some(back) => chain = back,
-            None => return Ok(()),
         }
     }
-    Ok(())
 }
 
 impl Queue {
@@ -104,17 +97,39 @@ impl Queue {
 }
 
 impl Bench {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next frame; only one may wait for it.
     async fn next(&self) -> Option<Job> {
-        let mut queue = self.queue.lock().await;
-        let frame = queue.frames.recv().await?;
+        poll_fn(|context| {
+            let mut queue = self.queue();
+            queue.frames.poll_recv(context).map(|frame| frame.map(|frame| queue.job(frame)))
+        })
+        .await
+    }
+
+    /// The next frame, if there is one.
+    fn try_next(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        let frame = queue.frames.try_recv().ok()?;
         Some(queue.job(frame))
     }
 
-    /// The next one, if it is there. Another worker that waits for it gets it otherwise.
-    fn try_next(&self) -> Option<Job> {
-        let mut queue = self.queue.try_lock().ok()?;
-        let frame = queue.frames.try_recv().ok()?;
-        Some(queue.job(frame))
+    /// Works as long as there are frames. Gives the chain back unless the outputs take no more.
+    fn work(&self, mut chain: Chain, job: Job, handle: &Handle) -> Option<Chain> {
+        let mut next = Some(job);
+        while let Some(Job { frame, before, after }) = next {
+            let filtered = self.filter(frame, &mut chain);
+            if !handle.block_on(self.hand_on(filtered, before)) {
+                return None;
+            }
+            // Nobody waits for the last one.
+            let _last = after.send(());
+            next = self.try_next();
+        }
+        Some(chain)
     }
 
     fn filter(&self, mut frame: Frame, chain: &mut Chain) -> Filtered {

@@ -1,5 +1,6 @@
 //! Finds named things in text by grok patterns: regular expressions of Ruby's syntax with `%{NAME:field}` in them.
 //!
+//! - [`stock`]: the patterns that come with the program.
 //! - [`library`]: the patterns that have names, stock and one's own.
 //! - [`expand`]: a pattern with all names replaced by what they stand for.
 //! - [`needles`]: the literal texts without which a pattern cannot match, to tell most misses quickly.
@@ -8,6 +9,7 @@ pub(crate) mod expand;
 pub(crate) mod library;
 pub(crate) mod matcher;
 mod needles;
+mod stock;
 
 #[cfg(test)]
 mod tests;

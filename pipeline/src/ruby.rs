@@ -5,9 +5,11 @@ mod program;
 mod replace;
 mod set;
 pub(crate) mod syntax;
+mod text;
 
 pub(crate) use number::{to_f, to_i};
 pub(crate) use replace::Replacement;
+pub(crate) use text::to_s;
 
 use std::time::{Duration, Instant};
 

@@ -1,21 +1,22 @@
 //! Finds named things in a field by grok patterns.
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::tag;
 use crate::batch::{Batch, Fate, Filter};
+use crate::ecs::Ecs;
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::grok::expand::{Style, expand};
 use crate::grok::library::Library;
-use crate::grok::matcher::Matcher;
+use crate::grok::matcher::{Found, Matcher};
 use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
-use crate::ruby::{Groups, OutOfTime};
-use crate::spec::plugin;
+use crate::ruby::{self, Groups, OutOfTime};
+use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
 use crate::value::{Text, Value};
 
@@ -26,21 +27,24 @@ plugin! {
     /// `%{NAME:field}` keeps what it finds as a field, and `%{NAME:field:int}` or `%{NAME:field:float}` keeps it as a
     /// number. A field may be `[outer][inner]`. `(?<field>…)` keeps what a group finds.
     ///
-    /// The stock patterns are those of Logstash with their classic field names: `COMBINEDAPACHELOG`, `SYSLOGLINE`,
-    /// `TIMESTAMP_ISO8601`, `LOGLEVEL` and many more.
+    /// `%{NAME=pattern}` and `%{NAME:field=pattern}` define a pattern where it is used.
     ///
-    /// A field that is there already becomes a list of the old and the new, unless it stands in `overwrite`. An event that
-    /// no pattern fits gets the tag `_grokparsefailure` and goes on.
+    /// The stock patterns are those of Logstash: `COMBINEDAPACHELOG`, `SYSLOGLINE`, `TIMESTAMP_ISO8601`, `LOGLEVEL` and many
+    /// more. Their fields have their classic names, or with `ecs_compatibility => v8` those of the Elastic Common Schema.
+    ///
+    /// A text or a list that is there already becomes a list of the old and the new, unless its field stands in `overwrite`;
+    /// anything else that is there stays. An event that no pattern fits gets the tag `_grokparsefailure` and goes on.
     filter "grok" => pub(crate) struct GrokOptions {
         /// Fields, and the pattern or patterns to try on each.
         r#match: Placed<Hash<Vec<Placed<String>>>>,
         /// Patterns of your own: names, and what they stand for.
         pattern_definitions: Hash<Placed<String>> = {},
-        /// Directories with files of patterns of your own, one on each line: a name, a blank, the pattern.
+        /// Directories with files of patterns of your own, one on each line: a name, a blank, the pattern. A file, or several by
+        /// `*` and `?` in the last part of a path, will do, too.
         patterns_dir: Vec<String> = [],
         /// Which files of those directories to read; `*` and `?` stand for any characters and any one character.
         patterns_files_glob: String = "*",
-        /// Stop at the first pattern that fits.
+        /// Stop at the first pattern that fits. Otherwise all are tried, and for each field the last decides whether it failed.
         break_on_match: bool = true,
         /// Keep only what has a field's name; otherwise `%{NAME}` is kept as the field `NAME`.
         named_captures_only: bool = true,
@@ -52,26 +56,32 @@ plugin! {
         target: Option<FieldRef>,
         /// The tags to add when no pattern fits.
         tag_on_failure: Vec<String> = ["_grokparsefailure"],
-        /// How long one pattern may try one text, in milliseconds.
+        /// How many milliseconds a pattern may try a text; 0: as long as it takes.
         timeout_millis: u64 = 30000,
+        /// Whether that is the time of each pattern, or of all patterns for a text together.
+        timeout_scope: TimeoutScope = "pattern",
         /// The tags to add when a pattern took too long.
         tag_on_timeout: Vec<String> = ["_groktimeout"],
-        /// Which names the fields of the stock patterns have; only `disabled`, the classic names, is possible.
-        ecs_compatibility: Placed<String> = "disabled",
+        /// Which names the fields of the stock patterns have: the classic ones, or those of the Elastic Common Schema.
+        ecs_compatibility: Ecs = "disabled",
     }
     unsupported {
-        "timeout_scope" => "remove it: `timeout_millis` is for each pattern",
         "singles" => "remove it: it has no effect",
     }
     validate = check_patterns
 }
 
-fn check_patterns(options: &GrokOptions, problems: &mut Problems) {
-    if options.ecs_compatibility.value != "disabled" {
-        problems
-            .error(options.ecs_compatibility.span, "the stock patterns have their classic field names only")
-            .hint("write `disabled`, and rename fields with `mutate` where ECS names are wanted");
+words! {
+    /// What `timeout_millis` is for.
+    pub(crate) enum TimeoutScope {
+        /// Each pattern.
+        Pattern = "pattern",
+        /// All patterns that are tried on a text.
+        Event = "event",
     }
+}
+
+fn check_patterns(options: &GrokOptions, problems: &mut Problems) {
     if options.r#match.0.is_empty() {
         problems
             .error(options.r#match.span, "no pattern is given")
@@ -108,49 +118,69 @@ fn check_patterns(options: &GrokOptions, problems: &mut Problems) {
 
 impl GrokOptions {
     fn style(&self) -> Style<'_> {
-        Style { keep_unnamed: !self.named_captures_only, target: self.target.as_ref() }
+        Style {
+            keep_unnamed: !self.named_captures_only,
+            target: self.target.as_ref(),
+            overwrite: &self.overwrite,
+        }
     }
 
     /// The stock patterns and those of `pattern_definitions`.
     fn library(&self) -> Library {
-        let mut library = Library::default();
-        for (name, pattern) in &self.pattern_definitions.0 {
-            library.define(name.as_str(), pattern.value.as_str());
-        }
+        let mut library = Library::stock(self.ecs_compatibility);
+        self.define_own(&mut library);
         library
+    }
+
+    fn define_own(&self, library: &mut Library) {
+        for (name, pattern) in &self.pattern_definitions.0 {
+            library.define(name.as_str(), pattern.value.trim_end_matches(['\r', '\n']));
+        }
     }
 
     /// All patterns, those of files too.
     fn whole_library(&self) -> Result<Library, String> {
-        let mut library = Library::default();
+        let mut library = Library::stock(self.ecs_compatibility);
         for directory in &self.patterns_dir {
             read_patterns(Path::new(directory), &self.patterns_files_glob, &mut library)
                 .map_err(|error| format!("the patterns in {directory} cannot be read: {error}"))?;
         }
-        for (name, pattern) in &self.pattern_definitions.0 {
-            library.define(name.as_str(), pattern.value.as_str());
-        }
+        self.define_own(&mut library);
         Ok(library)
+    }
+
+    fn patience(&self) -> Duration {
+        match self.timeout_millis {
+            0 => Duration::from_secs(365 * 24 * 3600),
+            millis => Duration::from_millis(millis),
+        }
     }
 }
 
-/// Reads the files of a directory whose names fit `glob`, in the order of their names; `path` may also be a file.
+/// Reads the files of a directory whose names fit `glob`, in the order of their names. `path` may also be a file, or have a
+/// glob as its last part.
 fn read_patterns(path: &Path, glob: &str, library: &mut Library) -> std::io::Result<()> {
+    let last = path.file_name().map(|name| name.to_string_lossy());
     if path.is_file() {
-        library.define_all(&std::fs::read_to_string(path)?);
-        return Ok(());
+        return read_file(path, library);
     }
+    let (directory, glob) = match (path.parent(), &last) {
+        (Some(parent), Some(last)) if !path.exists() && last.contains(['*', '?']) => (parent, last.as_ref()),
+        _ => (path, glob),
+    };
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
+    for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         if fits(glob, &entry.file_name().to_string_lossy()) && entry.path().is_file() {
             files.push(entry.path());
         }
     }
     files.sort();
-    for file in files {
-        library.define_all(&std::fs::read_to_string(file)?);
-    }
+    files.iter().try_for_each(|file| read_file(file, library))
+}
+
+fn read_file(path: &Path, library: &mut Library) -> std::io::Result<()> {
+    library.define_all(&String::from_utf8_lossy(&std::fs::read(path)?));
     Ok(())
 }
 
@@ -231,76 +261,104 @@ impl Grok {
     fn work(&self, event: &mut Event, groups: &mut Groups) -> Result<bool, OutOfTime> {
         let mut matched = false;
         for rule in &self.rules {
-            match event.get(&rule.field) {
+            let found = match event.get(&rule.field) {
                 Some(Value::List(items)) => {
-                    let texts: Vec<Text> = items.iter().map(Value::to_text).collect();
+                    let texts: Vec<Text> = items.iter().map(ruby::to_s).collect();
+                    let mut found = false;
                     for text in &texts {
-                        matched |= self.try_all(rule, text, event, groups)?;
+                        match self.try_all(rule, text, event, groups)? {
+                            Tried::Refused => {
+                                found = false;
+                                break;
+                            }
+                            tried => found |= tried == Tried::Fits,
+                        }
                     }
+                    found
                 }
                 // An absent field is an empty text, which some patterns fit.
                 value => {
-                    let text = value.map(Value::to_text).unwrap_or_default();
-                    matched |= self.try_all(rule, &text, event, groups)?;
+                    let text = value.map(ruby::to_s).unwrap_or_default();
+                    self.try_all(rule, &text, event, groups)? == Tried::Fits
                 }
-            }
-            if matched && self.options.break_on_match {
+            };
+            matched |= found;
+            if found && self.options.break_on_match {
                 break;
             }
         }
         Ok(matched)
     }
 
+    /// Tries the patterns on a text. When all are tried it is the last that decides, as in Logstash.
     fn try_all(
         &self,
         rule: &Rule,
         text: &Text,
         event: &mut Event,
         groups: &mut Groups,
-    ) -> Result<bool, OutOfTime> {
-        let patience = Duration::from_millis(self.options.timeout_millis);
-        let mut matched = false;
+    ) -> Result<Tried, OutOfTime> {
+        let mut patience = self.options.patience();
+        let start = (self.options.timeout_scope == TimeoutScope::Event).then(Instant::now);
+        let mut tried = Tried::Misses;
         for matcher in &rule.matchers {
-            if !matcher.matches(text, patience, groups)? {
-                continue;
+            if let Some(start) = start {
+                patience = self.options.patience().saturating_sub(start.elapsed());
             }
-            matched |= self.keep_all(matcher, text, event, groups);
-            if matched && self.options.break_on_match {
-                break;
+            tried = Tried::Misses;
+            if matcher.matches(text, patience, groups)? {
+                if !self.keep_all(matcher, text, event, groups) {
+                    return Ok(Tried::Refused);
+                }
+                tried = Tried::Fits;
+                if self.options.break_on_match {
+                    break;
+                }
             }
         }
-        Ok(matched)
+        Ok(tried)
     }
 
-    /// Puts what was found into the event; `false` when a field could not be set.
+    /// Puts what was found into the event; `false` when a field cannot be set, and the rest is left out.
     fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, groups: &Groups) -> bool {
-        let mut all = true;
         event.fields_mut().reserve(matcher.fields());
-        for (field, value) in matcher.found(text, groups) {
-            let empty = match &value {
+        let mut all = matcher.found(text, groups);
+        all.all(|found| {
+            let empty = match &found.value {
                 None => true,
                 Some(Value::Str(text)) => text.is_empty(),
                 Some(_) => false,
             };
-            if !empty || self.options.keep_empty_captures {
-                all &= self.keep(field, value.unwrap_or_default(), event);
-            }
-        }
-        all
+            (empty && !self.options.keep_empty_captures) || keep(found, event)
+        })
     }
+}
 
-    fn keep(&self, field: &FieldRef, value: Value, event: &mut Event) -> bool {
-        if self.options.overwrite.contains(field) {
-            return event.set(field, value).is_ok();
+/// What became of the patterns that were tried on a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Fits,
+    Misses,
+    /// One fits, and what it found cannot be put into the event.
+    Refused,
+}
+
+/// Puts one value into the event: into nothing, or behind the text or list that is there. What else is there stays.
+fn keep(found: Found<'_>, event: &mut Event) -> bool {
+    let Found { field, overwrite, value } = found;
+    let value = value.unwrap_or_default();
+    if overwrite {
+        return event.set(field, value).is_ok();
+    }
+    // Nearly always there is nothing yet.
+    let Some(value) = event.set_new(field, value) else { return true };
+    match event.get_mut(field) {
+        Some(old @ Value::Null) => {
+            *old = value;
+            true
         }
-        // Nearly always there is nothing yet.
-        let Some(value) = event.set_new(field, value) else { return true };
-        match event.get_mut(field) {
-            Some(old @ Value::Null) => {
-                *old = value;
-                true
-            }
-            _ => event.append(field, value).is_ok(),
-        }
+        Some(Value::Str(_) | Value::List(_)) => event.append(field, value).is_ok(),
+        Some(_) => true,
+        None => event.has(field),
     }
 }

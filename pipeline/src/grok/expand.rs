@@ -1,4 +1,6 @@
 //! Replaces the names in a grok pattern by what they stand for, and notes which groups are to be kept as which field.
+use std::collections::HashMap;
+
 use super::library::Library;
 use crate::field::FieldRef;
 use crate::mistake::Mistake;
@@ -18,13 +20,18 @@ pub(crate) struct Expanded {
     pub(crate) warnings: Vec<Mistake>,
 }
 
-/// A group that is kept.
+/// What is kept of the groups that are written alike.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Capture {
-    /// The name of the group in the regular expression; several groups may share one.
+    /// How they are written: `NAME:field:int`, or the name of a plain group.
+    written: String,
+    /// Their name in the regular expression; several groups may share one.
     pub(crate) group: String,
-    /// The field that it is kept as.
+    /// The field that they are kept as.
     pub(crate) field: FieldRef,
+    /// What is there already gives way.
+    pub(crate) overwrite: bool,
+    /// What the first of them becomes; as in Logstash, those written alike behind it stay text.
     pub(crate) coerce: Coerce,
 }
 
@@ -46,11 +53,20 @@ pub(crate) struct Style<'a> {
     pub(crate) keep_unnamed: bool,
     /// The field under which all are kept.
     pub(crate) target: Option<&'a FieldRef>,
+    /// The fields in which what is there already gives way.
+    pub(crate) overwrite: &'a [FieldRef],
 }
 
 /// Replaces all names in `pattern`.
 pub(crate) fn expand(pattern: &str, library: &Library, style: Style<'_>) -> Result<Expanded, Mistake> {
-    let mut expander = Expander { library, style, out: Expanded::default(), path: Vec::new(), place: None };
+    let mut expander = Expander {
+        library,
+        style,
+        out: Expanded::default(),
+        defined: HashMap::new(),
+        path: Vec::new(),
+        place: None,
+    };
     expander.text(pattern)?;
     Ok(expander.out)
 }
@@ -59,6 +75,8 @@ struct Expander<'a> {
     library: &'a Library,
     style: Style<'a>,
     out: Expanded,
+    /// What was defined within the pattern itself.
+    defined: HashMap<String, String>,
     /// The names that are being replaced, outermost first.
     path: Vec<String>,
     /// Where the outermost of them stands in the pattern.
@@ -68,13 +86,25 @@ struct Expander<'a> {
 /// A `%{NAME:field:type}` without its brackets.
 struct Reference<'a> {
     name: &'a str,
-    field: Option<&'a str>,
-    coerce: Option<&'a str>,
+    /// `NAME:field:type`, when there is a field.
+    written: Option<&'a str>,
+    /// What `%{NAME=…}` defines it as.
+    definition: Option<&'a str>,
+    /// What stands before the closing bracket, and means nothing.
+    ignored: &'a str,
+}
+
+/// The field and the type in `NAME:field:type`, or in the name of a group.
+fn parts(written: &str) -> (&str, Option<&str>) {
+    let mut parts = written.split(':');
+    let first = parts.next().unwrap_or_default();
+    let field = parts.next().filter(|_| written.trim_end_matches(':').contains(':')).unwrap_or(first);
+    (field, parts.next().filter(|coerce| !coerce.is_empty()))
 }
 
 impl Expander<'_> {
     fn text(&mut self, text: &str) -> Result<(), Mistake> {
-        // How many brackets of character classes are open; names are not looked for inside.
+        // How many brackets of character classes are open; groups are not looked for inside.
         let mut classes = 0_usize;
         let mut at = 0;
         while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
@@ -96,7 +126,7 @@ impl Expander<'_> {
                     taken += skipped;
                 }
                 ']' => classes = classes.saturating_sub(1),
-                '%' if classes == 0 && rest.starts_with("%{") => {
+                '%' if rest.starts_with("%{") => {
                     if let Some((reference, length)) = reference(rest).map_err(|m| self.placed(m, at))? {
                         self.refer(&reference, at, at + length)?;
                         at += length;
@@ -142,8 +172,12 @@ impl Expander<'_> {
     fn refer(&mut self, reference: &Reference<'_>, start: usize, end: usize) -> Result<(), Mistake> {
         let whole = |message| Mistake::new(0, end - start, message);
         let name = reference.name;
+        if let Some(definition) = reference.definition {
+            self.defined.insert(name.to_owned(), definition.to_owned());
+        }
         let library = self.library;
-        let Some(definition) = library.get(name) else {
+        let own = self.defined.get(name).cloned();
+        let Some(definition) = own.as_deref().or_else(|| library.get(name)) else {
             let mistake = whole(format!("there is no pattern named `{name}`"));
             let hint = match library.closest(name) {
                 Some(near) => {
@@ -153,6 +187,12 @@ impl Expander<'_> {
             };
             return Err(self.placed(mistake.with_hint(hint), start));
         };
+        if !reference.ignored.is_empty() {
+            let warning = whole(format!("`{}` is not looked at", reference.ignored))
+                .with_hint("write `%{NAME}`, `%{NAME:field}` or `%{NAME:field:int}`, without blanks");
+            let warning = self.placed(warning, start);
+            self.out.warnings.push(warning);
+        }
         if self.path.iter().any(|p| p == name) {
             let path = self.path.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" uses ");
             let mistake = whole(format!("patterns use each other in a circle: {path} uses `{name}`"));
@@ -161,14 +201,9 @@ impl Expander<'_> {
         if self.path.len() >= DEEPEST {
             return Err(self.placed(whole(format!("patterns are nested more than {DEEPEST} deep")), start));
         }
-        let field = reference.field.or(self.style.keep_unnamed.then_some(name));
-        match field {
-            Some(field) => {
-                let coerce = self.coerce(reference, start, end);
-                let group = self.capture(None, field, coerce).map_err(|mut mistake| {
-                    mistake.end = end - start;
-                    self.placed(mistake, start)
-                })?;
+        match reference.written.or(self.style.keep_unnamed.then_some(name)) {
+            Some(written) => {
+                let group = self.capture(None, written, start, end)?;
                 self.push(&format!("(?<{group}>"), start)?;
             }
             None => self.push("(?:", start)?,
@@ -182,8 +217,8 @@ impl Expander<'_> {
         self.push(")", start)
     }
 
-    fn coerce(&mut self, reference: &Reference<'_>, start: usize, end: usize) -> Coerce {
-        match reference.coerce {
+    fn coerce(&mut self, coerce: Option<&str>, start: usize, end: usize) -> Coerce {
+        match coerce {
             None => Coerce::No,
             Some("int") => Coerce::Int,
             Some("float") => Coerce::Float,
@@ -198,68 +233,90 @@ impl Expander<'_> {
     }
 
     fn inline_group(&mut self, name: &str, start: usize, end: usize) -> Result<(), Mistake> {
-        let (field, coerce) = match name.split_once(':') {
-            Some((field, "int")) => (field, Coerce::Int),
-            Some((field, "float")) => (field, Coerce::Float),
-            _ => (name, Coerce::No),
-        };
         let mut letters = name.bytes();
         let plain = letters.next().is_some_and(|b| b.is_ascii_alphabetic())
             && letters.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let capture = self.capture(plain.then_some(name), field, coerce);
-        let group = capture.map_err(|mut mistake| {
-            mistake.end = end - start;
-            self.placed(mistake, start)
-        })?;
+        let group = self.capture(plain.then_some(name), name, start, end)?;
         self.push(&format!("(?<{group}>"), start)
     }
 
     /// Notes a group to keep; returns its name, which is `wanted` unless that is no name for a group.
-    fn capture(&mut self, wanted: Option<&str>, field: &str, coerce: Coerce) -> Result<String, Mistake> {
+    fn capture(
+        &mut self,
+        wanted: Option<&str>,
+        written: &str,
+        start: usize,
+        end: usize,
+    ) -> Result<String, Mistake> {
+        if let Some(known) = self.out.captures.iter().find(|c| c.written == written) {
+            return Ok(known.group.clone());
+        }
         let group = match wanted {
             Some(name) => name.to_owned(),
             None => format!("_n{}", self.out.captures.len()),
         };
-        if !self.out.captures.iter().any(|c| c.group == group) {
-            let bad = |error: crate::field::FieldRefError| Mistake::new(0, field.len(), error.to_string());
-            let field = FieldRef::parse(field).map_err(bad)?;
-            let field = self.style.target.map_or(field.clone(), |target| inside(target, &field));
-            self.out.captures.push(Capture { group: group.clone(), field, coerce });
-        }
+        let (field, coerce) = parts(written);
+        let coerce = self.coerce(coerce, start, end);
+        let field = FieldRef::parse(field)
+            .map_err(|error| self.placed(Mistake::new(0, end - start, error.to_string()), start))?;
+        self.out.captures.push(Capture {
+            written: written.to_owned(),
+            group: group.clone(),
+            overwrite: self.style.overwrite.contains(&field),
+            field: self.style.target.map_or(field.clone(), |target| inside(target, &field)),
+            coerce,
+        });
         Ok(group)
     }
 }
 
-/// Reads `%{NAME}`, `%{NAME:field}` or `%{NAME:field:type}` at the start of `text`, and its length. What does not look
-/// like one stands for itself.
+/// Reads `%{NAME}`, `%{NAME:field}`, `%{NAME:field:type}` or any of them with `=definition` at the start of `text`, and its
+/// length. What does not begin like one stands for itself.
 fn reference(text: &str) -> Result<Option<(Reference<'_>, usize)>, Mistake> {
     let inside = text.get(2..).unwrap_or_default();
-    let name_length = inside.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+    let name_length = inside.bytes().take_while(|b| b.is_ascii_digit() || matches!(b, b'A'..=b'z')).count();
     let name = inside.get(..name_length).unwrap_or_default();
-    let after = inside.get(name_length..).unwrap_or_default();
-    if name.is_empty() || !after.starts_with(['}', ':']) {
+    if name.is_empty() {
         return Ok(None);
     }
-    let Some(length) = inside.find('}') else {
+    let mut at = name_length;
+    let of_field = |b: &u8| b.is_ascii_digit() || matches!(b, b'A'..=b'z' | b'@' | b':' | b'.' | b'-');
+    let after = inside.get(at..).unwrap_or_default();
+    let field_length = after.bytes().skip(1).take_while(of_field).count();
+    let mut written = None;
+    if after.starts_with(':') && field_length > 0 {
+        at += 1 + field_length;
+        written = inside.get(..at);
+    }
+    let mut definition = None;
+    if let Some(text) = inside.get(at..).and_then(|after| after.strip_prefix('=')) {
+        definition = text.get(..definition_length(text)).filter(|text| !text.is_empty());
+        at += definition.map_or(0, |text| text.len() + 1);
+    }
+    let rest = inside.get(at..).unwrap_or_default();
+    let Some((ignored, _)) = rest.split_once('}') else {
         let mistake = Mistake::new(0, 2 + name_length, format!("`%{{{name}` is not closed"));
         return Err(mistake.with_hint("close it with `}`"));
     };
-    let rest = inside.get(name_length..length).unwrap_or_default();
-    let mut parts = rest.split(':').skip(1);
-    let (field, coerce) = (parts.next(), parts.next());
-    let known = |c: char| c.is_alphanumeric() || "@[]_.-".contains(c);
-    let fits = field.is_none_or(|f| !f.is_empty() && f.chars().all(known)) && parts.next().is_none();
-    if !fits {
-        let mistake = Mistake::new(
-            0,
-            length + 3,
-            format!("`{}` cannot be read", text.get(..length + 3).unwrap_or(text)),
-        );
-        return Err(
-            mistake.with_hint("write `%{NAME}`, `%{NAME:field}` or `%{NAME:field:int}`, without blanks")
-        );
+    let length = 2 + at + ignored.len() + 1;
+    Ok(Some((Reference { name, written, definition, ignored }, length)))
+}
+
+/// How long the definition is that `text` starts with: up to the bracket that closes more than was opened.
+fn definition_length(text: &str) -> usize {
+    let mut open = 0_usize;
+    let mut escaped = false;
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '{' => open += 1,
+            '}' if open == 0 => return at,
+            '}' => open -= 1,
+            _ => {}
+        }
     }
-    Ok(Some((Reference { name, field, coerce }, length + 3)))
+    0
 }
 
 /// The name in `(?<name>` or `(?'name'` at the start of `text`, and the length of all that.

@@ -1,36 +1,25 @@
 //! Holds the patterns that have names: the stock ones, and those a configuration adds.
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
+use super::stock::{Definitions, ECS_PATTERNS, LEGACY_PATTERNS};
+use crate::ecs::Ecs;
 use crate::lang::suggest::closest;
 
-/// The stock patterns, one file for each subject.
-const STOCK: [&str; 11] = [
-    include_str!("../../patterns/core"),
-    include_str!("../../patterns/httpd"),
-    include_str!("../../patterns/linux-syslog"),
-    include_str!("../../patterns/java"),
-    include_str!("../../patterns/databases"),
-    include_str!("../../patterns/ruby"),
-    include_str!("../../patterns/proxies"),
-    include_str!("../../patterns/aws"),
-    include_str!("../../patterns/servers"),
-    include_str!("../../patterns/firewalls"),
-    include_str!("../../patterns/zeek"),
-];
-
-static STOCK_BY_NAME: LazyLock<HashMap<&str, &str>> =
-    LazyLock::new(|| STOCK.iter().flat_map(|file| definitions(file)).collect());
-
 /// Patterns by name. A later definition of a name replaces an earlier one, and a stock one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Library {
+    stock: &'static Definitions,
     own: HashMap<String, String>,
     /// Whether there may be names that are not known yet, because their files are elsewhere.
     open: bool,
 }
 
 impl Library {
+    /// The stock patterns, whose fields are named in one way or the other.
+    pub(crate) fn stock(names: Ecs) -> Self {
+        Self { stock: names.choose(&*LEGACY_PATTERNS, &*ECS_PATTERNS), own: HashMap::new(), open: false }
+    }
+
     /// Defines a pattern.
     pub(crate) fn define(&mut self, name: impl Into<String>, pattern: impl Into<String>) {
         self.own.insert(name.into(), pattern.into());
@@ -51,24 +40,23 @@ impl Library {
     /// What `name` stands for.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let own = self.own.get(name).map(String::as_str);
-        own.or_else(|| STOCK_BY_NAME.get(name).copied()).or(self.open.then_some(".*"))
+        own.or_else(|| self.stock.get(name).map(String::as_str)).or(self.open.then_some(".*"))
     }
 
     /// The name that was probably meant by `typed`.
     pub(super) fn closest(&self, typed: &str) -> Option<&str> {
-        closest(typed, self.own.keys().map(String::as_str).chain(STOCK_BY_NAME.keys().copied()))
+        closest(typed, self.own.keys().chain(self.stock.keys()).map(String::as_str))
     }
 
     /// The names of all stock patterns.
     #[cfg(test)]
-    pub(crate) fn stock_names() -> impl Iterator<Item = &'static str> {
-        STOCK_BY_NAME.keys().copied()
+    pub(crate) fn stock_names(&self) -> impl Iterator<Item = &'static str> {
+        self.stock.keys().map(String::as_str)
     }
 }
 
 fn definitions(file: &str) -> impl Iterator<Item = (&str, &str)> {
-    file.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let line = line.trim_start();
+    file.lines().map(str::trim_start).filter(|line| !line.starts_with('#')).filter_map(|line| {
         let (name, pattern) = line.split_once(|c: char| c.is_ascii_whitespace())?;
         Some((name, pattern.trim_start()))
     })

@@ -22,7 +22,19 @@ pub(crate) struct Matcher {
 struct Slot {
     number: usize,
     field: FieldRef,
+    overwrite: bool,
     coerce: Coerce,
+}
+
+/// What a group that is kept found.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// The field to keep it as.
+    pub(crate) field: &'a FieldRef,
+    /// What is there already gives way.
+    pub(crate) overwrite: bool,
+    /// Nothing for a group that took no part in the match.
+    pub(crate) value: Option<Value>,
 }
 
 impl Matcher {
@@ -39,14 +51,17 @@ impl Matcher {
             // The place in the expanded text means nothing to whoever wrote the pattern.
             Mistake { start: 0, end: pattern.len(), ..mistake }
         })?;
+        let named = ruby.named_groups();
         let mut slots = Vec::new();
-        for (name, numbers) in ruby.named_groups() {
-            for capture in expanded.captures.iter().filter(|capture| capture.group == name) {
-                let slot = |number| Slot { number, field: capture.field.clone(), coerce: capture.coerce };
-                slots.extend(numbers.iter().copied().map(slot));
-            }
+        for capture in expanded.captures {
+            let numbers = named.iter().filter(|(name, _)| *name == capture.group).flat_map(|(_, n)| n);
+            slots.extend(numbers.enumerate().map(|(place, number)| Slot {
+                number: *number,
+                field: capture.field.clone(),
+                overwrite: capture.overwrite,
+                coerce: if place == 0 { capture.coerce } else { Coerce::No },
+            }));
         }
-        slots.sort_by_key(|slot| slot.number);
         Ok(Self { ruby, needles: Needles::of(&expanded.regex), slots: slots.into() })
     }
 
@@ -68,20 +83,16 @@ impl Matcher {
         self.ruby.search(text, 0, patience, groups)
     }
 
-    /// What the groups to keep found in `text`, in the order in which they stand in the pattern: `None` for a group
-    /// that took no part in the match. Texts are slices of `text`.
-    pub(crate) fn found<'a>(
-        &'a self,
-        text: &'a Text,
-        groups: &'a Groups,
-    ) -> impl Iterator<Item = (&'a FieldRef, Option<Value>)> {
+    /// What the groups to keep found in `text`, in the order in which their names first stand in the pattern. Texts are
+    /// slices of `text`.
+    pub(crate) fn found<'a>(&'a self, text: &'a Text, groups: &'a Groups) -> impl Iterator<Item = Found<'a>> {
         self.slots.iter().map(|slot| {
             let value = groups.text(text, slot.number).map(|part| match slot.coerce {
                 Coerce::No => Value::Str(text.part(part)),
                 Coerce::Int => to_i(part),
                 Coerce::Float => Value::Float(to_f(part)),
             });
-            (&slot.field, value)
+            Found { field: &slot.field, overwrite: slot.overwrite, value }
         })
     }
 }

@@ -39,16 +39,18 @@ pub(crate) struct Limits {
     pub(crate) events: usize,
 }
 
-/// Writes the events from the `from`th on, as many as the limits allow.
-pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits) -> Body {
-    let mut body = Body::default();
+/// Writes the events from the `from`th on, as many as the limits allow, into `buffer`, which is emptied.
+pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits, mut buffer: Vec<u8>) -> Body {
+    buffer.clear();
+    let mut body = Body { text: buffer, events: 0 };
+    let each_its_own = shape.has_fields();
     let mut action = Vec::new();
     let mut action_of = None;
     for event in load.iter().skip(from).take(limits.events.max(1)) {
         let before = body.text.len();
         // Without fields in it, the action depends on the moment only, which events often share.
         let at = event.timestamp();
-        if shape.has_fields() || at.is_none() || at != action_of {
+        if each_its_own || at.is_none() || at != action_of {
             action.clear();
             write_action(shape, event, &mut action);
             action_of = at;
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_body_has_an_action_and_a_document_for_each_event() {
-        let body = body(&shape(), &load(&["a\"b"]), 0, Limits { bytes: 1000, events: 10 });
+        let body = body(&shape(), &load(&["a\"b"]), 0, Limits { bytes: 1000, events: 10 }, b"old".to_vec());
         expect![[r#"
             {"create":{"_index":"logs-2026.01.02","_id":"a\"b"}}
             {"@timestamp":"2026-01-02T03:04:05.000Z","@version":"1","message":"a\"b"}
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn a_body_stays_within_its_limits_but_has_one_event_at_least() {
         let load = load(&["one", "two", "three"]);
-        let sizes = |bytes, events| body(&shape(), &load, 1, Limits { bytes, events }).events;
+        let sizes = |bytes, events| body(&shape(), &load, 1, Limits { bytes, events }, Vec::new()).events;
         assert_eq!((sizes(1, 10), sizes(200, 10), sizes(10_000, 10), sizes(10_000, 1)), (1, 1, 2, 1));
     }
 

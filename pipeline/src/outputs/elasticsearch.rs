@@ -244,6 +244,7 @@ impl OutputOptions for ElasticsearchOptions {
             shape: Arc::new(shape),
             max_bytes: usize::try_from(self.bulk_max_size.0).unwrap_or(usize::MAX),
             dead_letters: site.dead_letters,
+            spare: Vec::new(),
         }))
     }
 }
@@ -257,11 +258,17 @@ struct Elasticsearch {
     shape: Arc<Shape>,
     max_bytes: usize,
     dead_letters: Arc<DeadLetters>,
+    /// The buffer of the last request, to be used again.
+    spare: Vec<u8>,
 }
 
 impl Output for Elasticsearch {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.send_all(load))
+    }
+
+    fn rest(&mut self) {
+        self.spare = Vec::new();
     }
 }
 
@@ -313,9 +320,9 @@ impl Elasticsearch {
     }
 
     /// Writing JSON takes its time: it is done where it holds up nobody.
-    async fn body(&self, load: &Load, from: usize, limits: Limits) -> Result<Body, Failure> {
-        let (shape, load) = (self.shape.clone(), load.clone());
-        spawn_blocking(move || bulk::body(&shape, &load, from, limits))
+    async fn body(&mut self, load: &Load, from: usize, limits: Limits) -> Result<Body, Failure> {
+        let (shape, load, buffer) = (self.shape.clone(), load.clone(), std::mem::take(&mut self.spare));
+        spawn_blocking(move || bulk::body(&shape, &load, from, limits, buffer))
             .await
             .map_err(|error| Failure::whole(panic_reason(error)))
     }
@@ -323,6 +330,14 @@ impl Elasticsearch {
     /// Asks one host after the other until one answers.
     async fn ask(&mut self, body: Body) -> Answer {
         let text = bytes::Bytes::from(body.text);
+        let answer = self.ask_with(&text, body.events).await;
+        if let Ok(buffer) = text.try_into_mut() {
+            self.spare = buffer.into();
+        }
+        answer
+    }
+
+    async fn ask_with(&mut self, text: &bytes::Bytes, events: usize) -> Answer {
         let mut why = String::new();
         for _ in 0..self.hosts.len() {
             let Some(host) = self.hosts.get(self.turn % self.hosts.len()) else { break };
@@ -341,9 +356,9 @@ impl Elasticsearch {
                 // This host is busy or broken; the next attempt goes to another.
                 Ok((status @ (429 | 500..=599), bytes)) => {
                     self.turn = self.turn.wrapping_add(1);
-                    return bulk::read_answer(status, &bytes, body.events);
+                    return bulk::read_answer(status, &bytes, events);
                 }
-                Ok((status, bytes)) => return bulk::read_answer(status, &bytes, body.events),
+                Ok((status, bytes)) => return bulk::read_answer(status, &bytes, events),
                 Err(error) => {
                     why = format!("ask {}: {}", host.shown, chain(&error.without_url()));
                     self.turn = self.turn.wrapping_add(1);

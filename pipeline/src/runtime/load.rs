@@ -98,4 +98,7 @@ pub(crate) trait Output: Send {
     /// Returns once every event is where it belongs; those refused for good are dead letters then. On a failure it
     /// is called again, with what was left.
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// Nothing has come for a while: what is only kept for speed is let go.
+    fn rest(&mut self) {}
 }

@@ -13,6 +13,8 @@ pub(crate) const WAITING_MAX: usize = 4;
 /// The pauses between attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// After how long without parcels an output rests.
+const REST_AFTER: Duration = Duration::from_secs(5);
 
 /// The events of one batch for one output.
 pub(crate) struct Parcel {
@@ -35,7 +37,7 @@ impl Outlet {
     /// Delivers until there will be no more parcels, or until it is hopeless. Parcels that wait are delivered together.
     pub(crate) async fn run(mut self) -> Result<(), String> {
         let mut parcels = Vec::with_capacity(WAITING_MAX);
-        while self.parcels.recv_many(&mut parcels, WAITING_MAX).await > 0 {
+        while self.receive(&mut parcels).await > 0 {
             let mut load = Load::default();
             let mut dones = Vec::with_capacity(parcels.len());
             for parcel in parcels.drain(..) {
@@ -49,6 +51,18 @@ impl Outlet {
             }
         }
         Ok(())
+    }
+
+    /// Waits for parcels; the output rests when there are none for a while.
+    async fn receive(&mut self, parcels: &mut Vec<Parcel>) -> usize {
+        let received = tokio::time::timeout(REST_AFTER, self.parcels.recv_many(parcels, WAITING_MAX));
+        match received.await {
+            Ok(received) => received,
+            Err(_) => {
+                self.output.rest();
+                self.parcels.recv_many(parcels, WAITING_MAX).await
+            }
+        }
     }
 
     async fn deliver(&mut self, mut load: Load) -> Result<(), String> {

@@ -186,21 +186,20 @@ impl Map {
         Some(value)
     }
 
+    /// The entries in order, in four parts.
+    pub(crate) fn parts(&self) -> [&[(Name, Value)]; 4] {
+        let shared = self.shared();
+        if shared.is_empty() {
+            return [&self.entries, &[], &[], &[]];
+        }
+        let (first, rest) = shared.split_at(1);
+        let (own_first, own_rest) = self.entries.split_at(self.entries.len().min(1));
+        [first, own_first, rest, own_rest]
+    }
+
     /// The entries in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Value)> {
-        let (shared, own) = (self.shared(), self.entries.as_slice());
-        let at = move |nth: usize| match nth {
-            _ if shared.is_empty() => own.get(nth),
-            0 => shared.first(),
-            1 if !own.is_empty() => own.first(),
-            _ if own.is_empty() => shared.get(nth),
-            _ if nth <= shared.len() => shared.get(nth - 1),
-            _ => own.get(nth - shared.len()),
-        };
-        (0..self.len()).map(move |nth| {
-            let (name, value) = at(nth).expect("places below the length are filled");
-            (name, value)
-        })
+        Entries { parts: self.parts(), part: 0, place: 0, left: self.len() }
     }
 
     /// The entries in order, with their values to change.
@@ -231,6 +230,37 @@ impl Map {
         self.side = Some(Arc::new(Side::Index(index)));
     }
 }
+
+/// Goes through the entries of a map.
+struct Entries<'a> {
+    parts: [&'a [(Name, Value)]; 4],
+    part: usize,
+    place: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a Name, &'a Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.parts.get(self.part)?.get(self.place) {
+                Some((name, value)) => {
+                    self.place += 1;
+                    self.left -= 1;
+                    return Some((name, value));
+                }
+                None => (self.part, self.place) = (self.part + 1, 0),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
 
 fn scan(entries: &[(Name, Value)], name: &str) -> Option<usize> {
     let name = name.as_bytes();

@@ -1,5 +1,9 @@
 //! Decides whether a condition of a configuration holds for an event.
+//!
+//! Values are compared as in Logstash: a text equals no number, a whole number equals no fraction, and what has no order
+//! (a text and a number, an absent field) makes the condition one that cannot be decided.
 use crate::event::Event;
+use crate::floats::push_java;
 use crate::lang::ast::CompareOp;
 use crate::plan::{Condition, Operand, Pattern};
 use crate::value::{Text, Value};
@@ -10,29 +14,69 @@ use std::cmp::Ordering;
 /// How much a regular expression may go back and forth before it counts as not matching.
 const RETRIES_MAX: u32 = 1_000_000;
 
+/// Why a condition cannot be decided for an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{left} and {right} have no order: neither is less than the other")]
+pub(crate) struct Undecided {
+    left: Box<str>,
+    right: Box<str>,
+}
+
 impl Condition {
     /// Whether it holds for `event`.
-    pub(crate) fn holds(&self, event: &Event) -> bool {
-        match self {
-            Condition::And(all) => all.iter().all(|c| c.holds(event)),
-            Condition::Or(any) => any.iter().any(|c| c.holds(event)),
-            Condition::Xor(all) => all.iter().fold(false, |odd, c| odd ^ c.holds(event)),
-            Condition::Nand(all) => {
-                let mut rest = all.iter().map(|c| c.holds(event));
-                let first = rest.next().unwrap_or(false);
-                rest.fold(first, |left, right| !(left && right))
+    pub(crate) fn holds(&self, event: &Event) -> Result<bool, Undecided> {
+        Ok(match self {
+            Condition::And(all) => {
+                for one in all {
+                    if !one.holds(event)? {
+                        return Ok(false);
+                    }
+                }
+                true
             }
-            Condition::Not(inner) => !inner.holds(event),
-            Condition::Compare { left, op, right } => compare(left, *op, right, event),
+            Condition::Or(any) => {
+                for one in any {
+                    if one.holds(event)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Condition::Xor(all) => {
+                let mut odd = false;
+                for one in all {
+                    odd ^= one.holds(event)?;
+                }
+                odd
+            }
+            Condition::Nand(all) => {
+                let (first, rest) = match all.split_first() {
+                    Some((first, rest)) => (first.holds(event)?, rest),
+                    None => return Ok(false),
+                };
+                let mut left = first;
+                for one in rest {
+                    left = !(left && one.holds(event)?);
+                }
+                left
+            }
+            Condition::Not(inner) => !inner.holds(event)?,
+            Condition::Compare { left, op: CompareOp::Equal, right } => same(left, right, event),
+            Condition::Compare { left, op: CompareOp::NotEqual, right } => !same(left, right, event),
+            Condition::Compare { left, op, right } => is_ordered(left, *op, right, event)?,
             Condition::Matches { subject, pattern, negate } => matches(subject, pattern, event) != *negate,
             Condition::In { item, of, negate } => is_in(item, of, event) != *negate,
-            Condition::Truthy(operand) => match operand {
-                Operand::Field(field) => {
-                    !matches!(event.get(field), None | Some(Value::Null | Value::Bool(false)))
-                }
-                Operand::Text(_) | Operand::Integer(_) | Operand::Float(_) | Operand::List(_) => true,
-            },
-        }
+            Condition::Truthy(operand) => value(operand, event).is_some_and(|value| is_true(&value)),
+        })
+    }
+}
+
+/// An empty text and the text `false` count as false.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Str(text) => !matches!(text.as_str(), "" | "false"),
+        _ => true,
     }
 }
 
@@ -49,84 +93,91 @@ fn value<'a>(operand: &'a Operand, event: &'a Event) -> Option<Cow<'a, Value>> {
     })
 }
 
-fn compare(left: &Operand, op: CompareOp, right: &Operand, event: &Event) -> bool {
-    // The common case, without making a value of the constant.
-    if let (Operand::Field(field), CompareOp::Equal | CompareOp::NotEqual, Operand::Text(text)) =
-        (left, op, right)
-    {
-        let equal = match event.get(field) {
-            Some(Value::Str(have)) => have.as_str() == text,
-            other => equal(other.unwrap_or(&Value::Null), &Value::from(text.as_str())),
-        };
-        return equal == (op == CompareOp::Equal);
+/// Whether two operands are equal; two absent fields are.
+fn same(left: &Operand, right: &Operand, event: &Event) -> bool {
+    // The most frequent ones, without making a value of the constant.
+    match (left, right) {
+        (Operand::Field(field), Operand::Text(text)) | (Operand::Text(text), Operand::Field(field)) => {
+            return matches!(event.get(field), Some(Value::Str(have)) if have.as_str() == text);
+        }
+        (Operand::Field(field), Operand::Integer(number))
+        | (Operand::Integer(number), Operand::Field(field)) => {
+            return matches!(event.get(field), Some(Value::Int(have)) if have == number);
+        }
+        _ => {}
     }
-    let (left, right) = (value(left, event), value(right, event));
-    let order = match (&left, &right) {
-        (Some(left), Some(right)) => order(left, right),
+    value(left, event) == value(right, event)
+}
+
+fn is_ordered(left: &Operand, op: CompareOp, right: &Operand, event: &Event) -> Result<bool, Undecided> {
+    let (l, r) = (value(left, event), value(right, event));
+    let order = match (l.as_deref(), r.as_deref()) {
+        // It is always the field that is compared with the constant.
+        (Some(l), Some(r)) if !matches!(left, Operand::Field(_)) => order(r, l).map(Ordering::reverse),
+        (Some(l), Some(r)) => order(l, r),
         _ => None,
     };
-    let same = || match (&left, &right) {
-        (Some(left), Some(right)) => equal(left, right),
-        (one, other) => is_nothing(one) && is_nothing(other),
+    match (order, op) {
+        (Some(order), CompareOp::Less) => Ok(order.is_lt()),
+        (Some(order), CompareOp::LessOrEqual) => Ok(order.is_le()),
+        (Some(order), CompareOp::Greater) => Ok(order.is_gt()),
+        (Some(order), CompareOp::GreaterOrEqual) => Ok(order.is_ge()),
+        (Some(order), CompareOp::Equal) => Ok(order.is_eq()),
+        (Some(order), CompareOp::NotEqual) => Ok(order.is_ne()),
+        (None, _) => Err(Undecided {
+            left: named(left, l.as_deref()).into(),
+            right: named(right, r.as_deref()).into(),
+        }),
+    }
+}
+
+/// An operand for people: what a field holds is told by its kind only.
+fn named(operand: &Operand, value: Option<&Value>) -> String {
+    let kind = match value {
+        None => "which is absent",
+        Some(Value::Null) => "which is null",
+        Some(Value::Bool(_)) => "a boolean",
+        Some(Value::Int(_) | Value::Float(_)) => "a number",
+        Some(Value::Str(_)) => "a text",
+        Some(Value::Time(_)) => "a moment",
+        Some(Value::List(_)) => "a list",
+        Some(Value::Map(_)) => "a map",
     };
-    match op {
-        CompareOp::Equal => same(),
-        CompareOp::NotEqual => !same(),
-        CompareOp::Less => order == Some(Ordering::Less),
-        CompareOp::LessOrEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-        CompareOp::Greater => order == Some(Ordering::Greater),
-        CompareOp::GreaterOrEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+    match operand {
+        Operand::Field(field) => format!("`[{}]`, {kind},", field.names().join("][")),
+        _ => kind.to_owned(),
     }
 }
 
-fn is_nothing(value: &Option<Cow<'_, Value>>) -> bool {
-    value.as_deref().is_none_or(|v| *v == Value::Null)
-}
-
-/// Numbers are equal by what they are, not by how they are written; a moment equals its text.
-fn equal(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
-            order(left, right) == Some(Ordering::Equal)
-        }
-        (Value::Time(_), Value::Str(text)) | (Value::Str(text), Value::Time(_)) => {
-            let time = if matches!(left, Value::Time(_)) { left } else { right };
-            time.to_text() == *text
-        }
-        _ => left == right,
-    }
-}
-
-/// Values of one kind have an order; a number and a text that reads as a number do too.
+/// Numbers, texts and moments have an order among themselves; null and booleans are taken to be equal to anything.
 fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Int(l), Value::Int(r)) => Some(l.cmp(r)),
         (Value::Str(l), Value::Str(r)) => Some(l.as_str().cmp(r)),
         (Value::Time(l), Value::Time(r)) => Some(l.cmp(r)),
-        (Value::Time(_), Value::Str(text)) => Some(left.to_text().as_str().cmp(text)),
-        (Value::Str(text), Value::Time(_)) => Some(text.as_str().cmp(&right.to_text())),
-        _ => number(left)?.partial_cmp(&number(right)?),
+        (Value::Null | Value::Bool(_), _) => Some(Ordering::Equal),
+        _ => Some(number(left)?.total_cmp(&number(right)?)),
     }
 }
 
 fn number(value: &Value) -> Option<f64> {
     match value {
+        #[allow(clippy::cast_precision_loss, reason = "so Logstash compares whole numbers with others")]
         Value::Int(i) => Some(*i as f64),
         Value::Float(x) => Some(*x),
-        Value::Str(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
 
+/// Only texts match.
 fn matches(subject: &Operand, pattern: &Pattern, event: &Event) -> bool {
     match subject {
         Operand::Text(text) => found(pattern, text),
-        _ => match value(subject, event).as_deref() {
-            None | Some(Value::Null) => false,
+        Operand::Field(field) => match event.get(field) {
             Some(Value::Str(text)) => found(pattern, text),
-            Some(Value::List(items)) => items.iter().any(|item| found(pattern, &item.to_text())),
-            Some(other) => found(pattern, &other.to_text()),
+            _ => false,
         },
+        Operand::Integer(_) | Operand::Float(_) | Operand::List(_) => false,
     }
 }
 
@@ -140,28 +191,39 @@ fn found(pattern: &Pattern, text: &str) -> bool {
 }
 
 fn is_in(item: &Operand, of: &Operand, event: &Event) -> bool {
-    let Some(item) = value(item, event) else { return false };
-    if let Operand::List(items) = of {
-        return items.iter().filter_map(|one| value(one, event)).any(|one| equal(&one, &item));
-    }
-    match value(of, event).as_deref() {
-        Some(Value::List(items)) => items.iter().any(|one| equal(one, &item)),
-        Some(Value::Str(whole)) => match item.as_ref() {
-            Value::Str(part) => contains(whole, part),
-            Value::Int(_) | Value::Float(_) => contains(whole, &item.to_text()),
+    let Some(found) = value(item, event) else { return false };
+    match of {
+        // What a constant list holds is looked for by its text: 200 is in a list that has "200".
+        Operand::List(items) => match found.as_ref() {
+            Value::List(_) | Value::Map(_) => false,
+            found => {
+                let text = if matches!(item, Operand::Field(_)) { found.to_text() } else { written(found) };
+                items.iter().filter_map(|one| value(one, event)).any(|one| written(&one) == text)
+            }
+        },
+        Operand::Field(field) => match (found.as_ref(), event.get(field)) {
+            (Value::List(_) | Value::Map(_), _) | (_, None) => false,
+            (Value::Str(part), Some(Value::Str(whole))) => whole.contains(part.as_str()),
+            (found, Some(Value::List(items))) => items.contains(found),
+            (found, Some(of)) => matches!(item, Operand::Field(_)) && found == of,
+        },
+        of => match (found.as_ref(), value(of, event)) {
+            (Value::Str(part), Some(of)) => written(&of).contains(part.as_str()),
             _ => false,
         },
-        Some(Value::Map(map)) => match item.as_ref() {
-            Value::Str(name) => map.get(name).is_some(),
-            _ => false,
-        },
-        Some(other) => equal(other, &item),
-        None => false,
     }
 }
 
-fn contains(whole: &Text, part: &Text) -> bool {
-    whole.contains(part.as_str())
+/// A constant as the text that it is looked for by.
+fn written(constant: &Value) -> Text {
+    match constant {
+        Value::Float(x) => {
+            let mut text = String::new();
+            push_java(*x, &mut text);
+            text.into()
+        }
+        other => other.to_text(),
+    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub(crate) enum Condition {
         of: Operand,
         negate: bool,
     },
-    /// The operand alone: a field that is there and not `false` or null; a constant text holds.
+    /// The operand alone: it is there, and neither null nor `false` nor an empty text.
     Truthy(Operand),
 }
 

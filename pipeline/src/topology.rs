@@ -85,6 +85,7 @@ pub(crate) fn assemble(
         outlets: parcels_in,
         tickets: tickets_in,
         tally: tally.clone(),
+        letters,
     };
 
     // inputs

@@ -47,9 +47,7 @@ fn compare(left: &Rvalue, op: CompareOp, right: &Rvalue, problems: &mut Problems
         return None;
     }
     if is_constant(&l) && is_constant(&r) && !(left.substituted || right.substituted) {
-        problems
-            .warning(left.span.to(right.span), "this comparison is the same for every event")
-            .hint("a field is written in brackets: `[name]`");
+        same_for_all(left.span.to(right.span), problems);
     }
     Some(Condition::Compare { left: l, op, right: r })
 }
@@ -66,13 +64,24 @@ fn matches(left: &Rvalue, negate: bool, right: &Rvalue, problems: &mut Problems)
         }
     };
     let subject = subject?;
-    if is_constant(&subject) {
-        problems
-            .error(left.span, "expected a field before `=~` and `!~`")
-            .hint("a field is written `[name]`");
-        return None;
+    match subject {
+        Operand::Field(_) => {}
+        Operand::Text(_) if left.substituted => {}
+        Operand::Text(_) => same_for_all(left.span, problems),
+        Operand::Integer(_) | Operand::Float(_) | Operand::List(_) => {
+            problems
+                .error(left.span, "expected a field before `=~` and `!~`")
+                .hint("a field is written `[name]`");
+            return None;
+        }
     }
     Some(Condition::Matches { subject, pattern: pattern?, negate })
+}
+
+fn same_for_all(place: Span, problems: &mut Problems) {
+    problems
+        .warning(place, "this comparison is the same for every event")
+        .hint("a field is written in brackets: `[name]`");
 }
 
 fn contained(left: &Rvalue, negate: bool, right: &Rvalue, problems: &mut Problems) -> Option<Condition> {
@@ -84,14 +93,11 @@ fn contained(left: &Rvalue, negate: bool, right: &Rvalue, problems: &mut Problem
     }
     if matches!(of, Operand::Integer(_) | Operand::Float(_)) {
         problems
-            .error(right.span, "nothing can be in a number")
+            .warning(right.span, "this looks for a text in the digits of a number")
             .hint("after `in` stands an array, a field or a text: `[status] in [ 404, 410 ]`");
-        return None;
     }
     if is_constant(&item) && is_constant(&of) && !(left.substituted || right.substituted) {
-        problems
-            .warning(left.span.to(right.span), "this comparison is the same for every event")
-            .hint("a field is written in brackets: `[name]`");
+        same_for_all(left.span.to(right.span), problems);
     }
     Some(Condition::In { item, of, negate })
 }

@@ -1,9 +1,10 @@
 //! Parses conditions: operands, comparisons, and what joins them.
 //!
-//! `and` and `nand` bind closer than `or` and `xor`; equals are read from the left.
+//! What binds closer than what is [`super::precedence`]'s.
 use super::ast::{BoolOp, CompareOp, Expr, RawRvalue, Rvalue, Span};
 use super::cursor::{Quoted, is_word};
-use super::parse::{MAX_DEPTH, Parser, short};
+use super::parse::{Parser, short};
+use super::precedence::{Joined, join};
 
 /// What can stand between two values.
 #[derive(Clone, Copy)]
@@ -13,15 +14,25 @@ enum Relation {
     In { negate: bool },
 }
 
+/// Where an operand stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seat {
+    /// After `in` or `not in`.
+    AfterIn,
+    /// In an array, where words are texts.
+    InArray,
+    Other,
+}
+
 impl Parser<'_, '_> {
     /// Parses a condition up to what cannot belong to it; `None` when nothing could be made of it.
     pub(crate) fn condition(&mut self) -> Option<Expr> {
         let mut whole = true;
         let mut first = self.operand_or_group();
         let mut rest = Vec::new();
-        while let Some(op) = self.bool_op() {
+        while let Some((op, place)) = self.bool_op() {
             match self.operand_or_group() {
-                Some(next) if first.is_some() => rest.push((op, next)),
+                Some(next) if first.is_some() => rest.push((op, place, next)),
                 Some(next) => first = Some(next),
                 None => whole = false,
             }
@@ -31,40 +42,24 @@ impl Parser<'_, '_> {
         if whole { joined } else { None }
     }
 
-    /// Makes a tree of a chain: first what binds closer, then the rest.
-    fn join(&mut self, first: Expr, rest: Vec<(BoolOp, Expr)>) -> Option<Expr> {
+    /// Makes a tree of conditions that are joined without parentheses.
+    fn join(&mut self, first: Expr, rest: Vec<(BoolOp, Span, Expr)>) -> Option<Expr> {
         let here = self.at.here();
-        let mut loose: Option<(Expr, BoolOp)> = None;
-        let mut close = first;
-        // How often the tree gets deeper: where one operator's chain becomes an operand of the other's.
-        let mut switches = 0;
-        for (op, next) in rest {
-            switches += match op {
-                BoolOp::And | BoolOp::Nand => {
-                    usize::from(matches!(&close, Expr::Chain(last, _) if *last != op))
-                }
-                BoolOp::Or | BoolOp::Xor => usize::from(loose.as_ref().is_some_and(|(_, last)| *last != op)),
-            };
-            if switches > MAX_DEPTH {
-                self.wrong(here, "the condition is too long", "split it, or use `in` with an array");
-                return None;
-            }
-            match op {
-                BoolOp::And | BoolOp::Nand => close = chain(close, op, next),
-                BoolOp::Or | BoolOp::Xor => {
-                    let left = match loose.take() {
-                        Some((left, earlier)) => chain(left, earlier, close),
-                        None => close,
-                    };
-                    loose = Some((left, op));
-                    close = next;
-                }
-            }
+        let places: Vec<Span> = rest.iter().map(|(_, place, _)| *place).collect();
+        let rest = rest.into_iter().map(|(op, _, next)| (op, next)).collect();
+        let Some(Joined { tree, unusual }) = join(first, rest) else {
+            self.wrong(here, "the condition is too long", "split it, or use `in` with an array");
+            return None;
+        };
+        if let Some(place) = unusual.and_then(|nth| places.get(nth)) {
+            self.problems
+                .warning(*place, "only the last two conditions before this `or` belong to it")
+                .hint(
+                    "`a and b and c or d` is `a and ((b and c) or d)`, as in Logstash: write parentheses around what \
+                     belongs together",
+                );
         }
-        Some(match loose {
-            Some((left, op)) => chain(left, op, close),
-            None => close,
-        })
+        Some(tree)
     }
 
     fn operand_or_group(&mut self) -> Option<Expr> {
@@ -95,7 +90,7 @@ impl Parser<'_, '_> {
         self.at.skip_blank();
         let inner = match self.at.peek() {
             Some('(') => self.group()?,
-            Some('[') => Expr::Value(self.rvalue(false)?),
+            Some('[') => Expr::Value(self.rvalue(Seat::Other)?),
             _ => {
                 let here = self.at.here();
                 self.wrong(here, "expected `(` or a field after `!`", "write `!( … )` or `![field]`");
@@ -122,9 +117,10 @@ impl Parser<'_, '_> {
     }
 
     fn comparison(&mut self) -> Option<Expr> {
-        let left = self.rvalue(false);
+        let left = self.rvalue(Seat::Other);
         let Some(relation) = self.relation() else { return left.map(Expr::Value) };
-        let right = self.rvalue(matches!(relation, Relation::In { .. }));
+        let right =
+            self.rvalue(if matches!(relation, Relation::In { .. }) { Seat::AfterIn } else { Seat::Other });
         let (left, right) = (left?, right?);
         Some(match relation {
             Relation::Compare(op) => Expr::Compare { left, op, right },
@@ -196,7 +192,7 @@ impl Parser<'_, '_> {
     }
 
     /// Moves over `and`, `or`, `xor`, `nand`, or over what people write instead.
-    fn bool_op(&mut self) -> Option<BoolOp> {
+    fn bool_op(&mut self) -> Option<(BoolOp, Span)> {
         let mut ahead = self.at;
         ahead.skip_blank();
         for (symbol, op, instead) in [
@@ -208,7 +204,7 @@ impl Parser<'_, '_> {
             if let Some(span) = ahead.eat(symbol) {
                 self.at = ahead;
                 self.wrong(span, format!("there is no operator `{symbol}`"), format!("write `{instead}`"));
-                return Some(op);
+                return Some((op, span));
             }
         }
         let (word, span) = ahead.word()?;
@@ -227,7 +223,7 @@ impl Parser<'_, '_> {
                 format!("write `{}`", word.to_ascii_lowercase()),
             );
         }
-        Some(op)
+        Some((op, span))
     }
 
     /// Reports what follows a condition and cannot, and moves on to its `{` or `)`.
@@ -265,14 +261,25 @@ impl Parser<'_, '_> {
 
     // ---- operands
 
-    fn rvalue(&mut self, list_wanted: bool) -> Option<Rvalue> {
+    fn rvalue(&mut self, seat: Seat) -> Option<Rvalue> {
         self.at.skip_blank();
         let start = self.at.at;
         let value = match self.at.peek() {
             Some(quote @ ('"' | '\'')) => RawRvalue::Text(self.string(quote).0.to_owned()),
             Some('/') => self.regexp(),
-            Some('[') if self.at_field(list_wanted) => self.field()?,
+            Some('[') if self.at_field(seat) => {
+                let field = self.field()?;
+                if let RawRvalue::Field(name) = &field
+                    && seat == Seat::AfterIn
+                {
+                    self.looks_like_array(name, start);
+                }
+                field
+            }
             Some('[') => self.operands()?,
+            Some(c) if seat == Seat::InArray && (c.is_ascii_alphabetic() || c == '_') => {
+                RawRvalue::Text(self.at.word().map(|(word, _)| word).unwrap_or_default().to_owned())
+            }
             Some(c) if c.is_ascii_digit() || c == '-' => match self.at.number() {
                 Some((number, _)) => RawRvalue::Number(number.to_owned()),
                 None => return self.no_operand(),
@@ -296,17 +303,36 @@ impl Parser<'_, '_> {
         None
     }
 
-    /// Whether the `[` here opens a field reference and no array. Where an array is wanted, `[1]` is one.
-    fn at_field(&self, list_wanted: bool) -> bool {
+    /// Whether the `[` here opens a field reference and no array: a field's name is anything but brackets and commas.
+    fn at_field(&self, seat: Seat) -> bool {
         let mut ahead = self.at;
         ahead.step();
-        ahead.skip_blank();
         let inside = ahead.take_while(|c| !matches!(c, '[' | ']' | ',' | '{' | '\n'));
+        ahead.skip_blank();
         let first = inside.trim_start().chars().next();
-        let lone_number = inside.trim().parse::<f64>().is_ok() && !ahead.rest().starts_with("][");
-        ahead.peek() != Some(',')
-            && !matches!(first, None | Some('"' | '\'' | '/'))
-            && !(list_wanted && lone_number)
+        let whole = match first {
+            Some(quote @ ('"' | '\'')) => inside.trim().len() > 1 && inside.trim_end().ends_with(quote),
+            _ => !inside.is_empty(),
+        };
+        match ahead.peek() {
+            Some(']') if seat != Seat::InArray => whole,
+            Some(',') => false,
+            _ => !matches!(first, None | Some('"' | '\'' | '/')),
+        }
+    }
+
+    /// Warns of a field that looks like an array of one value, and is none in Logstash.
+    fn looks_like_array(&mut self, field: &str, start: usize) {
+        let inside = field.trim_start_matches('[').trim_end_matches(']').trim();
+        if inside.starts_with(['"', '\'']) || inside.parse::<f64>().is_ok() && !field.contains("][") {
+            let span = self.at.since(start);
+            self.problems.warning(span, format!("`{}` is a field, not an array", short(field))).hint(
+                format!(
+                    "Logstash reads it so, too; compare with `== {0}`, or give the array a second value",
+                    short(inside)
+                ),
+            );
+        }
     }
 
     fn field(&mut self) -> Option<RawRvalue> {
@@ -353,7 +379,7 @@ impl Parser<'_, '_> {
                 _ if self.at.eat(",").is_some() => {}
                 _ => {
                     let before = self.at.at;
-                    items.extend(self.rvalue(true));
+                    items.extend(self.rvalue(Seat::InArray));
                     if self.at.at == before {
                         self.at.step();
                     }
@@ -404,16 +430,5 @@ impl Parser<'_, '_> {
         };
         self.wrong(span, format!("`{}` needs brackets or quotes", short(word)), hint);
         Some(RawRvalue::Field(format!("[{word}]")))
-    }
-}
-
-/// `left op right`, in the chain that `left` already is when it is one of the same operator made by this very fold.
-fn chain(left: Expr, op: BoolOp, right: Expr) -> Expr {
-    match left {
-        Expr::Chain(last, mut items) if last == op => {
-            items.push(right);
-            Expr::Chain(op, items)
-        }
-        left => Expr::Chain(op, vec![left, right]),
     }
 }

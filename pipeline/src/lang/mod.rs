@@ -1,6 +1,6 @@
 //! Reads the configuration language: text → tree → settings with the environment filled in.
 //!
-//! - [`cursor`], [`parse`], [`values`], [`condition`], [`recover`]: the parser; [`ast`]: the tree.
+//! - [`cursor`], [`parse`], [`values`], [`condition`], [`precedence`], [`recover`]: the parser; [`ast`]: the tree.
 //! - [`environment`]: `${NAME}` and `${NAME:default}`.
 //! - [`kinds`], [`quantity`]: settings' values as the types that options declare.
 //! - [`problems`], [`suggest`]: what is wrong, and what was probably meant.
@@ -14,6 +14,7 @@ mod cursor;
 pub(crate) mod environment;
 pub(crate) mod kinds;
 pub(crate) mod parse;
+mod precedence;
 pub(crate) mod problems;
 mod quantity;
 mod recover;

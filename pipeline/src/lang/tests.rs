@@ -66,21 +66,53 @@ fn and_binds_closer_than_or() {
     let condition = |c: &str| shape_of(&format!("filter{{if {c} {{}}}}"));
     assert_eq!(condition("[a] or [b] and [c] or [d]"), "filter(if (or [a] (and [b] [c]) [d]) ())");
     assert_eq!(condition("([a] or [b]) and [c]"), "filter(if (and (or [a] [b]) [c]) ())");
+    assert_eq!(condition("[a] and [b] or [c] and [d]"), "filter(if (or (and [a] [b]) (and [c] [d])) ())");
+    assert_eq!(condition("[a] or [b] and [c] and [d]"), "filter(if (or [a] (and [b] [c] [d])) ())");
     assert_eq!(condition("[a] nand [b] nand [c]"), "filter(if (nand [a] [b] [c]) ())");
     assert_eq!(condition("[a] nand ([b] nand [c])"), "filter(if (nand [a] (nand [b] [c])) ())");
     assert_eq!(condition("[a] xor [b]"), "filter(if (xor [a] [b]) ())");
 }
 
 #[test]
+fn only_two_conditions_belong_to_an_or_after_them() {
+    for (condition, wanted) in [
+        ("[a] and [b] and [c] or [d]", "(and [a] (or (and [b] [c]) [d]))"),
+        ("[a] and [b] and [c] and [d] or [e] or [f]", "(and [a] [b] (or (and [c] [d]) [e] [f]))"),
+        ("[x] or [a] and [b] and [c] or [d]", "(or [x] (and [a] (or (and [b] [c]) [d])))"),
+        (
+            "[a] and [b] and [c] or [d] and [e] and [f] or [g] and [h] and [i]",
+            "(and [a] (or (and [b] [c]) (and [d] (or (and [e] [f]) (and [g] [h] [i])))))",
+        ),
+    ] {
+        let text = format!("filter{{if {condition} {{}}}}");
+        let (tree, problems) = read(&text);
+        assert_eq!(shape(&tree), format!("filter(if {wanted} ())"), "{condition}");
+        let [problem] = problems.as_slice() else { panic!("{condition}: {problems:?}") };
+        assert_eq!(text.get(problem.start..problem.end), Some("or"), "{condition}");
+    }
+}
+
+#[test]
 fn brackets_in_conditions_are_fields_or_arrays() {
     let condition = |c: &str| shape_of(&format!("filter{{if {c} {{}}}}"));
-    assert_eq!(condition(r#"[a] in ["b"]"#), "filter(if [a] in ['b'] ())");
-    assert_eq!(condition("[a] in [200]"), "filter(if [a] in [200] ())");
     assert_eq!(condition("[a] in [200, 404]"), "filter(if [a] in [200 404] ())");
+    assert_eq!(condition("[a] in [ok, 'b', [c]]"), "filter(if [a] in ['ok' 'b' [c]] ())");
+    assert_eq!(condition("[with space][x y] == 'a'"), "filter(if [with space][x y]=='a' ())");
     assert_eq!(condition("[a] not in [b][0]"), "filter(if [a] not in [b][0] ())");
     assert_eq!(condition("[a] in []"), "filter(if [a] in [] ())");
     assert_eq!(condition("[@metadata][x] =~ /a\\/b/"), "filter(if [@metadata][x]=~/a\\/b/ ())");
     assert_eq!(condition("[a] !~ \"b\""), "filter(if [a]!~'b' ())");
+}
+
+#[test]
+fn brackets_around_one_value_are_a_field_and_warned_of() {
+    for of in [r#"["b"]"#, "['b']", "[200]", "[ 200 ]"] {
+        let text = format!("filter{{if [a] in {of} {{}}}}");
+        let (tree, problems) = read(&text);
+        assert_eq!(shape(&tree), format!("filter(if [a] in {of} ())"));
+        let [problem] = problems.as_slice() else { panic!("{of}: {problems:?}") };
+        assert_eq!(text.get(problem.start..problem.end), Some(of));
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Runs the filters of a plan over batches, and decides which outputs each event goes to.
+//!
+//! An event for which a condition cannot be decided goes no further; it is given out apart, with the reason.
 use crate::batch::{Batch, Filter};
+use crate::condition::Undecided;
 use crate::event::Event;
 use crate::plan::{Condition, PluginCall, Step};
 use crate::plugins;
@@ -8,7 +11,10 @@ use crate::plugins;
 pub(crate) type Together = std::collections::HashMap<String, plugins::Shared>;
 
 /// The filters of a plan, made once for each worker.
-pub(crate) struct Chain(Vec<Node>);
+pub(crate) struct Chain {
+    nodes: Vec<Node>,
+    undecided: Vec<(Event, Undecided)>,
+}
 
 enum Node {
     Filter(Box<dyn Filter>),
@@ -18,18 +24,23 @@ enum Node {
 impl Chain {
     /// Makes the filters; `common` is what those of all workers have together, by id.
     pub(crate) fn build(steps: &[Step], common: &mut Together) -> Result<Self, (String, String)> {
-        nodes(steps, common).map(Self)
+        nodes(steps, common).map(|nodes| Self { nodes, undecided: Vec::new() })
     }
 
     /// Just this filter.
     #[cfg(test)]
     pub(crate) fn of(filter: Box<dyn Filter>) -> Self {
-        Self(vec![Node::Filter(filter)])
+        Self { nodes: vec![Node::Filter(filter)], undecided: Vec::new() }
     }
 
     /// Runs every filter, in the order written.
     pub(crate) fn run(&mut self, batch: &mut Batch) {
-        run(&mut self.0, batch);
+        run(&mut self.nodes, batch, &mut self.undecided);
+    }
+
+    /// Gives out the events for which a condition could not be decided since the last time, with the reasons.
+    pub(crate) fn take_undecided(&mut self) -> Vec<(Event, Undecided)> {
+        std::mem::take(&mut self.undecided)
     }
 }
 
@@ -49,33 +60,58 @@ fn nodes(steps: &[Step], common: &mut Together) -> Result<Vec<Node>, (String, St
     steps.iter().map(&mut node).collect()
 }
 
-fn run(nodes: &mut [Node], batch: &mut Batch) {
+fn run(nodes: &mut [Node], batch: &mut Batch, undecided: &mut Vec<(Event, Undecided)>) {
     for node in nodes {
         if batch.is_empty() {
             return;
         }
         match node {
             Node::Filter(filter) => filter.run(batch),
-            Node::Branch { arms, otherwise } => branch(arms, otherwise, batch),
+            Node::Branch { arms, otherwise } => branch(arms, otherwise, batch, undecided),
         }
     }
 }
 
+/// The first arm whose condition holds, or their number.
+fn arm_for<T>(arms: &[(Condition, T)], event: &Event) -> Result<usize, Undecided> {
+    for (nth, (condition, _)) in arms.iter().enumerate() {
+        if condition.holds(event)? {
+            return Ok(nth);
+        }
+    }
+    Ok(arms.len())
+}
+
 /// Parts the batch by the first condition that holds, runs each part's filters, and joins them in order again.
-fn branch(arms: &mut [(Condition, Vec<Node>)], otherwise: &mut [Node], batch: &mut Batch) {
-    let arm_of = |event: &Event| arms.iter().position(|(c, _)| c.holds(event)).unwrap_or(arms.len());
-    let mut choices = batch.events().iter().map(arm_of);
-    let first = choices.next().unwrap_or(arms.len());
-    if choices.all(|arm| arm == first) {
+fn branch(
+    arms: &mut [(Condition, Vec<Node>)],
+    otherwise: &mut [Node],
+    batch: &mut Batch,
+    undecided: &mut Vec<(Event, Undecided)>,
+) {
+    let mut reasons = Vec::new();
+    let none = arms.len() + 1;
+    let mut choose = |event: &Event| {
+        arm_for(arms, event).unwrap_or_else(|reason| {
+            reasons.push(reason);
+            none
+        })
+    };
+    let choices: Vec<usize> = batch.events().iter().map(&mut choose).collect();
+    let first = choices.first().copied().unwrap_or(none);
+    if first != none && choices.iter().all(|arm| *arm == first) {
         return match arms.get_mut(first) {
-            Some((_, body)) => run(body, batch),
-            None => run(otherwise, batch),
+            Some((_, body)) => run(body, batch, undecided),
+            None => run(otherwise, batch, undecided),
         };
     }
-    let mut parts = batch.part(arms.len() + 1, arm_of);
+    let mut choices = choices.into_iter();
+    let mut parts = batch.part(none + 1, |_| choices.next().unwrap_or(none));
+    let aside = parts.pop().unwrap_or_default().into_events();
+    undecided.extend(aside.into_iter().zip(reasons));
     let bodies = arms.iter_mut().map(|(_, body)| body.as_mut_slice()).chain([otherwise]);
     for (part, body) in parts.iter_mut().zip(bodies) {
-        run(body, part);
+        run(body, part, undecided);
     }
     batch.rejoin(parts);
 }
@@ -108,8 +144,9 @@ impl Routes {
         (Self { routes, outputs: calls.len() }, calls)
     }
 
-    /// Chooses the events of each output.
-    pub(crate) fn choose(&self, events: &[Event]) -> Vec<Chosen> {
+    /// Chooses the events of each output. Where a condition cannot be decided, the event goes to no output below it, and
+    /// its place is added to `undecided`.
+    pub(crate) fn choose(&self, events: &[Event], undecided: &mut Vec<(u32, Undecided)>) -> Vec<Chosen> {
         let mut chosen = vec![Chosen::Some(Vec::new()); self.outputs];
         let mut branching = false;
         for route in &self.routes {
@@ -124,7 +161,7 @@ impl Routes {
         }
         if branching {
             for (event, place) in events.iter().zip(0_u32..) {
-                follow(&self.routes, event, place, &mut chosen);
+                follow(&self.routes, event, place, &mut chosen, undecided);
             }
         }
         chosen
@@ -145,7 +182,13 @@ fn routes(steps: &[Step], calls: &mut Vec<PluginCall>) -> Vec<Route> {
     steps.iter().map(&mut route).collect()
 }
 
-fn follow(routes: &[Route], event: &Event, place: u32, chosen: &mut [Chosen]) {
+fn follow(
+    routes: &[Route],
+    event: &Event,
+    place: u32,
+    chosen: &mut [Chosen],
+    undecided: &mut Vec<(u32, Undecided)>,
+) {
     for route in routes {
         match route {
             Route::To(output) => {
@@ -153,10 +196,13 @@ fn follow(routes: &[Route], event: &Event, place: u32, chosen: &mut [Chosen]) {
                     places.push(place);
                 }
             }
-            Route::Branch { arms, otherwise } => {
-                let body = arms.iter().find(|(c, _)| c.holds(event)).map_or(otherwise, |(_, body)| body);
-                follow(body, event, place, chosen);
-            }
+            Route::Branch { arms, otherwise } => match arm_for(arms, event) {
+                Ok(nth) => {
+                    let body = arms.get(nth).map_or(otherwise, |(_, body)| body);
+                    follow(body, event, place, chosen, undecided);
+                }
+                Err(reason) => undecided.push((place, reason)),
+            },
         }
     }
 }

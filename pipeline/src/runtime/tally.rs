@@ -15,9 +15,10 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Events that a filter dropped on purpose.
     pub dropped_events: u64,
-    /// Lines that could not be kept: refused by an output when the dead-letter file was full.
+    /// Lines that could not be kept: they were to be dead letters when the dead-letter file was full or could not be written.
     pub dropped_lines: u64,
-    /// Events that an output was refused for good and that stand in the dead-letter file.
+    /// Events that an output was refused for good, or for which a condition could not be decided: they stand in the
+    /// dead-letter file.
     pub dead_letters: u64,
     /// Attempts to deliver that failed and were repeated.
     pub retries: u64,

@@ -147,6 +147,37 @@ async fn conditions_choose_filters_and_outputs_and_order_is_kept() {
 }
 
 #[tokio::test]
+async fn events_without_an_answer_to_a_condition_become_dead_letters_and_their_neighbours_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "input {{ generator {{ count => 1 lines => ['1', 'b', 'c', '4'] }} }}
+         filter {{
+           if [message] =~ /^[0-9]/ {{ mutate {{ convert => {{ 'message' => 'integer' }} }} }}
+           if [message] < 'c' {{ mutate {{ add_field => {{ 'early' => 'yes' }} }} }}
+         }}
+         output {{
+           file {{ path => '{dir}/all' codec => line {{ format => '%{{message}}%{{early}}' }} }}
+           if [early] > 5 {{ file {{ path => '{dir}/never' }} }} else {{ file {{ path => '{dir}/never' }} }}
+         }}",
+        dir = dir.path().display()
+    );
+    let counters =
+        run_to_end(plan(&text), around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("all")).unwrap(), "byes\nc%{early}\n");
+    assert!(!dir.path().join("never").exists());
+    assert_eq!((counters.events_in, counters.dropped_events, counters.dead_letters), (4, 0, 4));
+    let file = fs::read_dir(dir.path().join("data/dead-letters")).unwrap().next().unwrap().unwrap().path();
+    let letters = fs::read_to_string(file).unwrap();
+    for reason in [
+        "`[message]`, a number, and a text have no order",
+        "`[early]`, a text, and a number have no order",
+        "`[early]`, which is absent, and a number have no order",
+    ] {
+        assert!(letters.contains(reason), "{letters}");
+    }
+}
+
+#[tokio::test]
 async fn lines_of_several_pipelines_in_one_file_stay_whole() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("shared");

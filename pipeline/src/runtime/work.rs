@@ -5,6 +5,8 @@ use super::chain::{Chain, Chosen, Routes};
 use super::outlet::Parcel;
 use super::source::{Frame, Source};
 use super::tally::{Tally, count};
+use crate::condition::Undecided;
+use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::value::Timestamp;
 use std::future::poll_fn;
@@ -22,7 +24,12 @@ pub(crate) struct Work {
     pub(crate) outlets: Vec<mpsc::Sender<Parcel>>,
     pub(crate) tickets: mpsc::Sender<Ticket>,
     pub(crate) tally: Arc<Tally>,
+    /// Where events go for which a condition cannot be decided.
+    pub(crate) letters: Arc<DeadLetters>,
 }
+
+/// What dead letters of conditions have in place of an output's id.
+const IF_STATEMENT: &str = "if-statement";
 
 /// What the workers have together.
 struct Bench {
@@ -31,6 +38,7 @@ struct Bench {
     outlets: Vec<mpsc::Sender<Parcel>>,
     tickets: mpsc::Sender<Ticket>,
     tally: Arc<Tally>,
+    letters: Arc<DeadLetters>,
 }
 
 /// Frames that nobody works on yet.
@@ -61,9 +69,9 @@ struct Filtered {
 impl Work {
     /// Works until there will be no more frames. A panic in a filter comes back as an error.
     pub(crate) async fn run(self) -> Result<(), JoinError> {
-        let Self { frames, chains: mut idle, routes, outlets, tickets, tally } = self;
+        let Self { frames, chains: mut idle, routes, outlets, tickets, tally, letters } = self;
         let queue = Mutex::new(Queue { frames, last: None });
-        let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally });
+        let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally, letters });
         let mut threads = JoinSet::new();
         let mut open = true;
         loop {
@@ -137,10 +145,28 @@ impl Bench {
         let mut batch = frame.decode(Timestamp::now(), &self.tally);
         let before = batch.len();
         chain.run(&mut batch);
-        count(&self.tally.dropped_events, before.saturating_sub(batch.len()));
+        let aside = chain.take_undecided();
+        count(&self.tally.dropped_events, before.saturating_sub(batch.len() + aside.len()));
         let events = batch.into_events();
-        let chosen = self.routes.choose(&events);
+        let mut undecided = Vec::new();
+        let chosen = self.routes.choose(&events, &mut undecided);
+        let at_outputs =
+            undecided.iter().filter_map(|(place, why)| Some((events.get(*place as usize)?, why)));
+        self.set_aside(aside.iter().map(|(event, why)| (event, why)).chain(at_outputs).collect());
         Filtered { source, end, permit, events, chosen }
+    }
+
+    /// Makes events dead letters for which a condition could not be decided.
+    fn set_aside(&self, undecided: Vec<(&Event, &Undecided)>) {
+        let Some((_, first)) = undecided.first() else { return };
+        let reason = |why: &Undecided| format!("a condition cannot be decided: {why}");
+        tracing::warn!(events = undecided.len(), "{}; the events go to the dead letters", reason(first));
+        let reasons: Vec<String> = undecided.iter().map(|(_, why)| reason(why)).collect();
+        let kept = undecided.iter().map(|(event, _)| *event).zip(reasons.iter().map(String::as_str));
+        if let Err(error) = self.letters.keep(IF_STATEMENT, Timestamp::now(), kept) {
+            tracing::error!(%error, events = undecided.len(), "dead letters cannot be written; the events are lost");
+            count(&self.tally.dropped_lines, undecided.len());
+        }
     }
 
     /// Gives the events to the outputs once those of the frame before are there; waits while one of them has enough.
@@ -191,8 +217,10 @@ mod tests {
         let (tickets, _tickets_out) = mpsc::channel(1);
         let (routes, _) = Routes::new(&[]);
         let chains = vec![Chain::of(Box::new(Panics))];
-        let (outlets, tally) = (Vec::new(), Arc::default());
-        let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally };
+        let (outlets, tally) = (Vec::new(), Arc::<Tally>::default());
+        let dir = tempfile::tempdir().unwrap();
+        let letters = Arc::new(DeadLetters::new(dir.path().join("letters"), "p", tally.clone()));
+        let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally, letters };
         let cut = Cut::of(&[Bytes::from_static(b"x")], 2);
         assert!(frames_in.send(Frame::plain(cut)).await.is_ok());
         let error = work.run().await.unwrap_err();

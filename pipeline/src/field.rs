@@ -119,6 +119,14 @@ impl FieldRef {
             .collect()
     }
 
+    /// The name, if it names a field at the top of an event.
+    pub(crate) fn as_top(&self) -> Option<&Name> {
+        match (self.root, self.path.as_ref()) {
+            (Root::Field, [only]) => Some(&only.name),
+            _ => None,
+        }
+    }
+
     /// Whether it names `@metadata` or something in it.
     pub fn is_metadata(&self) -> bool {
         self.root == Root::Metadata

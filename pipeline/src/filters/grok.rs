@@ -18,7 +18,7 @@ use crate::plugins::FilterOptions;
 use crate::ruby::{self, Groups, OutOfTime};
 use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
-use crate::value::{Text, Value};
+use crate::value::{Names, Text, Value};
 
 plugin! {
     /// Finds named things in a line of text: `match => { "message" => "%{IP:client} %{WORD:verb}" }`.
@@ -215,19 +215,26 @@ fn fits(glob: &str, name: &str) -> bool {
 
 impl FilterOptions for GrokOptions {
     fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String> {
+        Ok(Box::new(self.grok(on_success)?))
+    }
+}
+
+impl GrokOptions {
+    fn grok(&self, on_success: &Arc<CommonFilter>) -> Result<Grok, String> {
         let library = self.whole_library()?;
         let compile = |pattern: &Placed<String>| {
             Matcher::compile(pattern, &library, self.style(), &mut |_| {})
+                .map(|matcher| Pattern { names: matcher.plain_names(), matcher })
                 .map_err(|mistake| format!("the pattern `{}` cannot be used: {mistake}", pattern.value))
         };
         let mut rules = Vec::new();
         for (field, patterns) in &self.r#match.0 {
             rules.push(Rule {
                 field: FieldRef::parse(field).map_err(|error| error.to_string())?,
-                matchers: patterns.iter().map(compile).collect::<Result<_, _>>()?,
+                patterns: patterns.iter().map(compile).collect::<Result<_, _>>()?,
             });
         }
-        Ok(Box::new(Grok { rules, options: self.clone(), on_success: OnSuccess::new(on_success) }))
+        Ok(Grok { rules, options: self.clone(), on_success: OnSuccess::new(on_success) })
     }
 }
 
@@ -240,7 +247,13 @@ struct Grok {
 /// The patterns for one field.
 struct Rule {
     field: FieldRef,
-    matchers: Vec<Matcher>,
+    patterns: Vec<Pattern>,
+}
+
+struct Pattern {
+    matcher: Matcher,
+    /// As [`Matcher::plain_names`].
+    names: Option<Names>,
 }
 
 impl Filter for Grok {
@@ -258,15 +271,16 @@ impl Filter for Grok {
 }
 
 impl Grok {
-    fn work(&self, event: &mut Event, groups: &mut Groups) -> Result<bool, OutOfTime> {
+    fn work(&mut self, event: &mut Event, groups: &mut Groups) -> Result<bool, OutOfTime> {
         let mut matched = false;
-        for rule in &self.rules {
+        let options = &self.options;
+        for rule in &mut self.rules {
             let found = match event.get(&rule.field) {
                 Some(Value::List(items)) => {
                     let texts: Vec<Text> = items.iter().map(ruby::to_s).collect();
                     let mut found = false;
                     for text in &texts {
-                        match self.try_all(rule, text, event, groups)? {
+                        match try_all(options, &mut rule.patterns, text, event, groups)? {
                             Tried::Refused => {
                                 found = false;
                                 break;
@@ -279,7 +293,7 @@ impl Grok {
                 // An absent field is an empty text, which some patterns fit.
                 value => {
                     let text = value.map(ruby::to_s).unwrap_or_default();
-                    self.try_all(rule, &text, event, groups)? == Tried::Fits
+                    try_all(options, &mut rule.patterns, &text, event, groups)? == Tried::Fits
                 }
             };
             matched |= found;
@@ -289,49 +303,66 @@ impl Grok {
         }
         Ok(matched)
     }
+}
 
-    /// Tries the patterns on a text. When all are tried it is the last that decides, as in Logstash.
-    fn try_all(
-        &self,
-        rule: &Rule,
-        text: &Text,
-        event: &mut Event,
-        groups: &mut Groups,
-    ) -> Result<Tried, OutOfTime> {
-        let mut patience = self.options.patience();
-        let start = (self.options.timeout_scope == TimeoutScope::Event).then(Instant::now);
-        let mut tried = Tried::Misses;
-        for matcher in &rule.matchers {
-            if let Some(start) = start {
-                patience = self.options.patience().saturating_sub(start.elapsed());
+/// Tries the patterns on a text. When all are tried it is the last that decides, as in Logstash.
+fn try_all(
+    options: &GrokOptions,
+    patterns: &mut [Pattern],
+    text: &Text,
+    event: &mut Event,
+    groups: &mut Groups,
+) -> Result<Tried, OutOfTime> {
+    let mut patience = options.patience();
+    let start = (options.timeout_scope == TimeoutScope::Event).then(Instant::now);
+    let mut tried = Tried::Misses;
+    for pattern in patterns {
+        if let Some(start) = start {
+            patience = options.patience().saturating_sub(start.elapsed());
+        }
+        tried = Tried::Misses;
+        if pattern.matcher.matches(text, patience, groups)? {
+            if !keep_all(options, pattern, text, event, groups) {
+                return Ok(Tried::Refused);
             }
-            tried = Tried::Misses;
-            if matcher.matches(text, patience, groups)? {
-                if !self.keep_all(matcher, text, event, groups) {
-                    return Ok(Tried::Refused);
-                }
-                tried = Tried::Fits;
-                if self.options.break_on_match {
-                    break;
-                }
+            tried = Tried::Fits;
+            if options.break_on_match {
+                break;
             }
         }
-        Ok(tried)
     }
+    Ok(tried)
+}
 
-    /// Puts what was found into the event; `false` when a field cannot be set, and the rest is left out.
-    fn keep_all(&self, matcher: &Matcher, text: &Text, event: &mut Event, groups: &Groups) -> bool {
-        event.fields_mut().reserve(matcher.fields());
-        let mut all = matcher.found(text, groups);
-        all.all(|found| {
-            let empty = match &found.value {
-                None => true,
-                Some(Value::Str(text)) => text.is_empty(),
-                Some(_) => false,
-            };
-            (empty && !self.options.keep_empty_captures) || keep(found, event)
-        })
-    }
+/// Puts what was found into the event; `false` when a field cannot be set, and the rest is left out.
+fn keep_all(
+    options: &GrokOptions,
+    pattern: &mut Pattern,
+    text: &Text,
+    event: &mut Event,
+    groups: &Groups,
+) -> bool {
+    let fields = event.fields_mut();
+    fields.reserve(pattern.matcher.fields());
+    let into_nothing = pattern.names.as_mut().is_some_and(|names| names.absent_in(fields));
+    let mut all = pattern.matcher.found(text, groups);
+    all.all(|found| {
+        let empty = match &found.value {
+            None => true,
+            Some(Value::Str(text)) => text.is_empty(),
+            Some(_) => false,
+        };
+        if empty && !options.keep_empty_captures {
+            return true;
+        }
+        match found.field.as_top() {
+            Some(name) if into_nothing => {
+                event.fields_mut().push_new(name.clone(), found.value.unwrap_or_default());
+                true
+            }
+            _ => keep(found, event),
+        }
+    })
 }
 
 /// What became of the patterns that were tried on a text.
@@ -360,5 +391,52 @@ fn keep(found: Found<'_>, event: &mut Event) -> bool {
         Some(Value::Str(_) | Value::List(_)) => event.append(field, value).is_ok(),
         Some(_) => true,
         None => event.has(field),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Scope, compile};
+    use crate::plan::Step;
+    use crate::value::{Map, Timestamp};
+    use proptest::prelude::*;
+
+    fn grok(pattern: &str, quick: bool) -> Grok {
+        let text = format!("filter {{ grok {{ match => {{ 'message' => '{pattern}' }} }} }}");
+        let plan = compile(Scope::Run, &text, &|_| None).unwrap();
+        let Some(Step::Plugin(call)) = plan.filters.first() else { panic!("one filter was written") };
+        let options: &GrokOptions = call.options.downcast_ref().unwrap();
+        let mut grok = options.grok(&Arc::default()).unwrap();
+        if !quick {
+            grok.rules[0].patterns[0].names = None;
+        }
+        grok
+    }
+
+    proptest! {
+        #[test]
+        fn fields_that_are_known_to_be_absent_are_kept_as_others_are(
+            messages in proptest::collection::vec("[ab]{0,2} [0-9]{0,2} ?[a-z]{0,30}", 1..5),
+            shared in proptest::collection::btree_map("[a-d]", "[xy]", 0..4),
+            own in proptest::option::of("[a-d]"),
+        ) {
+            let shared: Map = shared.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect();
+            let shared = Event::shared_fields(&shared);
+            let event = |message: &String| {
+                let mut event = Event::with_fields_of(Timestamp::UNIX_EPOCH, &shared, Text::from(message.as_str()));
+                if let Some(name) = &own {
+                    event.fields_mut().insert(name.as_str(), Value::Int(1));
+                }
+                event
+            };
+            let pattern = "(?<a>[a-z]+)? %{INT:b:int}(?: (?<c>[a-z]+))?";
+            let run = |quick: bool| {
+                let mut batch = Batch::new(messages.iter().map(event).collect());
+                grok(pattern, quick).run(&mut batch);
+                batch.into_events()
+            };
+            prop_assert_eq!(run(true), run(false));
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::needles::Needles;
 use crate::field::FieldRef;
 use crate::mistake::Mistake;
 use crate::ruby::{Dot, Groups, OutOfTime, Ruby, to_f, to_i};
-use crate::value::{Text, Value};
+use crate::value::{Name, Names, Text, Value};
 
 /// A compiled grok pattern.
 #[derive(Debug)]
@@ -68,6 +68,20 @@ impl Matcher {
     /// How many groups there are to keep.
     pub(crate) fn fields(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The names of the fields that it keeps, if each is kept once and at the top of the event: then what it found can be
+    /// put into an event that has none of them without looking for each.
+    pub(crate) fn plain_names(&self) -> Option<Names> {
+        let mut names: Vec<Name> = Vec::with_capacity(self.slots.len());
+        for slot in &self.slots {
+            let name = slot.field.as_top()?;
+            if names.contains(name) {
+                return None;
+            }
+            names.push(name.clone());
+        }
+        Some(Names::new(names))
     }
 
     /// Whether the pattern matches somewhere in `text`; what it found is then in `groups`.

@@ -21,7 +21,7 @@ pub struct Map {
 }
 
 /// What a map has beside its entries.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Side {
     /// Where each entry is.
     Index(HashMap<Name, usize>),
@@ -231,6 +231,38 @@ impl Map {
     }
 }
 
+/// Names to look for in many maps; what was found in entries that maps share is remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    names: Box<[Name]>,
+    /// Shared entries, and whether none of the names is among them.
+    known: Option<(Arc<Side>, bool)>,
+}
+
+impl Names {
+    /// Looks for these.
+    pub(crate) fn new(names: impl IntoIterator<Item = Name>) -> Self {
+        Self { names: names.into_iter().collect(), known: None }
+    }
+
+    /// Whether a map has none of them.
+    pub(crate) fn absent_in(&mut self, map: &Map) -> bool {
+        let absent = |entries: &[(Name, Value)]| entries.iter().all(|(name, _)| !self.names.contains(name));
+        let shared_absent = match (&map.side, &self.known) {
+            (None, _) => true,
+            (Some(side), Some((known, absent))) if Arc::ptr_eq(side, known) => *absent,
+            (Some(side), _) => {
+                let absent = absent(map.shared());
+                if matches!(**side, Side::Shared(_)) {
+                    self.known = Some((side.clone(), absent));
+                }
+                absent
+            }
+        };
+        shared_absent && map.entries.iter().all(|(name, _)| !self.names.contains(name))
+    }
+}
+
 /// Goes through the entries of a map.
 struct Entries<'a> {
     parts: [&'a [(Name, Value)]; 4],
@@ -358,7 +390,11 @@ mod tests {
                 }
                 Err(_) => (shared.clone(), base.clone()),
             };
+            let mut names = Names::new([name(3), name(17)]);
             for act in &acts {
+                let absent = owning.get("field-3").is_none() && owning.get("field-17").is_none();
+                prop_assert_eq!(names.absent_in(&sharing), absent);
+                prop_assert_eq!(names.absent_in(&owning), absent);
                 prop_assert_eq!(do_it(&mut sharing, act), do_it(&mut owning, act));
                 let (one, other): (Vec<_>, Vec<_>) = (sharing.iter().collect(), owning.iter().collect());
                 prop_assert_eq!(&one, &other);

@@ -1,10 +1,13 @@
 //! Holds one event: a moment, fields, metadata and tags.
-use crate::field::{self, FieldError, FieldRef, Root};
+use crate::field::{self, FieldError, FieldRef, Root, Segment};
 use crate::json;
 use crate::value::{Map, Name, Text, Timestamp, Value};
 
 /// The tag of an event whose `@timestamp` could not be read; the text moves to `_@timestamp`.
 pub const TIMESTAMP_FAILURE: &str = "_timestampparsefailure";
+
+/// The tag of an event whose `tags` were no texts; they move to `_tags`.
+const TAGS_FAILURE: &str = "_tagsparsefailure";
 
 /// How many fields an event has room for at first: a message, where it came from, and what a pattern finds.
 const FIRST_ROOM: usize = 16;
@@ -82,7 +85,13 @@ impl Event {
             map.push_new(const { Name::const_new("@version") }, Value::from("1"));
         }
         let mut event = Self { place: 0, timestamp: Value::Time(now), fields: map, metadata };
+        if event.fields.get("tags").is_some_and(|tags| !are_tags(tags)) {
+            let tags = event.fields.remove("tags").unwrap_or_default();
+            event.fields.insert("_tags", Value::List(vec![tags]));
+            event.add_tag(TAGS_FAILURE);
+        }
         if let Some(value) = timestamp
+            && value != Value::Null
             && event.set_timestamp(value.clone()).is_err()
         {
             event.add_tag(TIMESTAMP_FAILURE);
@@ -119,6 +128,7 @@ impl Event {
     pub fn get(&self, field: &FieldRef) -> Option<&Value> {
         match field.root {
             Root::Field => field::find(&self.fields, &field.path),
+            Root::Timestamp if !field.path.is_empty() => None,
             Root::Timestamp => Some(&self.timestamp).filter(|t| **t != Value::Null),
             Root::Metadata if field.path.is_empty() => Some(self.metadata.as_deref().unwrap_or(&NO_METADATA)),
             Root::Metadata => field::find(self.metadata(), &field.path),
@@ -143,7 +153,9 @@ impl Event {
     pub fn set(&mut self, field: &FieldRef, value: impl Into<Value>) -> Result<(), FieldError> {
         let value = value.into();
         match field.root {
+            Root::Field if !fits_tags(&field.path, &value) => Err(FieldError::NotTags),
             Root::Field => field::put(&mut self.fields, &field.path, value),
+            Root::Timestamp if !field.path.is_empty() => Err(FieldError::NotAContainer),
             Root::Timestamp => self.set_timestamp(value),
             Root::Metadata if field.path.is_empty() => match value {
                 Value::Map(_) => {
@@ -180,15 +192,26 @@ impl Event {
         Ok(())
     }
 
-    /// Adds to what `field` names as `add_field` does: an absent field is set, a list gets one more item, anything
-    /// else becomes a list of the old and the new.
+    /// Adds to what `field` names as `add_field` does: an absent field is set, a list gets one more item, null becomes a
+    /// list of the new, a map a list of its pairs and the new, anything else a list of the old and the new.
     pub fn append(&mut self, field: &FieldRef, value: impl Into<Value>) -> Result<(), FieldError> {
         let value = value.into();
+        if field.root == Root::Timestamp && self.timestamp != Value::Null {
+            return Err(FieldError::NotATimestamp);
+        }
         match self.get_mut(field) {
             Some(Value::List(items)) => items.push(value),
             Some(old) => {
-                let first = std::mem::take(old);
-                *old = Value::List(vec![first, value]);
+                let mut items = match std::mem::take(old) {
+                    Value::Null => Vec::new(),
+                    Value::Map(map) => map
+                        .into_iter()
+                        .map(|(name, value)| Value::List(vec![Text::from(name).into(), value]))
+                        .collect(),
+                    scalar => vec![scalar],
+                };
+                items.push(value);
+                *old = Value::List(items);
             }
             None => return self.set(field, value),
         }
@@ -199,6 +222,7 @@ impl Event {
     pub fn remove(&mut self, field: &FieldRef) -> Option<Value> {
         match field.root {
             Root::Field => field::take(&mut self.fields, &field.path),
+            Root::Timestamp if !field.path.is_empty() => None,
             Root::Timestamp => Some(std::mem::take(&mut self.timestamp)).filter(|t| *t != Value::Null),
             Root::Metadata if field.path.is_empty() => {
                 Some(self.metadata.take().map_or(Value::Map(Map::new()), |metadata| *metadata))
@@ -225,12 +249,35 @@ impl Event {
         }
     }
 
-    /// Removes a tag.
+    /// Adds a tag as `add_tag` and `tags` do: once more if it is there.
+    pub(crate) fn push_tag(&mut self, tag: Text) {
+        let tags = self.tags();
+        tags.push(Value::Str(tag));
+    }
+
+    /// Removes a tag; tags that are one text become a list.
     pub fn remove_tag(&mut self, tag: &str) {
+        if !matches!(self.fields.get("tags"), None | Some(Value::Null)) {
+            self.tags().retain(|t| !is_text(t, tag));
+        }
+    }
+
+    /// The tags as a list, which they are made when they are none.
+    fn tags(&mut self) -> &mut Vec<Value> {
+        const TAGS: Name = Name::const_new("tags");
+        let old = match self.fields.get_mut("tags") {
+            Some(Value::List(_)) => None,
+            Some(other) => Some(std::mem::take(other)),
+            None => Some(Value::Null),
+        };
+        match old {
+            None => {}
+            Some(Value::Null) => drop(self.fields.insert(TAGS, Value::List(Vec::new()))),
+            Some(one) => drop(self.fields.insert(TAGS, Value::List(vec![one]))),
+        }
         match self.fields.get_mut("tags") {
-            Some(Value::List(tags)) => tags.retain(|t| !is_text(t, tag)),
-            Some(other) if is_text(other, tag) => *other = Value::List(Vec::new()),
-            _ => {}
+            Some(Value::List(tags)) => tags,
+            _ => unreachable!("tags are a list now"),
         }
     }
 
@@ -262,6 +309,23 @@ impl PartialEq for Event {
             && self.timestamp == other.timestamp
             && self.fields == other.fields
             && self.metadata() == other.metadata()
+    }
+}
+
+/// Whether a value can be what `tags` holds.
+fn are_tags(value: &Value) -> bool {
+    match value {
+        Value::Str(_) => true,
+        Value::List(items) => items.iter().all(|item| matches!(item, Value::Str(_))),
+        _ => false,
+    }
+}
+
+/// Whether a value may be set at a path: `tags` holds texts, and nothing is set inside of it.
+fn fits_tags(path: &[Segment], value: &Value) -> bool {
+    match path {
+        [first, rest @ ..] if first.name == "tags" => rest.is_empty() && are_tags(value),
+        _ => true,
     }
 }
 

@@ -12,7 +12,7 @@ pub struct FieldRef {
 /// Where a path begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Root {
-    /// `@timestamp`.
+    /// `@timestamp`; there is nothing in it.
     Timestamp,
     /// What follows `[@metadata]`.
     Metadata,
@@ -48,6 +48,9 @@ pub enum FieldError {
     /// `@metadata` is a map.
     #[error("`@metadata` can only hold a map")]
     NotAMap,
+    /// `tags` holds texts only.
+    #[error("`tags` can only hold a text or a list of texts")]
+    NotTags,
 }
 
 impl FieldRef {
@@ -98,7 +101,7 @@ impl FieldRef {
     /// The path of these names from the top.
     pub fn from_names(names: &[&str]) -> Self {
         let (root, rest) = match names {
-            ["@timestamp"] => (Root::Timestamp, &[][..]),
+            ["@timestamp", rest @ ..] => (Root::Timestamp, rest),
             ["@metadata", rest @ ..] => (Root::Metadata, rest),
             all => (Root::Field, all),
         };
@@ -136,7 +139,8 @@ impl FieldRef {
 impl fmt::Display for FieldRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.root {
-            Root::Timestamp => f.write_str("@timestamp")?,
+            Root::Timestamp if self.path.is_empty() => f.write_str("@timestamp")?,
+            Root::Timestamp => f.write_str("[@timestamp]")?,
             Root::Metadata => f.write_str("[@metadata]")?,
             Root::Field => {
                 if let [only] = self.path.as_ref() {
@@ -183,7 +187,8 @@ fn child_mut<'a>(parent: &'a mut Value, segment: &Segment) -> Option<&'a mut Val
     }
 }
 
-/// Sets what `path` names, making maps on the way.
+/// Sets what `path` names, making maps on the way. A list grows, with null in between, when the place is after its end; a
+/// name that is no place in a list sets nothing.
 pub(crate) fn put(map: &mut Map, path: &[Segment], value: Value) -> Result<(), FieldError> {
     let Some((first, rest)) = path.split_first() else { return Err(FieldError::NotAContainer) };
     let Some((last, between)) = rest.split_last() else {
@@ -194,7 +199,15 @@ pub(crate) fn put(map: &mut Map, path: &[Segment], value: Value) -> Result<(), F
     for segment in between {
         at = match at {
             Value::Map(map) => entry(map, &segment.name),
-            other => child_mut(other, segment).ok_or(FieldError::NotAContainer)?,
+            Value::List(items) => {
+                let Some(index) = segment.index else { return Ok(()) };
+                let slot = slot(items, index)?;
+                if *slot == Value::Null {
+                    *slot = Value::Map(Map::new());
+                }
+                slot
+            }
+            _ => return Err(FieldError::NotAContainer),
         };
     }
     match at {
@@ -203,17 +216,29 @@ pub(crate) fn put(map: &mut Map, path: &[Segment], value: Value) -> Result<(), F
             Ok(())
         }
         Value::List(items) => {
-            let index = last.index.ok_or(FieldError::NotAContainer)?;
-            if usize::try_from(index) == Ok(items.len()) {
-                items.push(value);
-                return Ok(());
+            if let Some(index) = last.index {
+                *slot(items, index)? = value;
             }
-            let at = place(items.len(), index).ok_or(FieldError::NotAContainer)?;
-            *items.get_mut(at).ok_or(FieldError::NotAContainer)? = value;
             Ok(())
         }
         _ => Err(FieldError::NotAContainer),
     }
+}
+
+/// The most items that a list may grow by at once.
+const GROWTH_MAX: usize = 10_000;
+
+/// The place in a list, which is made when it is after the list's end.
+fn slot(items: &mut Vec<Value>, index: i64) -> Result<&mut Value, FieldError> {
+    let at = match usize::try_from(index) {
+        Ok(at) if at >= items.len() + GROWTH_MAX => return Err(FieldError::NotAContainer),
+        Ok(at) => at,
+        Err(_) => place(items.len(), index).ok_or(FieldError::NotAContainer)?,
+    };
+    if at >= items.len() {
+        items.resize(at + 1, Value::Null);
+    }
+    items.get_mut(at).ok_or(FieldError::NotAContainer)
 }
 
 fn entry<'a>(map: &'a mut Map, name: &Name) -> &'a mut Value {

@@ -3,6 +3,7 @@ use crate::value::{Map, Name, Text, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
+mod iso8601;
 mod moment;
 mod write;
 

@@ -44,7 +44,7 @@ impl OnSuccess {
         }
         for tag in &self.add_tag {
             let tag = tag.render(event);
-            event.add_tag(&tag);
+            event.push_tag(tag);
         }
         for tag in &self.remove_tag {
             let tag = tag.render(event);

@@ -24,7 +24,7 @@ impl Decorate {
         add_fields(&self.0.add_field, event);
         for tag in &self.0.tags {
             let tag = tag.render(event);
-            event.add_tag(&tag);
+            event.push_tag(tag);
         }
     }
 }

@@ -1,24 +1,53 @@
 //! Turns lines into events and events into bytes: what codecs have in common.
+pub(crate) use crate::charset::{Charset, from_text, to_text};
 use crate::event::Event;
 use crate::field::FieldRef;
+use crate::join::Joining;
 use crate::lang::kinds::CodecCall;
 use crate::value::{Map, Text, Timestamp, Value};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Turns one line into events: usually one.
+/// Turns one message into events: usually one.
 pub(crate) trait Decode: Send + Sync {
-    /// Adds the events of a line.
-    fn decode(&self, line: Bytes, events: &mut Maker<'_>);
+    /// Adds the events of a message: a line of a stream, or all that came at once.
+    fn decode(&self, message: Bytes, events: &mut Maker<'_>);
 
-    /// Adds the events of a line that is known to be UTF-8: the same events.
-    fn decode_text(&self, line: Text, events: &mut Maker<'_>) {
-        self.decode(Bytes::copy_from_slice(line.as_bytes()), events);
+    /// Adds the events of a message that is known to be UTF-8: the same events.
+    fn decode_text(&self, message: Text, events: &mut Maker<'_>) {
+        self.decode(Bytes::copy_from_slice(message.as_bytes()), events);
     }
 
-    /// What ends a line, if the codec says so.
-    fn delimiter(&self) -> Option<&[u8]> {
+    /// How a stream of bytes is cut into messages, if the codec says so.
+    fn framing(&self) -> Option<Framing> {
         None
+    }
+
+    /// What puts lines together to messages before they are decoded.
+    fn joining(&self) -> Option<Arc<Joining>> {
+        None
+    }
+
+    /// A decoder of its own for one more source, if it remembers something of the messages before. Its messages are
+    /// decoded in their order.
+    fn for_source(&self) -> Option<Arc<dyn Decode>> {
+        None
+    }
+}
+
+/// How a stream of bytes is cut into messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Each ends with these bytes, which are no part of it.
+    Delimited(Vec<u8>),
+    /// Each is one value of MessagePack.
+    Msgpack,
+}
+
+impl Framing {
+    /// Lines.
+    pub(crate) fn lines() -> Self {
+        Self::Delimited(b"\n".to_vec())
     }
 }
 
@@ -38,7 +67,7 @@ pub(crate) struct Codec {
 impl Codec {
     /// The codec of inputs that were given none: a line is a message.
     pub(crate) fn lines() -> Self {
-        Self::both(crate::codecs::plain::Plain { charset: Charset::Utf8, format: None })
+        Self::both(crate::codecs::plain::Plain::default())
     }
 
     /// A codec for both ways.
@@ -68,6 +97,17 @@ impl<'a> Maker<'a> {
         Self { now, source, events }
     }
 
+    /// The moment of events that tell none.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Adds an event; the fields of the source are added where they are absent.
+    pub(crate) fn event(&mut self, mut event: Event) {
+        event.add_absent(self.source);
+        self.events.push(event);
+    }
+
     /// Adds an event with a message.
     pub(crate) fn message(&mut self, message: Text) {
         self.events.push(Event::with_fields_of(self.now, self.source, message));
@@ -82,19 +122,17 @@ impl<'a> Maker<'a> {
 
     /// Adds an event of decoded fields; those of the source are added where they are absent.
     pub(crate) fn fields(&mut self, fields: Map) {
-        let mut event = Event::from_map(self.now, fields);
-        event.add_absent(self.source);
-        self.events.push(event);
+        self.event(Event::from_map(self.now, fields));
     }
 
-    /// Adds an event whose decoded fields stand in `target`.
-    pub(crate) fn fields_in(&mut self, target: &FieldRef, fields: Map) {
+    /// The event of decoded fields, which stand in `target` if there is one.
+    pub(crate) fn targeted(&self, target: Option<&FieldRef>, fields: Map) -> Event {
+        let Some(target) = target else { return Event::from_map(self.now, fields) };
         let mut event = Event::new(self.now);
-        event.add_absent(self.source);
         if event.set(target, Value::Map(fields)).is_err() {
             event.add_tag(crate::codecs::json::FAILURE);
         }
-        self.events.push(event);
+        event
     }
 }
 
@@ -117,24 +155,6 @@ pub(crate) fn write_plain(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Reads bytes in a character set.
-pub(crate) fn to_text(line: Bytes, charset: Charset) -> Text {
-    match charset {
-        Charset::Utf8 | Charset::Ascii | Charset::Binary => Text::lossy(line),
-        Charset::Latin1 if line.is_ascii() => Text::lossy(line),
-        Charset::Latin1 => line.iter().map(|b| char::from(*b)).collect::<String>().into(),
-    }
-}
-
-/// Reads a text in a character set.
-pub(crate) fn from_text(line: Text, charset: Charset) -> Text {
-    match charset {
-        Charset::Utf8 | Charset::Ascii | Charset::Binary => line,
-        Charset::Latin1 if line.is_ascii() => line,
-        Charset::Latin1 => to_text(Bytes::copy_from_slice(line.as_bytes()), charset),
-    }
-}
-
 /// Undoes the escapes that people write in delimiters: `\n`, `\r`, `\t`, `\0`.
 pub(crate) fn unescaped(written: &str) -> String {
     written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
@@ -143,18 +163,4 @@ pub(crate) fn unescaped(written: &str) -> String {
 /// The bytes of a delimiter, its escapes undone.
 pub(crate) fn delimiter_bytes(written: &str) -> Vec<u8> {
     unescaped(written).into_bytes()
-}
-
-crate::spec::words! {
-    /// How the bytes of a text are to be read.
-    pub(crate) enum Charset {
-        /// UTF-8; what is not UTF-8 becomes U+FFFD.
-        Utf8 = "UTF-8",
-        /// ASCII; read as UTF-8.
-        Ascii = "US-ASCII",
-        /// Bytes; read as UTF-8.
-        Binary = "ASCII-8BIT",
-        /// ISO 8859-1.
-        Latin1 = "ISO-8859-1",
-    }
 }

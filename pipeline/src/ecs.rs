@@ -1,4 +1,5 @@
 //! Names the two ways in which plugins name the fields that they set.
+use crate::field::FieldRef;
 use crate::spec::words;
 
 words! {
@@ -14,6 +15,11 @@ words! {
 }
 
 impl Ecs {
+    /// Where codecs keep the message as it came.
+    pub(crate) fn original(self) -> Option<FieldRef> {
+        self.choose(None, Some(FieldRef::from_names(&["event", "original"])))
+    }
+
     /// One of two, by the names that are wanted.
     pub(crate) fn choose<T>(self, old: T, ecs: T) -> T {
         match self {

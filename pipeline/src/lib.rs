@@ -15,6 +15,7 @@
 
 pub mod batch;
 mod bulk;
+mod charset;
 mod check;
 mod client;
 mod codec;
@@ -31,10 +32,13 @@ mod floats;
 mod grok;
 mod inputs;
 pub(crate) mod joda;
+mod join;
 pub(crate) mod json;
 pub(crate) mod lang;
 mod link;
+mod listening;
 mod mistake;
+mod msgpack;
 mod outputs;
 pub mod own_output;
 mod place;
@@ -49,6 +53,8 @@ mod success;
 mod tail;
 pub mod template;
 mod topology;
+#[cfg(test)]
+mod trial;
 pub mod value;
 
 pub use check::{Scope, SourceText, check, check_remote, compile, compile_all};

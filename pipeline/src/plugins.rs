@@ -18,11 +18,19 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     // inputs
     Plugin::input::<inputs::file::FileOptions>(),
     Plugin::input::<inputs::generator::GeneratorOptions>(),
+    Plugin::input::<inputs::heartbeat::HeartbeatOptions>(),
     Plugin::input::<inputs::stdin::StdinOptions>(),
+    Plugin::input::<inputs::udp::UdpOptions>(),
     // codecs
+    Plugin::codec::<codecs::csv::CsvOptions>(),
+    Plugin::codec::<codecs::dots::DotsOptions>(),
+    Plugin::codec::<codecs::fluent::FluentOptions>(),
+    Plugin::codec::<codecs::graphite::GraphiteOptions>(),
     Plugin::codec::<codecs::json::JsonOptions>(),
     Plugin::codec::<codecs::json_lines::JsonLinesOptions>(),
     Plugin::codec::<codecs::line::LineOptions>(),
+    Plugin::codec::<codecs::msgpack::MsgpackOptions>(),
+    Plugin::codec::<codecs::multiline::MultilineOptions>(),
     Plugin::codec::<codecs::plain::PlainOptions>(),
     Plugin::codec::<codecs::rubydebug::RubydebugOptions>(),
     // filters
@@ -118,8 +126,8 @@ pub(crate) trait InputOptions: Options {
 
 /// The options of a codec, which know how to make it.
 pub(crate) trait CodecOptions: Options {
-    /// Makes the codec.
-    fn build(&self) -> Codec;
+    /// Makes the codec. The reason why it cannot be made is for people.
+    fn build(&self) -> Result<Codec, String>;
 }
 
 /// The options of an output, which know how to make it.
@@ -136,11 +144,7 @@ impl Plugin {
 
     /// The line of a codec.
     pub(crate) const fn codec<O: CodecOptions>() -> Self {
-        Self {
-            spec: O::SPEC,
-            load: load::<O>,
-            build: Build::Codec(|options| Ok(typed::<O>(options)?.build())),
-        }
+        Self { spec: O::SPEC, load: load::<O>, build: Build::Codec(|options| typed::<O>(options)?.build()) }
     }
 
     /// The line of an output.

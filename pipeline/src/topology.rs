@@ -7,11 +7,13 @@
 //!  │ their end    ◀──────────────────────── acked(position): saved, or told to the feed ◀──────────────┘
 //! ```
 //!
+//! A codec that puts lines together has a stage of its own just behind the input.
+//!
 //! Every arrow is a channel with a limit: when an output is slow, its outlet's channel fills, then the filters wait,
 //! then the inputs, and nobody reads any further. The end travels the same way: an input that is done drops its
 //! sender, and each stage ends when there is nothing more to come. At most `FRAMES_MAX` + workers + `ON_THEIR_WAY_MAX`
 //! batches of a pipeline are in memory, and of all pipelines together no more than `runtime::budget` allows.
-use crate::codec::{Codec, Decode};
+use crate::codec::{Codec, Decode, Framing};
 use crate::dead_letter::DeadLetters;
 use crate::plan::{Common, Plan, PluginCall};
 use crate::plugins;
@@ -20,13 +22,14 @@ use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
 use crate::runtime::budget::Budget;
 use crate::runtime::chain::{Chain, Routes, Together};
 use crate::runtime::decorate::Decorate;
+use crate::runtime::join::Join;
 use crate::runtime::outlet::{Outlet, WAITING_MAX};
 use crate::runtime::source::{Feed, Frame, Intake, fields_of};
 use crate::runtime::supervise::{Supervisor, panic_reason};
 use crate::runtime::tally::{Health, Tally};
 use crate::runtime::work::Work;
 use crate::runtime::{StartError, Surroundings};
-use crate::value::{Map, Value};
+use crate::value::Map;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -96,8 +99,14 @@ pub(crate) fn assemble(
     let mut feeds = around.feeds;
 
     // all of them are there: go
-    for (nth, (input, mut intake)) in inputs.into_iter().enumerate() {
+    for (nth, (input, mut intake, join)) in inputs.into_iter().enumerate() {
         intake.feeds = take_feeds(&mut feeds, nth);
+        if let Some(join) = join {
+            stages.spawn(async move {
+                join.run().await;
+                Ok(())
+            });
+        }
         let id = intake.id.clone();
         stages.spawn(async move { input.run(intake).await.map_err(|error| format!("{id}: {error}")) });
     }
@@ -131,7 +140,8 @@ fn take_feeds(feeds: &mut Vec<Feed>, input: usize) -> Vec<Feed> {
     mine
 }
 
-type BuiltInput = (Box<dyn crate::runtime::source::Input>, Intake);
+/// An input, what it is given, and what puts its lines together.
+type BuiltInput = (Box<dyn crate::runtime::source::Input>, Intake, Option<Join>);
 
 struct Inputs<'a> {
     around: &'a Surroundings,
@@ -145,11 +155,7 @@ struct Inputs<'a> {
 impl Inputs<'_> {
     /// Makes the inputs; the only senders of frames are in what it returns.
     fn build(self, calls: &[PluginCall]) -> Result<Vec<BuiltInput>, StartError> {
-        let mut fields = Map::new();
-        fields.insert("host", Value::from(self.around.host.as_str()));
-        for (name, value) in fields_of(&self.around.fields).map_err(StartError::Fields)? {
-            fields.insert(name, value);
-        }
+        let fields = fields_of(&self.around.fields).map_err(StartError::Fields)?;
         calls.iter().map(|call| self.build_one(call, &fields)).collect()
     }
 
@@ -165,21 +171,35 @@ impl Inputs<'_> {
             }
             Common::Filter(_) | Common::Other => (reading(Codec::lines(), call)?, None),
         };
-        let delimiter = input.delimiter().or_else(|| decode.delimiter().map(<[u8]>::to_vec));
+        let framing = input.framing().or_else(|| decode.framing()).unwrap_or_else(Framing::lines);
+        let (frames, join) = self.joined(&decode, &framing);
         let intake = Intake {
             id: call.id.clone(),
             stop: self.stop.clone(),
-            delimiter: delimiter.unwrap_or_else(|| b"\n".to_vec()),
+            framing,
+            host: self.around.host.as_str().into(),
             feeds: Vec::new(),
             ledger: self.ledger.clone(),
             health: self.health.clone(),
-            frames: self.frames.clone(),
+            frames,
             budget: self.budget.clone(),
             fields: fields.clone(),
             decode,
             decorate,
         };
-        Ok((input, intake))
+        Ok((input, intake, join))
+    }
+
+    /// Where an input sends its frames; with a stage between if lines are put together.
+    fn joined(&self, decode: &Arc<dyn Decode>, framing: &Framing) -> (mpsc::Sender<Frame>, Option<Join>) {
+        let Some(how) = decode.joining() else { return (self.frames.clone(), None) };
+        let (frames, frames_in) = mpsc::channel(FRAMES_MAX);
+        let delimiter = match framing {
+            Framing::Delimited(delimiter) => delimiter.len(),
+            Framing::Msgpack => 0,
+        };
+        let (frames_out, stop) = (self.frames.clone(), self.stop.clone());
+        (frames, Some(Join { how, delimiter, frames_in, frames_out, stop }))
     }
 }
 

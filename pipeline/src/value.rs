@@ -62,6 +62,20 @@ impl Text {
         }
     }
 
+    /// Takes over `bytes` if they are UTF-8; gives them back otherwise.
+    pub(crate) fn valid(bytes: Bytes) -> Result<Self, Bytes> {
+        if bytes.len() <= INLINE_MAX {
+            return match std::str::from_utf8(&bytes) {
+                Ok(text) => Ok(Self(Repr::Own(text.into()))),
+                Err(_) => Err(bytes),
+            };
+        }
+        match String::from_utf8(bytes.into()) {
+            Ok(text) => Ok(text.into()),
+            Err(error) => Err(error.into_bytes().into()),
+        }
+    }
+
     /// The part of `whole` at `range`, which shares it unless it is short. A range that is not in it, or that cuts a
     /// character, gives an empty string.
     pub(crate) fn slice(whole: &Arc<String>, range: Range<u32>) -> Self {

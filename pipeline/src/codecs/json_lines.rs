@@ -1,6 +1,6 @@
 //! Reads each line as a JSON document, and writes each event as one on a line of its own.
 use super::json::Json;
-use crate::codec::{Charset, Codec, Decode, Encode, Maker, delimiter_bytes};
+use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker, delimiter_bytes};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::lang::kinds::Placed;
@@ -13,13 +13,22 @@ use bytes::Bytes;
 plugin! {
     /// Reads each line as a JSON document, as the codec `json` does; writes each event as a JSON object on a line of
     /// its own.
+    ///
+    /// ```
+    /// input { stdin { codec => json_lines } }
+    /// output { file { path => "/tmp/events.jsonl" codec => json_lines } }
+    /// ```
     codec "json_lines" => pub(crate) struct JsonLinesOptions {
-        /// The character set of what is read.
+        /// The character set of what is read, by Ruby's name.
         charset: Charset = "UTF-8",
         /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
         delimiter: Placed<String> = "\n",
         /// The field to put the document into; the event itself when left out.
         target: Option<FieldRef>,
+    }
+    accepted {
+        "decode_size_limit_bytes" => "a line of more than 1 MiB becomes several, so that no line fills the memory",
+        "ecs_compatibility" => "fields go where `target` says",
     }
     validate = check
 }
@@ -31,9 +40,9 @@ fn check(options: &JsonLinesOptions, problems: &mut Problems) {
 }
 
 impl CodecOptions for JsonLinesOptions {
-    fn build(&self) -> Codec {
-        let json = Json { charset: self.charset, target: self.target.clone() };
-        Codec::both(JsonLines { json, delimiter: delimiter_bytes(&self.delimiter) })
+    fn build(&self) -> Result<Codec, String> {
+        let json = Json { charset: self.charset, target: self.target.clone(), original: None };
+        Ok(Codec::both(JsonLines { json, delimiter: delimiter_bytes(&self.delimiter) }))
     }
 }
 
@@ -51,8 +60,8 @@ impl Decode for JsonLines {
         self.json.decode_text(line, events);
     }
 
-    fn delimiter(&self) -> Option<&[u8]> {
-        Some(&self.delimiter)
+    fn framing(&self) -> Option<Framing> {
+        Some(Framing::Delimited(self.delimiter.clone()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes a line as the message, and writes an event as a line.
 use super::plain::Plain;
-use crate::codec::{Charset, Codec, Decode, Encode, Maker, delimiter_bytes};
+use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker, delimiter_bytes};
+use crate::ecs::Ecs;
 use crate::event::Event;
 use crate::lang::kinds::Placed;
 use crate::lang::problems::Problems;
@@ -12,13 +13,19 @@ use bytes::Bytes;
 
 plugin! {
     /// Takes a line as the message; writes an event as a line.
+    ///
+    /// ```
+    /// input { tcp { port => 5000 codec => line { charset => "Windows-1252" } } }
+    /// ```
     codec "line" => pub(crate) struct LineOptions {
-        /// The character set of what is read.
+        /// The character set of what is read, by Ruby's name: `UTF-8`, `ISO-8859-15`, `Windows-1252`, `Shift_JIS` and others.
         charset: Charset = "UTF-8",
         /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
         delimiter: Placed<String> = "\n",
         /// How an event is written. When left out: time, host and message.
         format: Option<Template>,
+        /// With `v1` or `v8` the field `[event][original]` holds the message, too.
+        ecs_compatibility: Ecs = "disabled",
     }
     validate = check
 }
@@ -30,15 +37,17 @@ fn check(options: &LineOptions, problems: &mut Problems) {
 }
 
 impl CodecOptions for LineOptions {
-    fn build(&self) -> Codec {
-        let plain = Plain { charset: self.charset, format: self.format.clone() };
-        Codec::both(Line { plain, delimiter: delimiter_bytes(&self.delimiter) })
+    fn build(&self) -> Result<Codec, String> {
+        let original = self.ecs_compatibility.original();
+        let plain = Plain { charset: self.charset, format: self.format.clone(), original };
+        Ok(Codec::both(Line { plain, delimiter: delimiter_bytes(&self.delimiter) }))
     }
 }
 
-struct Line {
-    plain: Plain,
-    delimiter: Vec<u8>,
+/// The line codec, which inputs of streams have when they are given none.
+pub(crate) struct Line {
+    pub(crate) plain: Plain,
+    pub(crate) delimiter: Vec<u8>,
 }
 
 impl Decode for Line {
@@ -50,8 +59,8 @@ impl Decode for Line {
         self.plain.decode_text(line, events);
     }
 
-    fn delimiter(&self) -> Option<&[u8]> {
-        Some(&self.delimiter)
+    fn framing(&self) -> Option<Framing> {
+        Some(Framing::Delimited(self.delimiter.clone()))
     }
 }
 

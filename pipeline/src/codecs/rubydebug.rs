@@ -1,4 +1,5 @@
 //! Writes events for people to read, as Ruby prints them.
+use crate::charset::inspected;
 use crate::codec::{Codec, Encode};
 use crate::event::Event;
 use crate::plugins::CodecOptions;
@@ -8,6 +9,10 @@ use std::sync::Arc;
 
 plugin! {
     /// Writes events for people to read: one field per line, names aligned. It cannot read.
+    ///
+    /// ```
+    /// output { stdout { codec => rubydebug { metadata => true } } }
+    /// ```
     codec "rubydebug" => pub(crate) struct RubydebugOptions {
         /// Whether `@metadata` is shown too.
         metadata: bool = false,
@@ -15,8 +20,8 @@ plugin! {
 }
 
 impl CodecOptions for RubydebugOptions {
-    fn build(&self) -> Codec {
-        Codec { decode: None, encode: Some(Arc::new(Rubydebug { metadata: self.metadata })) }
+    fn build(&self) -> Result<Codec, String> {
+        Ok(Codec { decode: None, encode: Some(Arc::new(Rubydebug { metadata: self.metadata })) })
     }
 }
 
@@ -46,7 +51,7 @@ fn entries(entries: &[(&str, &Value)], indent: usize, out: &mut String) {
         out.push_str("{}");
         return;
     }
-    let names: Vec<String> = entries.iter().map(|(name, _)| quoted(name)).collect();
+    let names: Vec<String> = entries.iter().map(|(name, _)| inspected(name)).collect();
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     out.push_str("{\n");
     for (i, (name, (_, value))) in names.iter().zip(entries).enumerate() {
@@ -67,16 +72,17 @@ fn entries(entries: &[(&str, &Value)], indent: usize, out: &mut String) {
 fn print(value: &Value, indent: usize, out: &mut String) {
     match value {
         Value::Null => out.push_str("nil"),
-        Value::Str(text) => out.push_str(&quoted(text)),
+        Value::Str(text) => out.push_str(&inspected(text)),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push_str("[\n");
+            let width = (items.len() - 1).to_string().len();
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push_str(",\n");
                 }
                 out.extend(std::iter::repeat_n(' ', indent + STEP));
-                out.push_str(&format!("[{i}] "));
+                out.push_str(&format!("[{i:>width$}] "));
                 print(item, indent + STEP, out);
             }
             out.push('\n');
@@ -88,28 +94,6 @@ fn print(value: &Value, indent: usize, out: &mut String) {
         }
         other => other.write_text(out),
     }
-}
-
-/// A string as Ruby shows it.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{1b}' => out.push_str("\\e"),
-            '#' if matches!(chars.peek(), Some('{' | '$' | '@')) => out.push_str("\\#"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// Shows one event; for tests and examples.

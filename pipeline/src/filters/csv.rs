@@ -85,7 +85,8 @@ fn check(options: &CsvOptions, problems: &mut Problems) {
     }
 }
 
-fn quote(written: &str) -> Result<Option<char>, ()> {
+/// The quote that an option names; `None` when nothing is quoted.
+pub(crate) fn quote(written: &str) -> Result<Option<char>, ()> {
     let mut chars = written.chars();
     match (written, chars.next(), chars.next()) {
         ("\\x00" | "\0", ..) => Ok(None),
@@ -221,7 +222,7 @@ fn is_header(names: &[String], row: &[Option<Text>]) -> bool {
 }
 
 /// The value as what it is to be; as it was when it cannot be that.
-fn converted(to: Type, text: Text) -> Value {
+pub(crate) fn converted(to: Type, text: Text) -> Value {
     let converted = match to {
         Type::Integer => whole(text.trim()).map(Value::Int),
         Type::Float => {

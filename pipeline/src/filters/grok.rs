@@ -159,7 +159,7 @@ impl GrokOptions {
 
 /// Reads the files of a directory whose names fit `glob`, in the order of their names. `path` may also be a file, or have a
 /// glob as its last part.
-fn read_patterns(path: &Path, glob: &str, library: &mut Library) -> std::io::Result<()> {
+pub(crate) fn read_patterns(path: &Path, glob: &str, library: &mut Library) -> std::io::Result<()> {
     let last = path.file_name().map(|name| name.to_string_lossy());
     if path.is_file() {
         return read_file(path, library);

@@ -1,5 +1,7 @@
 //! Reads lines from files: of this machine by itself, of containers through feeds.
-use crate::codec::delimiter_bytes;
+use crate::codec::{Framing, delimiter_bytes};
+use crate::ecs::Ecs;
+use crate::field::FieldRef;
 use crate::lang::kinds::{Paths, Placed};
 use crate::lang::problems::Problems;
 use crate::plan::StartFrom;
@@ -11,6 +13,7 @@ use crate::runtime::supervise::panic_reason;
 use crate::spec::{plugin, words};
 use crate::tail::wake::Wake;
 use crate::tail::{Read, Round, Tail, Wanted};
+use crate::value::Value;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +48,8 @@ plugin! {
         stat_interval: Duration = "1 second",
         /// `/dev/null` forgets positions; anything else is refused, because they are kept in the data directory.
         sincedb_path: Option<Placed<String>>,
+        /// With `v1` or `v8` the fields are `[log][file][path]` and `[host][name]` in place of `path` and `host`.
+        ecs_compatibility: Ecs = "disabled",
     }
     unsupported {
         "sincedb_write_interval" => "positions are saved every second, and at the end",
@@ -105,7 +110,7 @@ impl InputOptions for FileOptions {
             to_the_end: self.mode == Mode::Read,
         };
         let delimiter = delimiter_bytes(&self.delimiter);
-        Ok(Box::new(Files { wanted, delimiter, every: self.stat_interval }))
+        Ok(Box::new(Files { wanted, delimiter, every: self.stat_interval, ecs: self.ecs_compatibility }))
     }
 }
 
@@ -113,6 +118,7 @@ struct Files {
     wanted: Wanted,
     delimiter: Vec<u8>,
     every: Duration,
+    ecs: Ecs,
 }
 
 /// How long a busy tail waits before it looks again, and how long it counts as busy.
@@ -120,8 +126,8 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BUSY_FOR: Duration = Duration::from_millis(500);
 
 impl Input for Files {
-    fn delimiter(&self) -> Option<Vec<u8>> {
-        (self.delimiter != b"\n").then(|| self.delimiter.clone())
+    fn framing(&self) -> Option<Framing> {
+        (self.delimiter != b"\n").then(|| Framing::Delimited(self.delimiter.clone()))
     }
 
     fn run(self: Box<Self>, mut intake: Intake) -> BoxFuture<'static, Result<(), InputError>> {
@@ -129,15 +135,16 @@ impl Input for Files {
             let feeds = std::mem::take(&mut intake.feeds);
             let intake = Arc::new(intake);
             let mut parts = JoinSet::new();
+            let ecs = self.ecs;
             for feed in feeds {
                 let intake = intake.clone();
                 parts.spawn(async move {
-                    read_feed(feed, &intake).await;
+                    read_feed(feed, ecs, &intake).await;
                     Ok(())
                 });
             }
             if !self.wanted.patterns.is_empty() {
-                let wanted = Wanted { delimiter: intake.delimiter.clone(), ..self.wanted };
+                let wanted = Wanted { delimiter: intake.delimiter().to_vec(), ..self.wanted };
                 let tail = Tail::new(wanted, intake.ledger.clone());
                 let follow = Follow {
                     tail,
@@ -147,6 +154,7 @@ impl Input for Files {
                     every: self.every,
                     look_at: Instant::now(),
                     busy_until: Instant::now(),
+                    ecs,
                     trouble: None,
                 };
                 parts.spawn(follow.run());
@@ -159,9 +167,16 @@ impl Input for Files {
     }
 }
 
+/// The fields of a file.
+fn origin(path: &str, ecs: Ecs, intake: &Intake) -> Vec<(FieldRef, Value)> {
+    let host = ecs.choose(FieldRef::top("host"), FieldRef::from_names(&["host", "name"]));
+    let field = ecs.choose(FieldRef::top("path"), FieldRef::from_names(&["log", "file", "path"]));
+    vec![(host, Value::Str(intake.host.clone())), (field, Value::from(path))]
+}
+
 /// Reads a feed until it is closed.
-async fn read_feed(mut feed: Feed, intake: &Intake) {
-    let source = intake.source(Some(&feed.path), feed.acked.clone());
+async fn read_feed(mut feed: Feed, ecs: Ecs, intake: &Intake) {
+    let source = intake.source(origin(&feed.path, ecs, intake), true, feed.acked.clone());
     let mut lines = None;
     loop {
         let chunk = tokio::select! {
@@ -171,7 +186,7 @@ async fn read_feed(mut feed: Feed, intake: &Intake) {
         };
         let Some(chunk) = chunk else { break };
         let start = chunk.end.saturating_sub(chunk.bytes.len() as u64);
-        let lines = lines.get_or_insert_with(|| Lines::new(&intake.delimiter, start));
+        let lines = lines.get_or_insert_with(|| Lines::new(intake.delimiter(), start));
         let mut cuts = Vec::new();
         lines.push(&chunk.bytes, chunk.end, &mut cuts);
         if intake.send(&source, cuts).await.is_err() {
@@ -194,6 +209,7 @@ struct Follow {
     look_at: Instant,
     /// Until when more is expected soon.
     busy_until: Instant,
+    ecs: Ecs,
     /// What did not work the last time.
     trouble: Option<String>,
 }
@@ -310,7 +326,8 @@ impl Follow {
         }
         let (ledger, key, epoch) = (self.intake.ledger.clone(), read.key.clone(), read.epoch);
         let acked = Arc::new(move |offset| ledger.advance(&key, epoch, offset, seconds()));
-        let source = self.intake.source(Some(&read.path.to_string_lossy()), acked);
+        let source =
+            self.intake.source(origin(&read.path.to_string_lossy(), self.ecs, &self.intake), true, acked);
         self.sources.insert(read.key.clone(), (read.epoch, source.clone()));
         source
     }

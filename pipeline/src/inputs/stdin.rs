@@ -1,26 +1,39 @@
 //! Reads lines from the standard input.
+use crate::ecs::Ecs;
+use crate::field::FieldRef;
 use crate::plugins::InputOptions;
-use crate::runtime::lines::Lines;
+use crate::runtime::cutter::Cutter;
 use crate::runtime::source::{Chunk, Input, InputError, Intake};
 use crate::spec::plugin;
+use crate::value::Value;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::io::Read;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 
 plugin! {
     /// Reads lines from the standard input, until it ends.
-    input "stdin" => pub(crate) struct StdinOptions {}
+    ///
+    /// ```
+    /// input { stdin { codec => json } }
+    /// ```
+    ///
+    /// Each event has the field `host`: the name of this machine.
+    input "stdin" => pub(crate) struct StdinOptions {
+        /// With `v1` or `v8` the name of the machine stands in `[host][hostname]`, in place of `host`.
+        ecs_compatibility: Ecs = "disabled",
+    }
 }
 
 impl InputOptions for StdinOptions {
     fn build(&self) -> Result<Box<dyn Input>, String> {
-        Ok(Box::new(Stdin))
+        Ok(Box::new(Stdin { ecs: self.ecs_compatibility }))
     }
 }
 
-struct Stdin;
+struct Stdin {
+    ecs: Ecs,
+}
 
 /// How much is read at once, and how many of these wait. Full: the reading waits, and so does who writes.
 const READ_BYTES: usize = 128 << 10;
@@ -36,8 +49,9 @@ impl Input for Stdin {
                 .name("stdin".to_owned())
                 .spawn(move || read(&mut std::io::stdin(), &chunks_in))
                 .map_err(|error| InputError(format!("start the reading thread: {error}")))?;
-            let source = intake.source(None, Arc::new(|_| {}));
-            let mut lines = Lines::new(&intake.delimiter, 0);
+            let host = self.ecs.choose(FieldRef::top("host"), FieldRef::from_names(&["host", "hostname"]));
+            let source = intake.fleeting(vec![(host, Value::Str(intake.host.clone()))]);
+            let mut messages = Cutter::new(&intake.framing, 0);
             loop {
                 let chunk = tokio::select! {
                     chunk = chunks.recv() => chunk,
@@ -46,13 +60,14 @@ impl Input for Stdin {
                 let Some(chunk) = chunk else { break };
                 let chunk = chunk.map_err(|error| InputError(format!("read: {error}")))?;
                 let mut cuts = Vec::new();
-                lines.push(&chunk.bytes, chunk.end, &mut cuts);
+                let cut = messages.push(&chunk.bytes, chunk.end, &mut cuts);
                 if intake.send(&source, cuts).await.is_err() {
                     break;
                 }
+                cut.map_err(|error| InputError(format!("read: {error}")))?;
             }
             // What was read cannot be read again: it goes out even when the pipeline is stopped.
-            intake.send_last(&source, lines.finish()).await;
+            intake.send_last(&source, messages.finish()).await;
             Ok(())
         })
     }

@@ -61,23 +61,49 @@ fn check(options: &GraphiteOptions, problems: &mut Problems) {
 
 impl OutputOptions for GraphiteOptions {
     fn build(&self, _site: OutputSite) -> Result<Box<dyn Output>, String> {
-        let compile = |patterns: &[Placed<String>]| {
-            let ruby = |pattern: &Placed<String>| Ruby::compile(pattern, Dot::NotNewline);
-            patterns.iter().map(ruby).collect::<Result<Vec<_>, _>>().map_err(|mistake| mistake.to_string())
-        };
         let server = Server { host: self.host.clone(), port: self.port, way: Way::Tcp };
-        let metrics = Metrics {
-            include: compile(&self.include_metrics)?,
-            exclude: compile(&self.exclude_metrics)?,
-            names: self
-                .metrics
-                .0
-                .iter()
-                .map(|(name, value)| (Template::parse(name), value.clone()))
-                .collect(),
-            options: self.clone(),
-        };
-        Ok(Box::new(Graphite { link: Link::to(server), metrics }))
+        Ok(Box::new(Graphite { link: Link::to(server), metrics: Metrics::new(self.selection())? }))
+    }
+}
+
+impl GraphiteOptions {
+    fn selection(&self) -> Selection {
+        Selection {
+            metrics: self.metrics.clone(),
+            fields_are_metrics: self.fields_are_metrics,
+            include: self.include_metrics.clone(),
+            exclude: self.exclude_metrics.clone(),
+            moment: self.timestamp_field.clone(),
+            format: self.metrics_format.clone(),
+            separator: self.nested_object_separator.clone(),
+        }
+    }
+}
+
+/// Which numbers of an event are metrics, and how they are named.
+pub(crate) struct Selection {
+    pub(crate) metrics: Hash<Template>,
+    pub(crate) fields_are_metrics: bool,
+    pub(crate) include: Vec<Placed<String>>,
+    pub(crate) exclude: Vec<Placed<String>>,
+    /// The field that has their moment.
+    pub(crate) moment: FieldRef,
+    pub(crate) format: Template,
+    /// What joins the names of fields in fields.
+    pub(crate) separator: String,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self {
+            metrics: Hash(Vec::new()),
+            fields_are_metrics: false,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            moment: FieldRef::top("@timestamp"),
+            format: Template::literal("*"),
+            separator: ".".to_owned(),
+        }
     }
 }
 
@@ -98,14 +124,25 @@ impl Output for Graphite {
     }
 }
 
-struct Metrics {
+/// Finds the metrics of events.
+pub(crate) struct Metrics {
     include: Vec<Ruby>,
     exclude: Vec<Ruby>,
     names: Vec<(Template, Template)>,
-    options: GraphiteOptions,
+    options: Selection,
 }
 
 impl Metrics {
+    pub(crate) fn new(options: Selection) -> Result<Self, String> {
+        let compile = |patterns: &[Placed<String>]| {
+            let ruby = |pattern: &Placed<String>| Ruby::compile(pattern, Dot::NotNewline);
+            patterns.iter().map(ruby).collect::<Result<Vec<_>, _>>().map_err(|mistake| mistake.to_string())
+        };
+        let name = |(name, value): &(String, Template)| (Template::parse(name), value.clone());
+        let names = options.metrics.0.iter().map(name).collect();
+        Ok(Self { include: compile(&options.include)?, exclude: compile(&options.exclude)?, names, options })
+    }
+
     fn lines_of(&self, load: &Load) -> String {
         let mut lines = String::new();
         let mut groups = Groups::new();
@@ -114,14 +151,14 @@ impl Metrics {
     }
 
     /// Adds a line for each number of an event.
-    fn write(&self, event: &Event, groups: &mut Groups, out: &mut String) {
-        let moment = match event.get(&self.options.timestamp_field) {
+    pub(crate) fn write(&self, event: &Event, groups: &mut Groups, out: &mut String) {
+        let moment = match event.get(&self.options.moment) {
             Some(Value::Time(at)) => at.as_second().to_string(),
             #[allow(clippy::cast_possible_truncation, reason = "seconds since 1970 are small")]
             Some(value) => (to_f(&value.to_text()) as i64).to_string(),
             None => "0".to_owned(),
         };
-        let format = self.options.metrics_format.render(event);
+        let format = self.options.format.render(event);
         let format = if format.contains('*') { format } else { Text::from("*") };
         let mut line = |name: &str, value: &str| {
             out.push_str(&format.replace('*', name));
@@ -161,7 +198,7 @@ impl Metrics {
 
     fn nested(&self, prefix: &str, map: &Map, line: &mut impl FnMut(&str, &str)) {
         for (name, value) in map.iter() {
-            let name = format!("{prefix}{}{name}", self.options.nested_object_separator);
+            let name = format!("{prefix}{}{name}", self.options.separator);
             match value {
                 Value::Map(inner) => self.nested(&name, inner, line),
                 Value::List(_) => tracing::debug!(name, "Graphite takes no lists"),
@@ -187,15 +224,7 @@ mod tests {
         let crate::plan::Step::Plugin(call) = &plan.outputs[0] else { panic!("{text}") };
         let options = call.options.downcast_ref::<GraphiteOptions>().unwrap();
         let Value::Map(fields) = json::parse(&Text::from(event)).unwrap() else { panic!("{event}") };
-        let compile = |patterns: &[Placed<String>]| {
-            patterns.iter().map(|p| Ruby::compile(p, Dot::NotNewline).unwrap()).collect()
-        };
-        let metrics = Metrics {
-            include: compile(&options.include_metrics),
-            exclude: compile(&options.exclude_metrics),
-            names: options.metrics.0.iter().map(|(n, v)| (Template::parse(n), v.clone())).collect(),
-            options: options.clone(),
-        };
+        let metrics = Metrics::new(options.selection()).unwrap();
         let at = "1970-01-01T00:01:40Z".parse().unwrap();
         let mut out = String::new();
         metrics.write(&Event::from_map(at, fields), &mut Groups::new(), &mut out);

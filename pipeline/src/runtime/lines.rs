@@ -59,7 +59,19 @@ impl Cut {
             bytes.extend_from_slice(line);
             places.push(range(start, bytes.len()));
         }
-        Self { whole: Whole::new(bytes), places, end, size }
+        let mut whole = Whole::new(bytes);
+        // Bytes of two lines may happen to make a character.
+        if let Whole::Text(text) = &whole
+            && !places.iter().all(|place| text.is_char_boundary(place.start as usize))
+        {
+            whole = Whole::Bytes(Bytes::copy_from_slice(text.as_bytes()));
+        }
+        Self { whole, places, end, size }
+    }
+
+    /// No lines, in place of those of `size` bytes that were decoded already.
+    pub(crate) fn without_lines(size: usize, end: u64) -> Self {
+        Self { size, ..Self::of(&[], end) }
     }
 
     /// How many lines it has.

@@ -1,14 +1,15 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
 use super::budget::{Budget, Permit};
+use super::cutter::Cutter;
 use super::decorate::Decorate;
 use super::lines::{Cut, Line};
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
-use crate::codec::{Decode, Maker};
+use crate::codec::{Decode, Framing, Maker};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::positions::Ledger;
-use crate::value::{Map, Name, Timestamp, Value};
+use crate::value::{Map, Name, Text, Timestamp, Value};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -43,7 +44,13 @@ pub struct Feed {
 /// Where lines come from.
 pub(crate) struct Source {
     /// Fields of every event of it, as [`Event::shared_fields`] makes them.
-    fields: Map,
+    pub(super) fields: Map,
+    /// Further ones that do not stand at the top, each set where it is absent.
+    inner: Vec<(FieldRef, Value)>,
+    /// Whether what was not acknowledged is read again after a restart.
+    pub(super) again: bool,
+    /// Whether its messages have to be decoded one after the other.
+    in_order: bool,
     decode: Arc<dyn Decode>,
     decorate: Option<Arc<Decorate>>,
     pub(crate) acked: Acked,
@@ -53,6 +60,8 @@ pub(crate) struct Source {
 pub(crate) struct Frame {
     pub(crate) source: Arc<Source>,
     pub(crate) cut: Cut,
+    /// Events that the input made by itself.
+    pub(super) ready: Vec<Event>,
     numbering: Option<Numbering>,
     /// Kept until it is acknowledged.
     pub(crate) permit: Option<Permit>,
@@ -65,6 +74,8 @@ pub(crate) struct Numbering {
     pub(crate) first: u64,
     /// How many lines share one number of `sequence`.
     pub(crate) per: u64,
+    /// Whether the field is `[event][sequence]`.
+    pub(crate) ecs: bool,
 }
 
 impl Frame {
@@ -72,28 +83,36 @@ impl Frame {
     #[cfg(test)]
     pub(crate) fn plain(cut: Cut) -> Self {
         let decode = crate::codec::Codec::lines().decode.unwrap();
-        let source = Source { fields: Map::new(), decode, decorate: None, acked: Arc::new(|_| {}) };
-        Self { source: Arc::new(source), cut, numbering: None, permit: None }
+        let acked: Acked = Arc::new(|_| {});
+        let (fields, inner) = (Map::new(), Vec::new());
+        let source = Source { fields, inner, again: false, in_order: false, decode, decorate: None, acked };
+        Self::of(&Arc::new(source), cut, Vec::new(), None)
+    }
+
+    /// Lines and events of a source.
+    pub(super) fn of(source: &Arc<Source>, cut: Cut, ready: Vec<Event>, permit: Option<Permit>) -> Self {
+        Self { source: source.clone(), cut, ready, numbering: None, permit }
     }
 
     /// Makes the events of its lines.
     pub(crate) fn decode(self, now: Timestamp, tally: &Tally) -> Batch {
         let source = &self.source;
         let fields = source.fields.unshared();
-        let mut events = Vec::with_capacity(self.cut.len());
+        let mut events = self.ready;
+        events.iter_mut().for_each(|event| event.add_absent(&fields));
+        events.reserve(self.cut.len());
         count(&tally.bytes_in, self.cut.size);
         for (line, nth) in self.cut.lines().zip(0_u64..) {
             let before = events.len();
-            let mut maker = Maker::new(now, &fields, &mut events);
-            match line {
-                Line::Text(line) => source.decode.decode_text(line, &mut maker),
-                Line::Bytes(line) => source.decode.decode(line, &mut maker),
+            source.decode_line(line, &mut Maker::new(now, &fields, &mut events));
+            if let Some(numbering) = self.numbering {
+                events.iter_mut().skip(before).for_each(|event| numbering.set(nth, event));
             }
-            if let Some(Numbering { first, per }) = self.numbering {
-                let number = i64::try_from((first + nth) / per.max(1)).unwrap_or(i64::MAX);
-                for event in events.iter_mut().skip(before) {
-                    event.fields_mut().insert(const { Name::const_new("sequence") }, Value::Int(number));
-                }
+        }
+        for (field, value) in &source.inner {
+            for event in events.iter_mut().filter(|event| !event.has(field)) {
+                // Where something else stands in its way the event goes without.
+                let _set = event.set(field, value.clone());
             }
         }
         if let Some(decorate) = &source.decorate {
@@ -101,6 +120,27 @@ impl Frame {
         }
         count(&tally.events_in, events.len());
         Batch::new(events)
+    }
+}
+
+impl Source {
+    fn decode_line(&self, line: Line, maker: &mut Maker<'_>) {
+        match line {
+            Line::Text(line) => self.decode.decode_text(line, maker),
+            Line::Bytes(line) => self.decode.decode(line, maker),
+        }
+    }
+}
+
+impl Numbering {
+    fn set(self, nth: u64, event: &mut Event) {
+        let number = Value::Int(i64::try_from((self.first + nth) / self.per.max(1)).unwrap_or(i64::MAX));
+        if self.ecs {
+            // Where something else stands in its way the event goes without.
+            let _set = event.set(&FieldRef::from_names(&["event", "sequence"]), number);
+        } else {
+            event.fields_mut().insert(const { Name::const_new("sequence") }, number);
+        }
     }
 }
 
@@ -118,8 +158,8 @@ pub(crate) trait Input: Send {
     /// Reads until the end, or until the intake is to stop. What was not sent as whole lines by then is not read.
     fn run(self: Box<Self>, intake: Intake) -> BoxFuture<'static, Result<(), InputError>>;
 
-    /// What ends a line here, before what the codec says.
-    fn delimiter(&self) -> Option<Vec<u8>> {
+    /// How its bytes are cut into messages, before what the codec says.
+    fn framing(&self) -> Option<Framing> {
         None
     }
 }
@@ -129,8 +169,10 @@ pub(crate) struct Intake {
     /// The id of the plugin.
     pub(crate) id: String,
     pub(crate) stop: CancellationToken,
-    /// What ends a line.
-    pub(crate) delimiter: Vec<u8>,
+    /// How a stream of bytes is cut into messages.
+    pub(crate) framing: Framing,
+    /// The name of this machine.
+    pub(crate) host: Text,
     /// The feeds of this input.
     pub(crate) feeds: Vec<Feed>,
     pub(crate) ledger: Arc<Ledger>,
@@ -143,20 +185,91 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// A source of events with this path, if it has one.
-    pub(crate) fn source(&self, path: Option<&str>, acked: Acked) -> Arc<Source> {
-        let mut fields = self.fields.clone();
-        if let Some(path) = path {
-            fields.insert("path", Value::from(path));
+    /// A source whose events get these fields where they are absent. What cannot be read again is lost when this
+    /// process dies; `acked` is told how far everything has arrived.
+    pub(crate) fn source(&self, of: Vec<(FieldRef, Value)>, again: bool, acked: Acked) -> Arc<Source> {
+        let mut fields = Map::new();
+        let mut inner = Vec::new();
+        for (field, value) in of {
+            match field.as_top() {
+                Some(name) => drop(fields.insert(name.clone(), value)),
+                None => inner.push((field, value)),
+            }
+        }
+        for (name, value) in self.fields.iter() {
+            fields.insert(name.clone(), value.clone());
         }
         let fields = Event::shared_fields(&fields);
-        Arc::new(Source { fields, decode: self.decode.clone(), decorate: self.decorate.clone(), acked })
+        let own = self.decode.for_source();
+        let in_order = own.is_some();
+        let decode = own.unwrap_or_else(|| self.decode.clone());
+        let decorate = self.decorate.clone();
+        Arc::new(Source { fields, inner, again, in_order, decode, decorate, acked })
+    }
+
+    /// A source that cannot be read again and acknowledges nothing.
+    pub(crate) fn fleeting(&self, of: Vec<(FieldRef, Value)>) -> Arc<Source> {
+        self.source(of, false, Arc::new(|_| {}))
+    }
+
+    /// What ends a line; of a codec that knows no lines, the end of a line as everywhere.
+    pub(crate) fn delimiter(&self) -> &[u8] {
+        match &self.framing {
+            Framing::Delimited(delimiter) => delimiter,
+            Framing::Msgpack => b"\n",
+        }
+    }
+
+    /// The events of a message that came whole: a datagram, the body of a request. A codec for streams finds several
+    /// messages in it; what follows the last one is one, too.
+    pub(crate) fn decoded(&self, source: &Source, message: Bytes) -> Vec<Event> {
+        let mut events = Vec::new();
+        let fields = source.fields.unshared();
+        let mut maker = Maker::new(Timestamp::now(), &fields, &mut events);
+        match source.decode.framing() {
+            None => source.decode.decode(message, &mut maker),
+            Some(framing) => {
+                let (mut cutter, mut cuts) = (Cutter::new(&framing, 0), Vec::new());
+                let cut = cutter.push(&message, message.len() as u64, &mut cuts);
+                cuts.extend(cutter.finish());
+                cuts.iter().flat_map(Cut::lines).for_each(|line| source.decode_line(line, &mut maker));
+                if cut.is_err() {
+                    source.decode.decode(message, &mut maker);
+                }
+            }
+        }
+        events
+    }
+
+    /// Sends events on that the input made; waits while the pipeline is full. `end` is told to the source when all of
+    /// them have arrived.
+    pub(crate) async fn send_events(
+        &self,
+        source: &Arc<Source>,
+        events: Vec<Event>,
+        size: usize,
+        end: u64,
+    ) -> Result<(), Closed> {
+        let cut = Cut::without_lines(size, end);
+        self.send_frame(Frame::of(source, cut, events, None)).await
+    }
+
+    /// Sends events on that cannot be received again, even after the intake was told to stop.
+    pub(crate) async fn send_events_last(
+        &self,
+        source: &Arc<Source>,
+        events: Vec<Event>,
+        size: usize,
+    ) -> Result<(), Closed> {
+        let permit = Some(self.budget.permit(events.len(), size).await);
+        let frame = Frame::of(source, Cut::without_lines(size, 0), events, permit);
+        self.frames.send(frame).await.map_err(|_| Closed)
     }
 
     /// Sends lines on; waits while the pipeline is full.
     pub(crate) async fn send(&self, source: &Arc<Source>, cuts: Vec<Cut>) -> Result<(), Closed> {
         for cut in cuts {
-            self.send_frame(source, cut, None).await?;
+            self.send_frame(Frame::of(source, cut, Vec::new(), None)).await?;
         }
         Ok(())
     }
@@ -165,7 +278,7 @@ impl Intake {
     pub(crate) async fn send_last(&self, source: &Arc<Source>, cuts: Vec<Cut>) {
         for cut in cuts {
             let permit = Some(self.budget.permit(cut.len(), cut.size).await);
-            let frame = Frame { source: source.clone(), cut, numbering: None, permit };
+            let frame = ordered(Frame::of(source, cut, Vec::new(), permit));
             if self.frames.send(frame).await.is_err() {
                 return;
             }
@@ -179,18 +292,15 @@ impl Intake {
         cut: Cut,
         numbering: Numbering,
     ) -> Result<(), Closed> {
-        self.send_frame(source, cut, Some(numbering)).await
+        let frame = Frame::of(source, cut, Vec::new(), None);
+        self.send_frame(Frame { numbering: Some(numbering), ..frame }).await
     }
 
-    async fn send_frame(
-        &self,
-        source: &Arc<Source>,
-        cut: Cut,
-        numbering: Option<Numbering>,
-    ) -> Result<(), Closed> {
+    async fn send_frame(&self, frame: Frame) -> Result<(), Closed> {
+        let mut frame = ordered(frame);
         let send = async {
-            let permit = Some(self.budget.permit(cut.len(), cut.size).await);
-            let frame = Frame { source: source.clone(), cut, numbering, permit };
+            let count = frame.cut.len() + frame.ready.len();
+            frame.permit = Some(self.budget.permit(count, frame.cut.size).await);
             self.frames.send(frame).await.map_err(|_| Closed)
         };
         tokio::select! {
@@ -208,6 +318,17 @@ impl Intake {
             () = self.stop.cancelled() => Err(Closed),
         }
     }
+}
+
+/// Decodes the lines of a frame at once if that must happen one after the other.
+fn ordered(mut frame: Frame) -> Frame {
+    if frame.source.in_order {
+        let fields = frame.source.fields.unshared();
+        let mut maker = Maker::new(Timestamp::now(), &fields, &mut frame.ready);
+        frame.cut.lines().for_each(|line| frame.source.decode_line(line, &mut maker));
+        frame.cut = Cut::without_lines(frame.cut.size, frame.cut.end);
+    }
+    frame
 }
 
 /// The fields that `pairs` of references and texts make.

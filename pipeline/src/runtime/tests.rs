@@ -275,7 +275,7 @@ async fn json_lines_become_fields_and_what_is_not_json_is_tagged_and_kept() {
     );
     let lines = [
         r#"{"level":"info","@timestamp":"2026-01-02T03:04:05Z","path":"mine","n":[1,{"a":null}],"big":18446744073709551615}"#,
-        r#"[{"level":"a"},5]"#,
+        r#"[{"level":"a"},{"level":"b"}]"#,
         "  ",
         "{not json",
     ];
@@ -292,8 +292,7 @@ async fn json_lines_become_fields_and_what_is_not_json_is_tagged_and_kept() {
         r#"{"@timestamp":"2026-01-02T03:04:05.000Z","level":"info","path":"mine","n":[1,{"a":null}],"big":1.8446744073709552e19,
             "@version":"1","host":"host-1","type":"app","env":"info","tags":["in"]}"#,
         r#"{"level":"a","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"a","tags":["in"]}"#,
-        r#"{"message":"5","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"%{level}",
-            "tags":["_jsonparsefailure","in"]}"#,
+        r#"{"level":"b","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"b","tags":["in"]}"#,
         r#"{"message":"{not json","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"%{level}",
             "tags":["_jsonparsefailure","in"]}"#,
     ];
@@ -329,4 +328,67 @@ output {
         9:18 the path does not begin with a fixed absolute directory
     "#]]
     .assert_eq(&told.concat());
+}
+
+#[tokio::test]
+async fn lines_that_wait_for_more_hold_their_position_back_and_are_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, output) = (dir.path().join("in.log"), dir.path().join("o.log"));
+    let text = format!(
+        "input {{ file {{ path => '{}' start_position => beginning stat_interval => 0.01
+           codec => multiline {{ pattern => '^ ' what => previous }} }} }}
+         output {{ file {{ path => '{}' codec => json_lines }} }}",
+        input.display(),
+        output.display()
+    );
+    let messages = || -> Vec<String> {
+        let text = fs::read_to_string(&output).unwrap_or_default();
+        let message = |line: &str| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            event["message"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(message).collect()
+    };
+    fs::write(&input, "one\n 1\n\ntwo\n 2\n").unwrap();
+    let running = start(plan(&text), around(dir.path())).unwrap();
+    until("the first message arrived", || messages().len() == 1).await;
+    running.stop(DRAIN).await.unwrap();
+    fs::write(&input, "one\n 1\n\ntwo\n 2\n 3\nthree\n").unwrap();
+    let running = start(plan(&text), around(dir.path())).unwrap();
+    until("the second message arrived", || messages().len() == 2).await;
+    running.stop(DRAIN).await.unwrap();
+    assert_eq!(messages(), ["one\n 1", "two\n 2\n 3"]);
+}
+
+#[tokio::test]
+async fn lines_that_wait_are_a_message_after_a_while_and_at_the_end_of_their_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("o.log");
+    let text = |more: &str| {
+        format!(
+            "input {{ file {{ docker-path => '/var/log/a.log'
+               codec => multiline {{ pattern => '^ ' what => previous {more} }} }} }}
+             output {{ file {{ path => '{}' codec => line {{ format => '%{{message}};%{{tags}}' }} }} }}",
+            output.display()
+        )
+    };
+    let (one, acked, open) = feed(&["a\n 1\nb\n"], true);
+    let mut surroundings = around(dir.path());
+    surroundings.feeds.push(one);
+    let mut running = start(plan(&text("auto_flush_interval => 0.01")), surroundings).unwrap();
+    until("all of it is acknowledged", || acked.lock().unwrap().last() == Some(&7)).await;
+    drop(open);
+    running.finished().await.unwrap();
+    assert_eq!(fs::read_to_string(&output).unwrap(), "a\n 1;multiline\nb;%{tags}\n");
+    fs::remove_file(&output).unwrap();
+
+    let (two, acked, open) = feed(&["a\n 1\nb\n"], true);
+    let mut surroundings = around(dir.path());
+    surroundings.feeds.push(two);
+    let mut running = start(plan(&text("")), surroundings).unwrap();
+    until("the first is acknowledged", || acked.lock().unwrap().last() == Some(&5)).await;
+    drop(open);
+    running.finished().await.unwrap();
+    assert_eq!(acked.lock().unwrap().last(), Some(&7));
+    assert_eq!(fs::read_to_string(&output).unwrap(), "a\n 1;multiline\nb;%{tags}\n");
 }

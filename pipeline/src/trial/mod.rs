@@ -1,0 +1,3 @@
+//! Tries plugins as configurations name them; for tests.
+pub(crate) mod codecs;
+pub(crate) mod inputs;

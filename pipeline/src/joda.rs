@@ -10,6 +10,7 @@ mod stamps;
 mod write;
 
 pub(crate) use fields::Guess;
+use fields::YearGuess;
 pub(crate) use locale::Locale;
 pub(crate) use read::zone_named;
 pub(crate) use stamps::Stamp;
@@ -21,12 +22,16 @@ use pattern::Item;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     items: Vec<Item>,
+    /// How to guess the year; nothing when the pattern has one.
+    guess: Option<YearGuess>,
 }
 
 impl Format {
     /// Compiles `pattern`; an error names the offending letters and where they are.
     pub(crate) fn parse(pattern: &str) -> Result<Self, Mistake> {
-        Ok(Self { items: pattern::items(pattern)? })
+        // It is the letter that counts, even in quotes: so does Logstash.
+        let guess = YearGuess { with_offset: pattern.contains('Z') };
+        Ok(Self { items: pattern::items(pattern)?, guess: (!pattern.contains(['y', 'Y'])).then_some(guess) })
     }
 }
 

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use jiff::{Zoned, civil};
 
 use super::tag;
 use crate::batch::{Batch, Fate, Filter};
@@ -31,13 +32,14 @@ plugin! {
     /// | `dd`, `DDD`, `EEE` | the day of the month, of the year, its name |
     /// | `HH`, `hh`, `a` | the hour of 24, of 12, AM or PM |
     /// | `mm`, `ss`, `SSS` | the minute, the second, its fraction |
-    /// | `Z`, `ZZZ`, `z` | the zone as an offset, as a name (`Europe/Berlin`), as an abbreviation (`CET`) |
+    /// | `Z`, `ZZZ`, `z` | the zone as an offset, as a name (`Europe/Berlin`), as an abbreviation (`UTC`, `GMT`, `EST`, `CST`, `MST`, `PST`) |
     /// | `xxxx`, `ww`, `e` | the year, the week and the day of ISO weeks |
     /// | `'at'`, `''` | text that stands for itself, a quote |
     ///
-    /// A date without a year is taken for the latest that is not in the future, give or take a day. A local time that
-    /// does not exist because a clock was put forward is a failure; of two that exist the earlier is meant. An event
-    /// without the field is left as it is.
+    /// Moments are kept to the millisecond. A date without a year is one of the present year; in January those of December are
+    /// of the year before, in December those of January of the next. A day of the week beside a date moves it within its week.
+    /// A local time that does not exist because a clock was put forward is a failure; of two that exist the earlier is meant.
+    /// Only `UNIX` and `UNIX_MS` read numbers. An event without the field, or in which it is null, is left as it is.
     filter "date" => pub(crate) struct DateOptions {
         /// The field, followed by the forms to try.
         r#match: Vec<Placed<String>>,
@@ -68,10 +70,22 @@ impl Form {
         }
     }
 
-    fn read(&self, text: &str, locale: &Locale, guess: Guess<'_>) -> Option<Timestamp> {
-        match self {
-            Self::Stamp(stamp) => stamp.read(text, guess),
-            Self::Pattern(format) => format.read(text, locale)?.moment(guess),
+    fn read(&self, value: &Value, locale: &Locale, guess: Option<Guess<'_>>) -> Option<Timestamp> {
+        match (self, value) {
+            // What counts from 1970 needs no zone.
+            (Self::Stamp(stamp @ (Stamp::Unix | Stamp::UnixMs)), Value::Int(number)) => {
+                stamp.count_whole(*number)
+            }
+            (Self::Stamp(stamp @ (Stamp::Unix | Stamp::UnixMs)), Value::Float(number)) => {
+                stamp.count(*number)
+            }
+            (Self::Stamp(stamp @ (Stamp::Unix | Stamp::UnixMs | Stamp::Tai64n)), Value::Str(text)) => {
+                let nowhere = Guess { zone: &TimeZone::UTC, today: civil::Date::ZERO };
+                stamp.read(text, nowhere)
+            }
+            (Self::Stamp(stamp), Value::Str(text)) => stamp.read(text, guess?),
+            (Self::Pattern(format), Value::Str(text)) => format.read(text, locale)?.moment(guess?),
+            _ => None,
         }
     }
 }
@@ -171,25 +185,19 @@ impl Zone {
 
 impl Filter for Date {
     fn run(&mut self, batch: &mut Batch) {
-        let now = Timestamp::now();
+        let today = Zoned::now().date();
         batch.each(|event| {
-            self.work(event, now);
+            self.work(event, today);
             Fate::Keep
         });
     }
 }
 
 impl Date {
-    fn work(&mut self, event: &mut Event, now: Timestamp) {
-        let text = match event.get(&self.field) {
-            None => return,
-            Some(Value::List(items)) => items.first().map(Value::to_text).unwrap_or_default(),
-            Some(value) => value.to_text(),
-        };
-        let moment = self.zone.of(event).and_then(|zone| {
-            let guess = Guess { zone, now };
-            self.forms.iter().find_map(|form| form.read(&text, &self.locale, guess))
-        });
+    fn work(&mut self, event: &mut Event, today: civil::Date) {
+        let Some(value) = event.get(&self.field).filter(|value| **value != Value::Null) else { return };
+        let guess = self.zone.of(event).map(|zone| Guess { zone, today });
+        let moment = self.forms.iter().find_map(|form| form.read(value, &self.locale, guess));
         match moment {
             Some(moment) if event.set(&self.target, Value::Time(moment)).is_ok() => {
                 self.on_success.apply(event)

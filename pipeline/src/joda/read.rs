@@ -6,26 +6,19 @@ use super::fields::{Fields, Zone};
 use super::locale::{Locale, prefix};
 use super::pattern::{Item, Number, Text};
 
-/// The fixed offsets, in hours, of abbreviations that mean one thing everywhere (as far as logs are concerned).
-const ABBREVIATIONS: [(&str, i8); 18] = [
-    ("UTC", 0),
-    ("GMT", 0),
-    ("UT", 0),
-    ("WEST", 1),
-    ("WET", 0),
-    ("CEST", 2),
-    ("CET", 1),
-    ("EEST", 3),
-    ("EET", 2),
-    ("EST", -5),
-    ("EDT", -4),
-    ("CST", -6),
-    ("CDT", -5),
-    ("MST", -7),
-    ("MDT", -6),
-    ("PST", -8),
-    ("PDT", -7),
-    ("JST", 9),
+/// The abbreviations of zones that Joda reads, and the zones it takes them for: the offset is that of the day.
+const ABBREVIATIONS: [(&str, &str); 11] = [
+    ("UTC", "UTC"),
+    ("UT", "UTC"),
+    ("GMT", "UTC"),
+    ("EST", "America/New_York"),
+    ("EDT", "America/New_York"),
+    ("CST", "America/Chicago"),
+    ("CDT", "America/Chicago"),
+    ("MST", "America/Denver"),
+    ("MDT", "America/Denver"),
+    ("PST", "America/Los_Angeles"),
+    ("PDT", "America/Los_Angeles"),
 ];
 
 /// The longest identifier of a time zone that is looked for.
@@ -36,6 +29,7 @@ impl Format {
     pub(crate) fn read(&self, text: &str, locale: &Locale) -> Option<Fields> {
         let mut cursor = Cursor::new(text);
         let mut fields = Fields::default();
+        fields.guess = self.guess;
         for item in &self.items {
             read_item(item, &mut cursor, locale, &mut fields)?;
         }
@@ -70,14 +64,14 @@ fn read_item(item: &Item, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut
             }
         }
         Item::Fraction(digits) => {
-            fields.nanos = cursor.fraction(usize::from(*digits))?;
+            fields.millis = cursor.fraction(usize::from(*digits), 1000)?;
             Some(())
         }
         Item::Text { field, .. } => read_word(*field, cursor, locale, fields),
         Item::ZoneName => {
-            let (name, hours) = ABBREVIATIONS.iter().find(|(name, _)| prefix(cursor.rest, name).is_some())?;
+            let (name, zone) = ABBREVIATIONS.iter().find(|(name, _)| cursor.rest.starts_with(name))?;
             cursor.skip(name.len())?;
-            fields.zone = Some(Zone::Offset(Offset::constant(*hours)));
+            fields.zone = Some(Zone::Named(TimeZone::get(zone).ok()?));
             Some(())
         }
         Item::Offset { .. } => {
@@ -183,14 +177,14 @@ impl<'a> Cursor<'a> {
         Some((value, digits))
     }
 
-    /// Reads one to `max` digits after a decimal sign as nanoseconds; digits beyond the ninth do not count.
-    pub(super) fn fraction(&mut self, max: usize) -> Option<i32> {
+    /// Reads one to `max` digits after a decimal sign as a part of `unit` milliseconds, cut to whole ones.
+    pub(super) fn fraction(&mut self, max: usize, unit: i64) -> Option<i64> {
         let digits = self.digits(max);
         let text = self.rest.get(..digits).filter(|t| !t.is_empty())?;
         let padded = text.bytes().chain(std::iter::repeat(b'0')).take(9);
-        let nanos = padded.fold(0, |value, b| value * 10 + i32::from(b - b'0'));
+        let billionths = padded.fold(0, |value, b| value * 10 + i64::from(b - b'0'));
         self.skip(digits)?;
-        Some(nanos)
+        Some(billionths * unit / 1_000_000_000)
     }
 
     /// Reads `Z`, `+01`, `+0100`, `+01:00` or, with seconds, `+01:00:00`.

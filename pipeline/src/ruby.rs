@@ -7,7 +7,7 @@ mod set;
 pub(crate) mod syntax;
 mod text;
 
-pub(crate) use number::{to_f, to_i};
+pub(crate) use number::{decimal, hexadecimal, number_in, to_f, to_i};
 pub(crate) use replace::Replacement;
 pub(crate) use text::to_s;
 

@@ -8,19 +8,18 @@ use crate::field::FieldRef;
 use crate::json;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
+use crate::ruby;
 use crate::spec::plugin;
 use crate::success::OnSuccess;
 use crate::value::{Map, Timestamp, Value};
 
-/// The tag of an event whose JSON has `tags` that are no texts; they move to `_tags`.
-const TAGS_FAILURE: &str = "_tagsparsefailure";
-
 plugin! {
     /// Parses JSON that stands in a field, and puts what it holds into the event.
     ///
-    /// Fields that are there already are replaced. A field `@timestamp` in the JSON becomes the event's if it can be read
-    /// as a moment; else the event gets the tag `_timestampparsefailure`, and the text is kept as `_@timestamp`. An event
-    /// without the source field is left as it is.
+    /// Fields that are there already are replaced; a name such as `[a][b]` is a path. A field `@timestamp` in the JSON becomes
+    /// the event's if it can be read as a moment; else the event's is the present, it gets the tag `_timestampparsefailure`, and
+    /// the text is kept as `_@timestamp`. `tags` must be texts: otherwise what stands behind them is left out, and the event
+    /// tagged. An event without the source field is left as it is.
     filter "json" => pub(crate) struct JsonOptions {
         /// The field that holds the text.
         source: FieldRef,
@@ -58,23 +57,20 @@ impl Filter for Json {
 
 impl Json {
     fn work(&self, event: &mut Event) {
-        let text = match event.get(&self.options.source) {
-            None | Some(Value::Null) => return,
-            // What has parts was parsed before, and is no text.
-            Some(Value::List(_) | Value::Map(_)) => return tag(event, &self.options.tag_on_failure),
-            Some(value) => value.to_text(),
+        let parsed = match event.get(&self.options.source) {
+            None | Some(Value::Null | Value::Bool(false)) => return,
+            // Nothing at all is nothing, and no mistake.
+            Some(Value::Str(text)) if text.trim().is_empty() => Some(Value::Null),
+            Some(Value::Str(text)) => json::parse(text).ok(),
+            // What is no text was parsed before.
+            Some(_) => None,
         };
-        let done = match json::parse(&text) {
-            Err(_) if self.options.skip_on_invalid_json => return,
-            Err(_) => false,
-            Ok(parsed) => match (&self.options.target, parsed) {
-                (Some(target), parsed) => event.set(target, parsed).is_ok(),
-                (None, Value::Map(map)) => {
-                    put(event, map);
-                    true
-                }
-                (None, _) => false,
-            },
+        let done = match (parsed, &self.options.target) {
+            (None, _) if self.options.skip_on_invalid_json => return,
+            (None, _) => false,
+            (Some(parsed), Some(target)) => event.set(target, parsed).is_ok(),
+            (Some(Value::Map(map)), None) => put(event, map),
+            (Some(_), None) => false,
         };
         if done {
             self.on_success.apply(event);
@@ -84,33 +80,37 @@ impl Json {
     }
 }
 
-/// Puts the fields of an object into the event.
-fn put(event: &mut Event, map: Map) {
+/// Puts the fields of an object into the event; `false` when one of them cannot be, and those behind it are left out.
+fn put(event: &mut Event, mut map: Map) -> bool {
+    let timestamp = map.remove("@timestamp");
     for (name, value) in map {
-        match name.as_str() {
-            "@timestamp" => put_timestamp(event, value),
-            "@metadata" => {
-                // Something that is no map has no place there, and would not be written out in any case.
-                let _not_a_map = event.set(&FieldRef::top("@metadata"), value);
-            }
-            "tags" if !are_tags(&value) => {
-                event.add_tag(TAGS_FAILURE);
-                event.fields_mut().insert("_tags", value);
+        let put = match name.as_str() {
+            "@metadata" => event.set(&FieldRef::top("@metadata"), value).is_ok(),
+            "tags" if !are_tags(&value) => false,
+            path if path.contains(['[', ']']) => {
+                FieldRef::parse(path).is_ok_and(|field| event.set(&field, value).is_ok())
             }
             _ => {
                 event.fields_mut().insert(name, value);
+                true
             }
+        };
+        if !put {
+            return false;
         }
     }
+    if let Some(value) = timestamp.filter(|value| !matches!(value, Value::Null | Value::Bool(false))) {
+        put_timestamp(event, value);
+    }
+    true
 }
 
 fn put_timestamp(event: &mut Event, value: Value) {
     let field = FieldRef::top("@timestamp");
     if event.set(&field, value.clone()).is_err() {
-        let now = event.timestamp().unwrap_or_else(Timestamp::now);
-        let _a_moment_fits = event.set(&field, Value::Time(now));
+        let _a_moment_fits = event.set(&field, Value::Time(Timestamp::now()));
         event.add_tag(TIMESTAMP_FAILURE);
-        event.fields_mut().insert("_@timestamp", Value::Str(value.to_text()));
+        event.fields_mut().insert("_@timestamp", Value::Str(ruby::to_s(&value)));
     }
 }
 

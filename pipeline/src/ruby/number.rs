@@ -1,4 +1,5 @@
-//! Reads numbers at the start of texts as Ruby's `to_i` and `to_f` do: what follows is ignored, no number is zero.
+//! Reads numbers as Ruby does: at the start of texts as `to_i` and `to_f`, where what follows is ignored and no number is
+//! zero, and in whole texts as `Integer()`, `Float()` and `BigDecimal()`.
 use crate::value::Value;
 
 /// The whole number that `text` starts with; one too large for 64 bits becomes a [`Value::Float`].
@@ -34,6 +35,59 @@ pub(crate) fn to_f(text: &str) -> f64 {
         }
     }
     clean(text.get(..end).unwrap_or_default()).parse().unwrap_or(0.0)
+}
+
+/// The number that is the whole of `text`, as `Float()` reads it.
+pub(crate) fn number_in(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (number, exponent) = unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(n, e)| (n, Some(e)));
+    let (whole, fraction) = number.split_once('.').map_or((number, None), |(w, f)| (w, Some(f)));
+    let all_digits = |text: &str| !text.is_empty() && digits(text) == text.len();
+    let exponent_fits = exponent.is_none_or(|e| all_digits(e.strip_prefix(['+', '-']).unwrap_or(e)));
+    let whole_fits = all_digits(whole) || (whole.is_empty() && fraction.is_some());
+    (whole_fits && fraction.is_none_or(all_digits) && exponent_fits).then(|| clean(text).parse().ok())?
+}
+
+/// The number that is the whole of `text` as `BigDecimal()` reads it, without its fraction; one too large for 64 bits
+/// becomes a [`Value::Float`].
+pub(crate) fn decimal(text: &str) -> Option<Value> {
+    let number = number_in(text).or_else(|| number_in(text.strip_suffix('.')?))?;
+    let whole = text.split('.').next().unwrap_or_default();
+    if !text.contains(['e', 'E'])
+        && let Ok(exact) = clean(whole).parse()
+    {
+        return Some(Value::Int(exact));
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "the range is looked at in the same line")]
+    Some(if number.abs() < 9.2e18 { Value::Int(number.trunc() as i64) } else { Value::Float(number.trunc()) })
+}
+
+/// The number in a text that starts with `0x` behind a sign, whole or with a fraction and a power of two; `Some(None)`: it
+/// starts so, and is no number. `None`: it does not start so.
+pub(crate) fn hexadecimal(text: &str) -> Option<Option<f64>> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let digits = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"))?;
+    let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
+    Some(hexadecimal_digits(digits).map(|number| sign * number))
+}
+
+fn hexadecimal_digits(text: &str) -> Option<f64> {
+    let (number, power) = text.split_once(['p', 'P']).map_or((text, None), |(n, p)| (n, Some(p)));
+    let power: i32 = power.map_or(Some(0), |power| power.parse().ok())?;
+    let (whole, fraction) = number.split_once('.').map_or((number, None), |(w, f)| (w, Some(f)));
+    if whole.is_empty() || fraction.is_some_and(str::is_empty) {
+        return None;
+    }
+    let mut value = 0.0_f64;
+    for digit in whole.chars() {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let mut place = 1.0 / 16.0;
+    for digit in fraction.unwrap_or_default().chars() {
+        value += f64::from(digit.to_digit(16)?) * place;
+        place /= 16.0;
+    }
+    Some(value * 2.0_f64.powi(power))
 }
 
 /// How many bytes of digits `text` starts with; a single `_` may stand between two.

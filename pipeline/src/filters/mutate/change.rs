@@ -6,7 +6,7 @@ use super::text::{Style, split};
 use crate::event::Event;
 use crate::field::{FieldError, FieldRef};
 use crate::place::Place;
-use crate::ruby::{Dot, Groups, OutOfTime, Replacement, Ruby};
+use crate::ruby::{self, Dot, Groups, OutOfTime, Replacement, Ruby};
 use crate::template::Template;
 use crate::value::{Text, Value};
 
@@ -40,6 +40,10 @@ pub(crate) enum Failure {
     Pattern,
     #[error("a number that is not finite cannot be made a whole number")]
     NotFinite,
+    #[error("this is not a number")]
+    NotANumber,
+    #[error("a list holds something that is no text")]
+    NotAText,
 }
 
 impl Change {
@@ -73,6 +77,7 @@ impl Change {
                 }
             }
             Self::Gsub(gsub) => gsub.make(event, groups)?,
+            Self::Restyle(field, Style::Stripped) => strip(event, field)?,
             Self::Restyle(field, style) => {
                 each_text(event, field, |text| Ok(Some(style.apply(text))))?;
             }
@@ -92,10 +97,8 @@ impl Change {
             }
             Self::Merge(place, added) => {
                 let field = place.of(event);
-                for place in added {
-                    let added = event.get(&place.of(event)).cloned();
-                    merge(event, &field, added)?;
-                }
+                let added: Vec<_> = added.iter().map(|place| event.get(&place.of(event)).cloned()).collect();
+                merge(event, &field, added)?;
             }
             Self::Copy(from, to) => {
                 let value = event.get(&from.of(event)).cloned();
@@ -141,35 +144,60 @@ fn each_text(
     })
 }
 
+/// Rids texts of blanks. A list in which there is something else cannot be changed.
+fn strip(event: &mut Event, field: &FieldRef) -> Result<(), Failure> {
+    if let Some(Value::List(items)) = event.get(field)
+        && items.iter().any(|item| item.as_text().is_none())
+    {
+        return Err(Failure::NotAText);
+    }
+    each_text(event, field, |text| Ok(Some(Style::Stripped.apply(text))))
+}
+
+/// The items as Ruby joins them: a list among them is joined, too.
 fn join(items: &[Value], with: &str) -> String {
     let mut joined = String::new();
     for (number, item) in items.iter().enumerate() {
         if number > 0 {
             joined.push_str(with);
         }
-        item.write_text(&mut joined);
+        match item {
+            Value::List(items) => joined.push_str(&join(items, with)),
+            item => joined.push_str(&ruby::to_s(item)),
+        }
     }
     joined
 }
 
-/// Adds what `added` holds to the list or map at `field`. A map and something else do not go together and stay apart.
-fn merge(event: &mut Event, field: &FieldRef, added: Option<Value>) -> Result<(), Failure> {
-    let target = event.get(field).cloned().unwrap_or_default();
-    let merged = match (target, added.unwrap_or_default()) {
-        (Value::Map(mut map), Value::Map(added)) => {
-            for (name, value) in added {
-                map.insert(name, value);
+/// Adds what each of `added` holds to the list or map at `field`. A map and something else do not go together and stay
+/// apart. What was no list is made a new one by each of them, so that the last is kept: so does Logstash.
+fn merge(event: &mut Event, field: &FieldRef, added: Vec<Option<Value>>) -> Result<(), Failure> {
+    let mut target = event.get(field).cloned().unwrap_or_default();
+    let mut changed = false;
+    for added in added {
+        match (&mut target, added.unwrap_or_default()) {
+            (Value::Map(map), Value::Map(added)) => {
+                for (name, value) in added {
+                    map.insert(name, value);
+                }
+                changed = true;
             }
-            Value::Map(map)
+            (Value::Map(_), _) | (_, Value::Map(_)) => {}
+            (Value::List(items), added) => {
+                items.extend(listed(added));
+                changed = true;
+            }
+            (other, added) => {
+                let mut items = listed(other.clone());
+                items.extend(listed(added));
+                event.set(field, Value::List(items))?;
+            }
         }
-        (Value::Map(_), _) | (_, Value::Map(_)) => return Ok(()),
-        (target, added) => {
-            let mut items = listed(target);
-            items.extend(listed(added));
-            Value::List(items)
-        }
-    };
-    Ok(event.set(field, merged)?)
+    }
+    if changed {
+        event.set(field, target)?;
+    }
+    Ok(())
 }
 
 fn listed(value: Value) -> Vec<Value> {

@@ -1,6 +1,6 @@
-//! Converts values to other types as Logstash does: leniently, as Ruby reads numbers.
+//! Converts values to other types as Logstash does since 8.14: a text that is no number is not converted.
 use super::change::Failure;
-use crate::ruby::{to_f, to_i};
+use crate::ruby::{self, number_in};
 use crate::spec::words;
 use crate::value::Value;
 
@@ -43,53 +43,79 @@ impl Conversion {
 
     fn convert(self, value: &Value) -> Result<Value, Failure> {
         Ok(match self {
-            Self::Integer => integer(value, ',', '.')?,
-            Self::IntegerEu => integer(value, '.', ',')?,
-            Self::Float => float(value, ',', '.'),
-            Self::FloatEu => float(value, '.', ','),
-            Self::String => Value::Str(value.to_text()),
+            Self::Integer | Self::IntegerEu => integer(value, self == Self::IntegerEu)?,
+            Self::Float | Self::FloatEu => Value::Float(float(value, self == Self::FloatEu)?),
+            Self::String => Value::Str(ruby::to_s(value)),
             Self::Boolean => boolean(value),
         })
     }
 }
 
-fn integer(value: &Value, grouping: char, decimal: char) -> Result<Value, Failure> {
+fn integer(value: &Value, european: bool) -> Result<Value, Failure> {
     Ok(match value {
         Value::Bool(yes) => Value::Int(i64::from(*yes)),
         Value::Int(_) => value.clone(),
-        Value::Float(number) if !number.is_finite() => return Err(Failure::NotFinite),
-        // Beyond 64 bits the number stays as it is, less its fraction.
-        Value::Float(number) if number.abs() >= 9.2e18 => Value::Float(number.trunc()),
-        #[allow(clippy::cast_possible_truncation, reason = "the range was looked at in the line above")]
-        Value::Float(number) => Value::Int(*number as i64),
+        Value::Float(number) => truncated(*number)?,
         Value::Time(at) => Value::Int(at.as_second()),
-        other => to_i(&plain(&other.to_text(), grouping, decimal)),
+        Value::Str(text) => {
+            let text = plain(text, european);
+            match ruby::hexadecimal(&text) {
+                Some(number) => truncated(number.ok_or(Failure::NotANumber)?)?,
+                None => ruby::decimal(&text).ok_or(Failure::NotANumber)?,
+            }
+        }
+        Value::Null | Value::List(_) | Value::Map(_) => return Err(Failure::NotANumber),
     })
 }
 
-fn float(value: &Value, grouping: char, decimal: char) -> Value {
-    Value::Float(match value {
+/// The number without its fraction. Beyond 64 bits it stays what it is.
+fn truncated(number: f64) -> Result<Value, Failure> {
+    match number.trunc() {
+        whole if !whole.is_finite() => Err(Failure::NotFinite),
+        whole if whole.abs() >= 9.2e18 => Ok(Value::Float(whole)),
+        #[allow(clippy::cast_possible_truncation, reason = "the range was looked at in the line above")]
+        whole => Ok(Value::Int(whole as i64)),
+    }
+}
+
+fn float(value: &Value, european: bool) -> Result<f64, Failure> {
+    Ok(match value {
         Value::Bool(yes) => f64::from(u8::from(*yes)),
         #[allow(clippy::cast_precision_loss, reason = "a float is what was asked for")]
         Value::Int(number) => *number as f64,
         Value::Float(number) => *number,
         #[allow(clippy::cast_precision_loss, reason = "a float is what was asked for")]
         Value::Time(at) => at.as_millisecond() as f64 / 1000.0,
-        other => to_f(&plain(&other.to_text(), grouping, decimal)),
+        Value::Str(text) => {
+            let text = plain(text, european);
+            match ruby::hexadecimal(&text) {
+                Some(number) => number.ok_or(Failure::NotANumber)?,
+                None => number_in(&text).ok_or(Failure::NotANumber)?,
+            }
+        }
+        Value::Null | Value::List(_) | Value::Map(_) => return Err(Failure::NotANumber),
     })
 }
 
 /// The number as programs write it: without signs between groups of digits, with a point before the fraction.
-fn plain(text: &str, grouping: char, decimal: char) -> String {
-    text.chars().filter(|c| *c != grouping).map(|c| if c == decimal { '.' } else { c }).collect()
+fn plain(text: &str, european: bool) -> String {
+    let (grouping, point) = if european { ('.', ',') } else { (',', '.') };
+    let kept = text.trim().chars().filter(|c| *c != grouping);
+    kept.map(|c| if c == point { '.' } else { c.to_ascii_lowercase() }).collect()
 }
 
-/// True or false; what is neither stays as it is.
+/// True or false; what is neither stays as it is. Of several lines each is looked at, and a true one decides.
 fn boolean(value: &Value) -> Value {
-    let text = value.to_text().to_ascii_lowercase();
-    match text.as_str() {
-        "true" | "t" | "yes" | "y" | "1" | "1.0" => Value::Bool(true),
-        "false" | "f" | "no" | "n" | "0" | "0.0" | "" => Value::Bool(false),
-        _ => value.clone(),
+    let text = ruby::to_s(value).to_ascii_lowercase();
+    let one_of = |words: &[&str], last: [u8; 2]| {
+        text.split('\n')
+            .any(|line| words.contains(&line) || matches!(line.as_bytes(), [a, _, b] if [*a, *b] == last))
+    };
+    if one_of(&["true", "t", "yes", "y", "1"], *b"10") {
+        Value::Bool(true)
+    } else if text.is_empty() || one_of(&["false", "f", "no", "n", "0"], *b"00") {
+        Value::Bool(false)
+    } else {
+        value.clone()
     }
 }

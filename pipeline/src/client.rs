@@ -17,6 +17,8 @@ pub(crate) struct Setup {
     pub(crate) verify: Verify,
     /// Files with the certificates to trust, instead of those of the system.
     pub(crate) authorities: Vec<PathBuf>,
+    /// Whether there are servers that speak TLS: without any, the certificates of the system are not read.
+    pub(crate) tls: bool,
 }
 
 /// How a server's certificate is checked.
@@ -65,7 +67,7 @@ fn make(setup: &Setup, pems: &[Vec<u8>]) -> Result<Client, String> {
             some => authorities.extend(some),
         }
     }
-    if !authorities.is_empty() {
+    if !authorities.is_empty() || !setup.tls {
         builder = builder.tls_certs_only(authorities);
     }
     builder = match setup.verify {
@@ -98,6 +100,7 @@ mod tests {
             timeout: Duration::from_secs(seconds),
             verify: Verify::AuthorityAndName,
             authorities: Vec::new(),
+            tls: true,
         }
     }
 

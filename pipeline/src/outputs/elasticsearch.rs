@@ -209,7 +209,7 @@ impl ElasticsearchOptions {
         Ok(headers)
     }
 
-    fn client(&self) -> Result<Arc<Client>, String> {
+    fn client(&self, hosts: &[Host]) -> Result<Arc<Client>, String> {
         let verify = match self.ssl_verification_mode {
             Verification::Full => Verify::AuthorityAndName,
             Verification::Certificate => Verify::Authority,
@@ -217,13 +217,14 @@ impl ElasticsearchOptions {
         };
         let authorities = self.cacert.iter().chain(&self.ssl_certificate_authorities);
         let authorities = authorities.map(PathBuf::from).collect();
-        client(&Setup { headers: self.headers()?, timeout: self.timeout, verify, authorities })
+        let tls = hosts.iter().any(|host| host.bulk.scheme() != "http");
+        client(&Setup { headers: self.headers()?, timeout: self.timeout, verify, authorities, tls })
     }
 }
 
 impl OutputOptions for ElasticsearchOptions {
     fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
-        let hosts =
+        let hosts: Vec<Host> =
             self.hosts.value.iter().map(|text| host(text, self.ssl_enabled)).collect::<Result<_, _>>()?;
         let action = match self.action {
             Action::Index => "index",
@@ -238,7 +239,7 @@ impl OutputOptions for ElasticsearchOptions {
         };
         Ok(Box::new(Elasticsearch {
             id: site.id,
-            client: self.client()?,
+            client: self.client(&hosts)?,
             hosts,
             turn: 0,
             shape: Arc::new(shape),

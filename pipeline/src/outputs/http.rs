@@ -200,6 +200,7 @@ impl OutputOptions for HttpOptions {
                 Verification::None => Verify::Nothing,
             },
             authorities: self.ssl_certificate_authorities.iter().map(PathBuf::from).collect(),
+            tls: !self.url.literal_start().starts_with("http://"),
         };
         let form = Form {
             mapping: self.mapping.as_ref().map(|mapping| Mapped::of(&mapping.0)),

@@ -1,7 +1,8 @@
 //! Takes apart lines of comma-separated values.
+mod dates;
+
 use std::sync::{Arc, OnceLock};
 
-use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::batch::{Batch, Fate, Filter};
@@ -12,6 +13,7 @@ use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
 use crate::plan::CommonFilter;
 use crate::plugins::{FilterOptions, Shared};
+use crate::ruby;
 use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
 use crate::value::{Text, Value};
@@ -63,9 +65,10 @@ words! {
         Integer = "integer",
         /// A number.
         Float = "float",
-        /// A moment: midnight of a day such as `2026-11-20`, on this machine's clocks.
+        /// A moment: midnight of a day such as `2026-11-20` or `Fri, Nov 20, 2026`, on this machine's clocks.
         Date = "date",
-        /// A moment such as `2026-11-20 10:00:00` or `2026-11-20T10:00:00+01:00`; UTC unless it says so.
+        /// A moment such as `2026-11-20 10:00:00`, `2026-11-20T10:00:00+01:00` or `Fri Nov 20 10:00:00 2026`; UTC unless it
+        /// says so.
         DateTime = "date_time",
         /// True or false.
         Boolean = "boolean",
@@ -226,23 +229,17 @@ pub(crate) fn converted(to: Type, text: Text) -> Value {
     let converted = match to {
         Type::Integer => whole(text.trim()).map(Value::Int),
         Type::Float => {
-            text.trim().replace('_', "").parse().ok().filter(|n: &f64| n.is_finite()).map(Value::Float)
+            ruby::hexadecimal(text.trim()).unwrap_or_else(|| ruby::number_in(text.trim())).map(Value::Float)
         }
         Type::Boolean => match text.trim().to_lowercase() {
             text if text == "true" => Some(Value::Bool(true)),
             text if text == "false" => Some(Value::Bool(false)),
             text => Some(Value::from(text)),
         },
-        Type::Date => {
-            let day = text.trim().parse::<Date>().ok().filter(|_| text.trim().len() == 10);
-            day.and_then(|day| day.to_zoned(TimeZone::system()).ok()).map(|at| Value::Time(at.timestamp()))
-        }
-        Type::DateTime => {
-            let text = text.trim();
-            let exact = text.parse::<jiff::Timestamp>().ok();
-            let local = || text.parse::<DateTime>().ok().and_then(|at| at.to_zoned(TimeZone::UTC).ok());
-            exact.or_else(|| local().map(|at| at.timestamp())).map(Value::Time)
-        }
+        Type::Date => dates::day(&text)
+            .and_then(|day| day.to_zoned(TimeZone::system()).ok())
+            .map(|at| Value::Time(at.timestamp())),
+        Type::DateTime => dates::moment(&text).map(Value::Time),
     };
     converted.unwrap_or(Value::Str(text))
 }

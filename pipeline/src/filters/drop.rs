@@ -15,15 +15,15 @@ plugin! {
     /// is neither sent nor read again.
     filter "drop" => pub(crate) struct DropOptions {
         /// How many of a hundred events to drop, chosen at random.
-        percentage: Placed<u32> = 100,
+        percentage: Placed<f64> = 100,
     }
     validate = check_percentage
 }
 
 fn check_percentage(options: &DropOptions, problems: &mut Problems) {
-    if options.percentage.value > 100 {
+    if !(0.0..=100.0).contains(&options.percentage.value) {
         problems
-            .error(options.percentage.span, "no more than 100 of 100 events can be dropped")
+            .error(options.percentage.span, "between none and 100 of 100 events can be dropped")
             .hint("it can be from 0 to 100");
     }
 }
@@ -35,11 +35,12 @@ impl FilterOptions for DropOptions {
 }
 
 struct Drop {
-    percentage: u32,
+    percentage: f64,
 }
 
 impl Filter for Drop {
     fn run(&mut self, batch: &mut Batch) {
-        batch.each(|_| if rand::random_range(0..100) < self.percentage { Fate::Drop } else { Fate::Keep });
+        batch
+            .each(|_| if rand::random_range(0.0..100.0) < self.percentage { Fate::Drop } else { Fate::Keep });
     }
 }

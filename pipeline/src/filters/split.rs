@@ -18,7 +18,7 @@ plugin! {
     /// Makes an event of each item of a list, or of each part of a text.
     ///
     /// Each of the new events is a copy of the old one, which is gone, with one item in the field. Empty parts make no event.
-    /// A text without the terminator stays as it is. An event whose field is absent or holds something else gets the tag
+    /// A text without the terminator stays as it is; an empty one makes no event at all, as in Logstash. An event whose field is absent or holds something else gets the tag
     /// `_split_type_failure`.
     filter "split" => pub(crate) struct SplitOptions {
         /// What stands between the parts of a text; `\n`, `\r`, `\t` and `\0` are understood.
@@ -55,11 +55,15 @@ impl Split {
         let parts: Vec<Value> = match event.get(field) {
             Some(Value::List(items)) => items.clone(),
             Some(Value::Str(text)) => {
+                let part = |part| Value::Str(text.part(part));
+                // As Ruby splits: at every character, at any blanks, or at the terminator. Nothing has no parts at all.
                 let parts: Vec<Value> = match terminator.as_str() {
-                    "" => vec![Value::Str(text.clone())],
-                    terminator => text.split(terminator).map(|p| Value::Str(text.part(p))).collect(),
+                    _ if text.is_empty() => Vec::new(),
+                    "" => text.split("").skip(1).map(part).collect(),
+                    " " => text.split_ascii_whitespace().map(part).collect(),
+                    terminator => text.split(terminator).map(part).collect(),
                 };
-                if parts.len() == 1 {
+                if parts.len() == 1 && !(terminator == " " && text.ends_with(' ')) {
                     return events.push(event);
                 }
                 parts

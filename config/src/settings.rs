@@ -187,6 +187,10 @@ pub struct SchedulerSettings {
     /// How long a new executor has to run and be attached before a rollout goes on to the next nodes.
     #[arg(long, env = "LOGHERD_ROLLOUT_SETTLE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub rollout_settle: Duration,
+    /// How long a node that is to be upgraded waits for an offer with room for the new executor beside the old one; `0s`: the
+    /// old one always ends first.
+    #[arg(long, env = "LOGHERD_ROLLOUT_OVERLAP", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub rollout_overlap: Duration,
     /// Whether executors of other settings are replaced without an order. No setting: it is so where a restart is an order.
     #[arg(skip)]
     pub upgrade_by_itself: bool,
@@ -213,6 +217,10 @@ pub struct ExecutorSettings {
     /// Where the executor before on this node kept its data: gone on with when there are none yet. Comes with the launch.
     #[arg(long, env = "LOGHERD_PREDECESSOR_DATA")]
     pub predecessor_data: Option<PathBuf>,
+    /// Whether that executor works on until this one is up: then its data are waited for, however long that takes. Comes with
+    /// the launch.
+    #[arg(long, env = "LOGHERD_BESIDE_PREDECESSOR")]
+    pub beside_predecessor: bool,
     /// Which part of the Docker daemon's containers is this node's, e.g. `2/5`, when several nodes share one daemon.
     #[arg(long, env = "LOGHERD_CONTAINER_SHARE", default_value_t = Share::ALL)]
     pub container_share: Share,

@@ -5,7 +5,9 @@ use crate::lock::Lock;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -16,29 +18,44 @@ const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(30);
 /// What is not handed over.
 const LOCK_FILE: &str = "lock";
 
-/// Waits for the right to use `dir`, and fills it with the data of a predecessor if it holds none. `None` when told to
-/// give up.
+/// The executor before on this node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Predecessor {
+    /// Where it kept its data, if that is known.
+    pub(crate) data: Option<PathBuf>,
+    /// Whether it works on until this one is up: nothing is begun before it has let go of its data.
+    pub(crate) works: bool,
+}
+
+/// Waits for the right to use `dir`, and fills it with the data of a predecessor if it holds none. `waits` hears when
+/// another executor is in the way. `None` when told to give up.
 pub(crate) async fn take_over(
     dir: PathBuf,
-    predecessor: Option<PathBuf>,
+    predecessor: Predecessor,
+    waits: Arc<Notify>,
     give_up: CancellationToken,
 ) -> Result<Option<Lock>, Error> {
-    let Ok(lock) = timeout(LOCK_PATIENCE, Lock::acquire(dir.clone(), give_up.clone())).await else {
+    let Predecessor { data, works } = predecessor;
+    let lock = Lock::acquire(dir.clone(), &waits, give_up.clone());
+    let Some(lock) = within(LOCK_PATIENCE, works, lock).await else {
         return Err(Error::Occupied { dir, waited: LOCK_PATIENCE });
     };
     let Some(lock) = lock? else { return Ok(None) };
-    let Some(before) = predecessor.filter(|before| *before != dir) else { return Ok(Some(lock)) };
-    let freed = timeout(PREDECESSOR_PATIENCE, lock_of(&before, &give_up));
-    let held = match freed.await {
-        Ok(Ok(Some(held))) => held,
-        Ok(Ok(None)) => return Ok(None),
-        Ok(Err(error)) => {
+    let Some(before) = data.filter(|before| *before != dir) else { return Ok(Some(lock)) };
+    let held = match within(PREDECESSOR_PATIENCE, works, lock_of(&before, &waits, &give_up)).await {
+        Some(Ok(Some(held))) => held,
+        Some(Ok(None)) => return Ok(None),
+        // Two at once would ship lines twice and lose positions.
+        Some(Err(error)) if works => {
+            return Err(Error::Beside { before, source: Box::new(error) });
+        }
+        Some(Err(error)) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(before = %before.display(), error,
                 "the data of the executor before cannot be reached; starting without them");
             return Ok(Some(lock));
         }
-        Err(_) => {
+        None => {
             tracing::warn!(before = %before.display(),
                 "the data of the executor before are still in use; starting without them");
             return Ok(Some(lock));
@@ -56,10 +73,16 @@ pub(crate) async fn take_over(
     Ok(Some(lock))
 }
 
+/// What comes of it in time; `None`: nothing. One that comes up beside a working executor has all the time: whoever launched
+/// it decides how long that takes.
+async fn within<T>(patience: Duration, works: bool, what: impl Future<Output = T>) -> Option<T> {
+    if works { Some(what.await) } else { timeout(patience, what).await.ok() }
+}
+
 /// The right to use a directory that has to be there.
-async fn lock_of(dir: &Path, give_up: &CancellationToken) -> Result<Option<Lock>, Error> {
+async fn lock_of(dir: &Path, waits: &Notify, give_up: &CancellationToken) -> Result<Option<Lock>, Error> {
     match fs::metadata(dir) {
-        Ok(_) => Lock::acquire(dir.to_owned(), give_up.clone()).await,
+        Ok(_) => Lock::acquire(dir.to_owned(), waits, give_up.clone()).await,
         Err(source) => Err(Error::DataDir { path: dir.to_owned(), source }),
     }
 }
@@ -138,7 +161,17 @@ mod tests {
     }
 
     async fn take(to: &Path, from: &Path) -> Option<Lock> {
-        take_over(to.to_owned(), Some(from.to_owned()), CancellationToken::new()).await.unwrap()
+        let before = Predecessor { data: Some(from.to_owned()), works: false };
+        take_over(to.to_owned(), before, Arc::default(), CancellationToken::new()).await.unwrap()
+    }
+
+    fn beside(
+        to: &Path,
+        from: &Path,
+        waits: &Arc<Notify>,
+    ) -> impl Future<Output = Result<Option<Lock>, Error>> {
+        let before = Predecessor { data: Some(from.to_owned()), works: true };
+        take_over(to.to_owned(), before, Arc::clone(waits), CancellationToken::new())
     }
 
     #[tokio::test]
@@ -175,7 +208,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn data_that_are_in_use_are_waited_for_and_then_left_alone() {
         let (before, now) = (used(), tempfile::tempdir().unwrap());
-        let held = Lock::acquire(before.path().to_owned(), CancellationToken::new()).await.unwrap();
+        let held =
+            Lock::acquire(before.path().to_owned(), &Notify::new(), CancellationToken::new()).await.unwrap();
         assert!(take(now.path(), before.path()).await.is_some());
         assert_eq!(files_in(now.path()).unwrap(), 0);
         drop(held);
@@ -186,8 +220,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_data_directory_that_stays_in_use_is_an_error_that_says_so() {
         let dir = used();
-        let _held = Lock::acquire(dir.path().to_owned(), CancellationToken::new()).await.unwrap();
-        let failed = take_over(dir.path().to_owned(), None, CancellationToken::new()).await.unwrap_err();
+        let _held =
+            Lock::acquire(dir.path().to_owned(), &Notify::new(), CancellationToken::new()).await.unwrap();
+        let nobody = Predecessor::default();
+        let taken = take_over(dir.path().to_owned(), nobody, Arc::default(), CancellationToken::new());
+        let failed = taken.await.unwrap_err();
         assert!(failed.to_string().contains("another executor"), "{failed}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_a_working_executor_its_data_are_waited_for_as_long_as_it_works_and_then_taken_over() {
+        let (before, now) = (used(), tempfile::tempdir().unwrap());
+        let held =
+            Lock::acquire(before.path().to_owned(), &Notify::new(), CancellationToken::new()).await.unwrap();
+        let waits = Arc::new(Notify::new());
+        let mut taken = Box::pin(beside(now.path(), before.path(), &waits));
+        assert!(timeout(LOCK_PATIENCE * 2, &mut taken).await.is_err(), "it waits longer");
+        waits.notified().await;
+        assert_eq!(files_in(now.path()).unwrap(), 0);
+        drop(held);
+        assert!(taken.await.unwrap().is_some());
+        assert_eq!(fs::read_to_string(now.path().join("pipelines/positions")).unwrap(), "7");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_a_working_executor_the_same_directory_is_waited_for_as_long() {
+        let dir = used();
+        let held =
+            Lock::acquire(dir.path().to_owned(), &Notify::new(), CancellationToken::new()).await.unwrap();
+        let waits = Arc::new(Notify::new());
+        let mut taken = Box::pin(beside(dir.path(), dir.path(), &waits));
+        assert!(timeout(LOCK_PATIENCE * 2, &mut taken).await.is_err());
+        drop(held);
+        assert!(taken.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn beside_an_executor_whose_data_cannot_be_seen_nothing_is_begun() {
+        let now = tempfile::tempdir().unwrap();
+        let failed = beside(now.path(), Path::new("/nowhere/at/all"), &Arc::default()).await.unwrap_err();
+        assert!(failed.to_string().contains("--rollout-overlap"), "{failed}");
     }
 }

@@ -64,6 +64,17 @@ pub enum Error {
         /// How long that was waited for.
         waited: Duration,
     },
+    /// The executor before works on, and when it ends cannot be seen.
+    #[error(
+        "see when the executor before lets go of `{}`, beside which this one was launched; use --executor-data-dir, or \
+         `--rollout-overlap 0s`", before.display()
+    )]
+    Beside {
+        /// Where it keeps its data.
+        before: PathBuf,
+        /// Why that cannot be seen.
+        source: Box<Error>,
+    },
     /// A duration in the environment is none.
     #[error(
         "`{name}` is `{text}`, which is no duration: a number and `ns`, `us`, `ms`, `secs`, `mins`, `hrs`, `days` or `weeks` are expected"

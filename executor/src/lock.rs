@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +19,12 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Waits until no other executor uses `dir`; `None` when told to give up.
-    pub(crate) async fn acquire(dir: PathBuf, give_up: CancellationToken) -> Result<Option<Self>, Error> {
+    /// Waits until no other executor uses `dir`, and says so at the beginning; `None` when told to give up.
+    pub(crate) async fn acquire(
+        dir: PathBuf,
+        waits: &Notify,
+        give_up: CancellationToken,
+    ) -> Result<Option<Self>, Error> {
         let path = dir.join("lock");
         let failed = |source| Error::DataDir { path: path.clone(), source };
         let mut file =
@@ -34,6 +39,7 @@ impl Lock {
             if !waited {
                 tracing::info!(dir = %dir.display(), "another executor uses the data directory; waiting for its end");
                 waited = true;
+                waits.notify_one();
             }
             tokio::select! {
                 () = sleep_until(Instant::now() + LOOK_EVERY) => {}
@@ -52,16 +58,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_second_one_waits_for_the_first() {
+    async fn a_second_one_says_that_it_waits_and_waits_for_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let never = CancellationToken::new();
-        let first = Lock::acquire(dir.path().to_owned(), never.clone()).await.unwrap().unwrap();
+        let (never, waits) = (CancellationToken::new(), Notify::new());
+        let first = Lock::acquire(dir.path().to_owned(), &waits, never.clone()).await.unwrap().unwrap();
+        assert!(tokio::time::timeout(LOOK_EVERY, waits.notified()).await.is_err(), "nobody was waited for");
         let given_up = CancellationToken::new();
         given_up.cancel();
-        assert!(Lock::acquire(dir.path().to_owned(), given_up).await.unwrap().is_none());
-        let second = Lock::acquire(dir.path().to_owned(), never);
+        let nobody = Notify::new();
+        assert!(Lock::acquire(dir.path().to_owned(), &nobody, given_up).await.unwrap().is_none());
+        let second = Lock::acquire(dir.path().to_owned(), &waits, never);
         let mut second = Box::pin(second);
         assert!(tokio::time::timeout(LOOK_EVERY * 2, &mut second).await.is_err());
+        waits.notified().await;
         drop(first);
         assert!(second.await.unwrap().is_some());
     }

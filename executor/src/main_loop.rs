@@ -4,7 +4,7 @@ use crate::assign::UnitId;
 use crate::assignment::{self, Assignment};
 use crate::containers::{DockerAddress, Mine, Seen, watch_containers};
 use crate::control::{self, Ends, stay_attached};
-use crate::handover::take_over;
+use crate::handover::{Predecessor, take_over};
 use crate::leftovers::{Leftover, survey};
 use crate::lock::Lock;
 use crate::mesos::{self, FromMesos, Rules, ToMesos};
@@ -35,6 +35,8 @@ const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
 enum Event {
     /// The agent, or the scheduler through it, said something.
     Mesos(Option<FromMesos>),
+    /// Another executor has the data that we are to go on with.
+    Waits,
     /// The data directory is ours; `None`: the process stops before it was.
     Locked(Result<Option<Lock>, Error>),
     /// A newer assignment came.
@@ -56,8 +58,8 @@ enum Event {
 /// What has begun once the data directory is ours and the agent's name is known.
 struct Started {
     node: Node,
-    /// Held as long as this lives.
-    _lock: Lock,
+    /// Held until this has drained.
+    lock: Option<Lock>,
     surveys: JoinSet<Vec<Leftover>>,
     surveyed: bool,
     next_survey: Instant,
@@ -77,6 +79,7 @@ struct Executor {
     over: CancellationToken,
     tasks: JoinSet<()>,
     locking: JoinSet<Result<Option<Lock>, Error>>,
+    waits: Arc<Notify>,
     lock: Option<Lock>,
     host: Option<String>,
     to_mesos: mpsc::Sender<ToMesos>,
@@ -136,7 +139,10 @@ impl Executor {
         let own = settings.mesos.mesos_container_name.clone();
         let mine = Mine { share: settings.container_share, own };
         tasks.spawn(watch_containers(address, mine, seen_sender, over.clone()));
-        locking.spawn(take_over(dir.clone(), settings.predecessor_data.clone(), over.clone()));
+        let waits = Arc::new(Notify::new());
+        let before =
+            Predecessor { data: settings.predecessor_data.clone(), works: settings.beside_predecessor };
+        locking.spawn(take_over(dir.clone(), before, Arc::clone(&waits), over.clone()));
         let (assignments, assigned) = watch::channel(None);
         Ok(Self {
             control: watch::Sender::new(settings.control.clone()),
@@ -147,6 +153,7 @@ impl Executor {
             over,
             tasks,
             locking,
+            waits,
             lock: None,
             host: None,
             to_mesos,
@@ -185,6 +192,7 @@ impl Executor {
         };
         tokio::select! {
             said = self.from_mesos.recv() => Event::Mesos(said),
+            () = self.waits.notified() => Event::Waits,
             Some(locked) = self.locking.join_next() => {
                 Event::Locked(locked.unwrap_or_else(|error| Err(Error::Task(error))))
             }
@@ -223,6 +231,7 @@ impl Executor {
                     started.node.drain(by);
                 }
             }
+            Event::Waits => tell(&self.to_mesos, ToMesos::Waits).await,
             Event::Locked(lock) => {
                 self.lock = lock?;
                 self.start_when_ready();
@@ -291,7 +300,7 @@ impl Executor {
         }
         self.started = Some(Started {
             node,
-            _lock: lock,
+            lock: Some(lock),
             surveys: JoinSet::new(),
             surveyed: false,
             next_survey: Instant::now(),
@@ -326,6 +335,9 @@ impl Executor {
     async fn take_assignment(&mut self) {
         let Some(newest) = self.assigned.borrow_and_update().clone() else { return };
         self.with_node(|node| node.assign(&newest));
+        if self.started.as_ref().is_none_or(|started| started.lock.is_none()) {
+            return;
+        }
         let (dir, framework) = (self.dir.clone(), self.settings.mesos.mesos_framework_id.clone());
         let saved = tokio::task::spawn_blocking(move || assignment::save(&dir, &framework, &newest)).await;
         if let Ok(Err(error)) = saved {
@@ -363,6 +375,11 @@ impl Executor {
             *known = Some(report);
             news
         });
+        if started.node.is_drained() {
+            // What is in the data directory is for the next executor to go on with.
+            started.lock = None;
+            return self.say_drained(true).await;
+        }
         if let Some(known) = started.node.known_containers()
             && now >= started.next_survey
             && started.surveys.is_empty()
@@ -378,8 +395,6 @@ impl Executor {
             started.next_sign_of_life = now + SIGN_OF_LIFE_EVERY;
             sign_of_life::note(&self.dir, Timestamp::now());
         }
-        let drained = started.node.is_drained();
-        self.say_drained(drained).await;
     }
 
     async fn say_drained(&mut self, drained: bool) {

@@ -41,6 +41,8 @@ const COMPLAINT_MAX: usize = 4096;
 /// What the node tells Mesos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ToMesos {
+    /// Another executor has the data that we are to go on with.
+    Waits,
     /// The pipelines of the first assignment are up.
     PipelinesUp,
     /// Everything is flushed and saved.
@@ -227,6 +229,10 @@ impl Client {
                     }
                     Err(error) => self.lost(&error.to_string(), now),
                 }
+            }
+            Happened::Node(Some(ToMesos::Waits)) => {
+                self.session.waits();
+                Vec::new()
             }
             Happened::Node(Some(ToMesos::PipelinesUp)) => {
                 self.session.pipelines_up();

@@ -4,6 +4,7 @@
 //!   numbers. Every field that must survive a round trip (resources, tasks, executors, updates) is there.
 //! - [`recordio`]: the framing of Mesos' event streams.
 //! - [`announcement`]: the one MESSAGE that a scheduler sends to executors by Mesos: where it listens.
+//! - [`handover`]: what an executor says while another one still has the data that it is to go on with.
 //! - [`tls`]: handshakes with servers of Mesos, by rustls or OpenSSL, on a socket that the user opens.
 //! - [`credentials`]: what an executor needs for TLS on the control plane, as it is handed over with its launch.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
@@ -16,6 +17,7 @@
 
 pub mod announcement;
 pub mod credentials;
+pub mod handover;
 pub mod recordio;
 pub mod tls;
 

@@ -54,7 +54,7 @@ pub use reserve::Claim;
 use resources::{Needs, Taken};
 use rollout::{RolloutRecord, Rollouts};
 pub use size::Size;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use teardown::Teardown;
@@ -85,6 +85,9 @@ pub struct Rules {
     pub spec: Arc<Spec>,
     /// How long a new executor has to run and be attached before a rollout goes on.
     pub settle: Duration,
+    /// How long a node that is to be replaced waits for an offer with room for its next executor beside the old one; zero:
+    /// the old one always ends first.
+    pub overlap: Duration,
     /// Whether executors of other settings are replaced without an order.
     pub upgrade_by_itself: bool,
     /// Which leadership this is; 0 where there are no elections. Executors refuse what an earlier one said.
@@ -130,6 +133,8 @@ pub struct Core {
     nodes: Nodes,
     hosts: Hosts,
     teardown: Option<Teardown>,
+    /// Orders of a teardown that could not be stored, and why, until they are taken back.
+    taken_back: Vec<(OrderId, String)>,
     launches: BTreeMap<TaskId, Launch>,
     executors: BTreeMap<ExecutorId, TaskId>,
     /// Offers that wait until the framework id is stored.
@@ -167,6 +172,8 @@ struct Launch {
     ask_at: Option<Moment>,
     ask_pause: Duration,
     running_since: Option<Moment>,
+    /// Since when it waits for the data of the one before it.
+    waits_since: Option<Moment>,
     announced_at: Option<Moment>,
     attached: bool,
     /// When it is told again to end, if it was.
@@ -201,6 +208,8 @@ enum Then {
     Accept(TaskId),
     /// Acknowledge updates of a task, maybe none.
     Acknowledge(TaskId, Vec<(AgentId, Vec<u8>)>),
+    /// Tell an executor to end, as its successor is to take over or to be launched.
+    Replace(TaskId),
     /// Updates of a task that ended are acknowledged and the launch is forgotten.
     Forgotten(TaskId, Vec<(AgentId, Vec<u8>)>),
     /// Offers can be used from now on; `None`: the dead framework is forgotten, register anew.
@@ -233,6 +242,7 @@ impl Core {
             nodes,
             hosts: Hosts::default(),
             teardown: None,
+            taken_back: Vec::new(),
             launches: BTreeMap::new(),
             executors: BTreeMap::new(),
             held: Vec::new(),
@@ -251,7 +261,9 @@ impl Core {
             sandbox_told: false,
             out: Vec::new(),
         };
-        for record in launches {
+        let mut launches = launches;
+        launches.sort_by(|a, b| (a.launched_at, &a.task).cmp(&(b.launched_at, &b.task)));
+        for record in in_line(launches) {
             core.take_up(record, now);
         }
         core
@@ -363,6 +375,10 @@ impl Core {
                 self.mark_stored(&task, ticket);
                 self.acknowledge_all(&task, updates);
             }
+            Then::Replace(task) => {
+                self.mark_stored(&task, ticket);
+                self.replacement_stored(now, &task);
+            }
             Then::Forgotten(task, updates) => {
                 if self.launches.get(&task).is_some_and(|l| l.pending == Some(ticket)) {
                     self.launches.remove(&task);
@@ -375,11 +391,13 @@ impl Core {
             Then::Framework(id) if id != self.framework => {}
             Then::Framework(Some(_)) => {
                 self.framework_stored = true;
+                self.answer_taken_back();
                 let held = std::mem::take(&mut self.held);
                 self.offered(now, held);
             }
             Then::Framework(None) => {
                 self.framework_stored = true;
+                self.answer_taken_back();
                 self.out.push(Effect::RegisterAnew);
             }
             Then::Rollout(_, answer) => self.rollout_stored(now, answer),
@@ -395,6 +413,12 @@ impl Core {
                 if let Some(launch) = self.launches.get_mut(&task).filter(|l| l.pending == Some(ticket)) {
                     launch.pending = None;
                 }
+            }
+            Then::Replace(task) => {
+                if let Some(launch) = self.launches.get_mut(&task).filter(|l| l.pending == Some(ticket)) {
+                    launch.pending = None;
+                }
+                self.replacement_not_stored(&task);
             }
             Then::Rollout(before, answer) => self.rollout_not_stored(now, (*before, answer), why),
             Then::TearDownBegun(order) => self.teardown_not_begun(now, order, why),
@@ -447,4 +471,26 @@ impl Core {
         }
         self.decisions.push_back(Decision { at, node, text });
     }
+}
+
+/// Each launch after the one beside which it was decided, whatever their clocks said.
+fn in_line(launches: Vec<LaunchRecord>) -> Vec<LaunchRecord> {
+    let known: BTreeSet<TaskId> = launches.iter().map(|record| record.task.clone()).collect();
+    let (mut later, mut line, mut told) = (launches, Vec::new(), BTreeSet::new());
+    while !later.is_empty() {
+        let waits = |record: &LaunchRecord| {
+            record.lineage.beside.as_ref().is_some_and(|task| known.contains(task) && !told.contains(task))
+        };
+        let (held, mut now): (Vec<_>, Vec<_>) = later.into_iter().partition(waits);
+        // Only what was tampered with waits for itself.
+        later = if now.is_empty() {
+            now = held;
+            Vec::new()
+        } else {
+            held
+        };
+        told.extend(now.iter().map(|record| record.task.clone()));
+        line.extend(now);
+    }
+    line
 }

@@ -269,7 +269,7 @@ impl Start {
         let office = Office { epoch: self.epoch, seed: rand::rng().random(), control: self.control.clone() };
         let rules = rules(&self.settings, &template, office);
         let core = Core::new(rules, stored.framework.clone(), stored.launches, clock.now());
-        let core = core.tearing_down(stored.torn_down, clock.now());
+        let core = core.tearing_down(stored.torn_down, clock.now()).going_on(stored.rollout, clock.now());
 
         let (files_out, files_in) = mpsc::channel(16);
         let (problems_out, files) = watch::channel(Vec::new());
@@ -318,7 +318,7 @@ impl Start {
             view,
             stop,
         };
-        let result = MainLoop::new(core.going_on(stored.rollout), wires, clock).run().await;
+        let result = MainLoop::new(core, wires, clock).run().await;
         parts_stop.cancel();
         finish(parts).await;
         result
@@ -384,6 +384,7 @@ pub(crate) fn rules(settings: &SchedulerSettings, template: &Template, office: O
         grace: settings.executor.executor_grace,
         spec: Arc::clone(template.spec()),
         settle: settings.rollout_settle,
+        overlap: settings.rollout_overlap,
         upgrade_by_itself: settings.upgrade_by_itself,
         epoch,
         seed,

@@ -114,7 +114,7 @@ impl Reports {
 
     /// Forgets executors that are in no slot any more.
     pub(crate) fn keep(&mut self, nodes: &[NodeState]) {
-        let in_slots = || nodes.iter().filter_map(|node| node.executor.as_ref());
+        let in_slots = || nodes.iter().flat_map(|node| node.executor.iter().chain(&node.successor));
         let known = in_slots().filter(|executor| self.by_executor.contains_key(*executor)).count();
         if known < self.by_executor.len() {
             let alive: HashSet<&ExecutorId> = in_slots().collect();
@@ -353,6 +353,7 @@ fn node(state: &NodeState, heard: Option<&Heard>, fresh: bool) -> Node {
         reason: state.reason.clone(),
         since_ms: state.since.0,
         executor_id: state.executor.as_ref().map(|id| id.0.clone()),
+        successor_id: state.successor.as_ref().map(|id| id.0.clone()),
         task_id: state.task.as_ref().map(|id| id.0.clone()),
         trail: state.trail.clone(),
         generation: state.generation.as_ref().map(|generation| generation.0.clone()),

@@ -164,8 +164,20 @@ pub struct PlannedNode {
     pub action: Action,
     /// In which batch, counted from 1.
     pub batch: Option<usize>,
+    /// Which way, if its executor is replaced.
+    pub way: Option<Way>,
     /// Why.
     pub reason: String,
+}
+
+/// Which way an executor is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// The new one comes up beside the old one, if an offer has room for both, and takes over.
+    Overlap,
+    /// The old one ends first, and why.
+    EndFirst(String),
 }
 
 /// What happens with a node.
@@ -189,11 +201,9 @@ pub enum OrderRefused {
     /// There is nobody who could carry it out (503). Nothing was changed; try again.
     #[error("the order was not taken, and nothing was changed: {0}")]
     NotTaken(String),
-    /// It could not be persisted (503), as far as is known: the store is told again how it was before.
+    /// It could not be persisted (503). The store has taken in since that it was not ordered.
     #[error(
-        "the order could not be stored and is not carried out: {0}; what the store may hold of it is being taken back. \
-         A scheduler that takes over before that is done would carry it out: see that the store can be written, and look \
-         at the status"
+        "the order could not be stored, and is not carried out: {0}; what the store may have held of it was taken back"
     )]
     NotStored(String),
 }

@@ -215,6 +215,8 @@ pub struct Node {
     pub trail: Trail,
     /// The executor that runs or is being launched there.
     pub executor_id: Option<String>,
+    /// The executor that comes up or waits beside it, to take over from it.
+    pub successor_id: Option<String>,
     /// Its task.
     pub task_id: Option<String>,
     /// What its executor was launched with; `None`: it has none, or that was not kept then.

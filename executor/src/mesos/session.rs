@@ -4,13 +4,13 @@
 //! are up; updates keep their uuid until they are acknowledged, and are listed, with the tasks of which no update was
 //! acknowledged, whenever we subscribe again; an executor without tasks ends.
 use config::settings::Secret;
-use proto::announcement;
 use proto::mesos::v1::executor::call::{Subscribe, Type as CallType, Update};
 use proto::mesos::v1::executor::event::Type as EventType;
 use proto::mesos::v1::executor::{Call, Event};
 use proto::mesos::v1::framework_info::capability::Type as Capability;
 use proto::mesos::v1::task_status::Source;
 use proto::mesos::v1::{ExecutorId, FrameworkId, FrameworkInfo, KillPolicy, TaskInfo, TaskState, TaskStatus};
+use proto::{announcement, handover};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -107,6 +107,8 @@ pub(crate) struct Session {
     connection: Connection,
     knows_killing: bool,
     pipelines_up: bool,
+    /// Whether another executor has the data that we are to go on with, or had them a moment ago.
+    waits: bool,
     tasks: BTreeMap<String, Task>,
     updates: Vec<Pending>,
     /// The uuid of the update that is on its way.
@@ -124,6 +126,7 @@ impl Session {
             connection: Connection::Lost(now),
             knows_killing: false,
             pipelines_up: false,
+            waits: false,
             tasks: BTreeMap::new(),
             updates: Vec::new(),
             in_flight: Vec::new(),
@@ -277,10 +280,32 @@ impl Session {
         if self.ending.is_some() {
             self.say(&id, TaskState::TaskKilled, "the executor was ending when the task came");
         } else {
-            self.say(&id, TaskState::TaskStarting, "waiting for pipelines");
+            if self.waits && !self.pipelines_up {
+                self.say_waits(&id);
+            } else {
+                self.say(&id, TaskState::TaskStarting, "waiting for pipelines");
+            }
             self.say_running();
         }
         self.progress(now)
+    }
+
+    /// Another executor has the data that we are to go on with. It is said to be no more than starting: RUNNING follows
+    /// when there are pipelines.
+    pub(crate) fn waits(&mut self) {
+        self.waits = true;
+        if self.pipelines_up || self.ending.is_some() {
+            return;
+        }
+        let tasks: Vec<String> = self.tasks.keys().cloned().collect();
+        tasks.iter().for_each(|id| self.say_waits(id));
+    }
+
+    fn say_waits(&mut self, id: &str) {
+        self.say(id, TaskState::TaskStarting, "waiting for the executor before it to let go of its data");
+        if let Some(update) = self.updates.last_mut() {
+            update.status.data = Some(handover::WAITS.to_vec());
+        }
     }
 
     /// The pipelines of the first assignment are up.

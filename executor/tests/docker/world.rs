@@ -331,6 +331,7 @@ fn settings(agent: &str, control: &str, dir: &Path) -> ExecutorSettings {
         control_token: Some(Secret::from("token".to_owned())),
         data_dir: Some(dir.join("data")),
         predecessor_data: None,
+        beside_predecessor: false,
         collecting: Collecting {
             docker_host: docker_host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
             docker_cert_path: None,

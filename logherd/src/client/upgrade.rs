@@ -102,7 +102,7 @@ async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
 }
 
 fn planned(plan: &Value) -> String {
-    let heading = ["BATCH", "HOST", "NOW", "WHAT", "WHY"];
+    let heading = ["BATCH", "HOST", "NOW", "WHAT", "HOW", "WHY"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for node in api::list(plan, "nodes") {
         let batch = node.get("batch").filter(|batch| batch.is_u64()).map_or("-".to_owned(), Value::to_string);
@@ -111,6 +111,7 @@ fn planned(plan: &Value) -> String {
             text(node, "host"),
             text(node, "generation"),
             text(node, "action"),
+            way(node),
             text(node, "reason"),
         ]);
     }
@@ -120,6 +121,18 @@ fn planned(plan: &Value) -> String {
         text(plan, "to"),
         text(plan, "batches")
     )
+}
+
+/// Which way an executor would be replaced.
+fn way(node: &Value) -> String {
+    match node.get("way") {
+        Some(Value::String(word)) => word.clone(),
+        Some(Value::Object(way)) => {
+            let why = way.get("end_first").and_then(Value::as_str).unwrap_or_default();
+            format!("end first: {why}")
+        }
+        _ => "-".to_owned(),
+    }
 }
 
 /// How generations and the newest rollout stand.
@@ -182,11 +195,20 @@ mod tests {
     #[test]
     fn a_plan_names_the_batch_of_each_node_and_why_one_is_left_out() {
         let plan = json!({ "to": "abc", "batches": 1, "nodes": [
-            {"host": "n1", "generation": "old", "action": "replace", "batch": 1, "reason": "runs generation old"},
+            {"host": "n1", "generation": "old", "action": "replace", "batch": 1, "way": "overlap", "reason": "runs generation old"},
+            {"host": "n3", "generation": "old", "action": "replace", "batch": 1, "way": {"end_first": "no room"}, "reason": "x"},
             {"host": "n2", "generation": null, "action": "skip", "batch": null, "reason": "unreachable"},
         ]});
         let text = planned(&plan);
-        for part in ["1      n1", "-      n2", "skip", "unreachable", "to generation abc in 1 batches"] {
+        for part in [
+            "1      n1",
+            "-      n2",
+            "overlap",
+            "end first: no room",
+            "skip",
+            "unreachable",
+            "to generation abc in 1 batches",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -2,6 +2,7 @@
 //! tried, with pauses that grow, until one proves.
 use super::generation::Generation;
 use crate::ids::{AgentId, Moment, TaskId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -66,6 +67,21 @@ pub(super) struct Open {
     probe: Option<(TaskId, Moment)>,
 }
 
+/// What is persisted of launches that are held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// Of which generation.
+    pub generation: Generation,
+    /// The failure, as one agent told it.
+    pub failure: String,
+    /// On how many agents it was seen.
+    pub agents: usize,
+    /// Since when.
+    pub since: Moment,
+    /// How long after a failure the next launch is tried.
+    pub pause: Duration,
+}
+
 impl Breaker {
     /// One for launches that prove within `settle`.
     pub(super) fn new(settle: Duration) -> Self {
@@ -83,6 +99,30 @@ impl Breaker {
     /// What is held back, if anything is.
     pub(super) fn open(&self) -> Option<&Open> {
         self.open.as_ref()
+    }
+
+    /// What the next leader has to know, so that it does not launch everywhere what fails everywhere.
+    pub(super) fn kept(&self) -> Option<HeldBack> {
+        self.open.as_ref().map(|open| HeldBack {
+            generation: open.generation.clone(),
+            failure: open.failure.clone(),
+            agents: open.agents,
+            since: open.since,
+            pause: open.pause,
+        })
+    }
+
+    /// Goes on with what an earlier leader held back.
+    pub(super) fn go_on(&mut self, held: Option<&HeldBack>, now: Moment) {
+        self.open = held.cloned().map(|held| Open {
+            generation: held.generation,
+            failure: held.failure,
+            agents: held.agents,
+            since: held.since,
+            probe_at: now.after(held.pause),
+            pause: held.pause,
+            probe: None,
+        });
     }
 
     /// How long an offer has to be refused instead of launching that generation on it; `None`: not at all.

@@ -31,6 +31,8 @@ pub(super) struct Ours<'a> {
     pub(super) text: &'a str,
     /// Whether a launch holds the node's slot.
     pub(super) held: bool,
+    /// How the executor is that comes up beside the one in the slot, for people.
+    pub(super) beside: Option<&'a str>,
     /// Until when nothing is launched there after an end.
     pub(super) not_before: Moment,
     /// When its machine is planned to be away.
@@ -48,6 +50,7 @@ pub(super) fn cause(agent: Option<&Agent>, ours: &Ours<'_>) -> Cause {
         return match (ours.own, standing) {
             (Cause::Ending, Standing::Draining | Standing::Drained) => Cause::Draining,
             (Cause::Ending, _) if is_away(ours) => Cause::MaintenanceSoon,
+            (Cause::Runs, _) if ours.beside.is_some() => Cause::Overlaps,
             (own, _) => own,
         };
     }
@@ -114,6 +117,7 @@ pub(super) fn reason(cause: Cause, agent: Option<&Agent>, ours: &Ours<'_>) -> St
                 rest => format!("{}; the next launch waits {} s", ours.text, rest.as_secs() + 1),
             }
         }
+        Cause::Overlaps => format!("{}; {}", ours.text, ours.beside.unwrap_or_default()),
         _ => match agent.map_or(Standing::Active, |agent| agent.standing) {
             _ if !ours.held => ours.text.to_owned(),
             Standing::Draining | Standing::Drained => format!("{}; an operator drains the agent", ours.text),
@@ -177,14 +181,15 @@ fn needed(needs: &Needs) -> BTreeMap<&str, u64> {
     needed
 }
 
-struct Short {
+pub(super) struct Short {
     /// Whether it would do if nothing of it were reserved to others.
     reserved: bool,
-    words: String,
+    /// The same for people.
+    pub(super) words: String,
 }
 
 /// What the agent lacks for an executor of ours, counting all that is not used and not reserved to others.
-fn shortage(agent: &Agent, known: &Registered, needs: &Needs) -> Option<Short> {
+pub(super) fn shortage(agent: &Agent, known: &Registered, needs: &Needs) -> Option<Short> {
     let ours = |share: &&Share| share.role == "*" || known.roles.contains(&share.role);
     let (mut words, mut reserved) = (Vec::new(), false);
     for (name, needed) in needed(needs) {

@@ -120,6 +120,8 @@ pub struct Update {
     pub reason: String,
     /// What the sender adds; empty: nothing.
     pub message: String,
+    /// Whether its executor says that it is up, and waits for the data of the one before it on its node.
+    pub waits: bool,
     /// Present iff the update wants to be acknowledged.
     pub uuid: Option<Vec<u8>>,
 }

@@ -18,6 +18,8 @@ pub enum Phase {
     Launching,
     /// The executor is there but its pipelines are not up.
     Starting,
+    /// The executor is there and waits until the one before it on its node lets go of the data.
+    Waiting,
     /// The executor runs.
     Running,
     /// It was told to end.
@@ -60,6 +62,17 @@ pub struct Lineage {
     pub data: Option<String>,
     /// Where the executor before it on that agent did.
     pub predecessor_data: Option<String>,
+    /// The task of the executor that works while this one comes up beside it, and from which it takes over. Stored
+    /// before the launch: no other one is launched beside a live one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beside: Option<TaskId>,
+    /// Whether it has said that it waits for the data of the one before it. Mesos tells a later scheduler only that it
+    /// starts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waited: bool,
+    /// Whether it is told to end for a rollout. Stored before it is told, so that every leader counts it as uncovered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 /// One change of what is persisted.

@@ -99,6 +99,12 @@ impl Spec {
         self.program.can_be_had_beside(&own.program) && self.authority == own.authority
     }
 
+    /// The directory of its node that its data are in, if that is not its sandbox.
+    pub(super) fn data_dir(&self) -> Option<&str> {
+        let mut arguments = self.arguments.iter().skip_while(|argument| *argument != "--data-dir");
+        arguments.nth(1).map(String::as_str)
+    }
+
     /// Its name. What it would be served by is no part of it.
     pub fn generation(&self) -> Generation {
         let plain = Self { program: self.program.identity(), ..self.clone() };

@@ -1,5 +1,6 @@
 //! Decides how a launch goes on: intent, ACCEPT, asking about silence, who may attach, and its end.
 use super::effects::{Call, Change, LaunchRecord, Lineage, Phase, Ticket};
+use super::nodes::Seat;
 use super::resources::Taken;
 use super::{Core, Held, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
@@ -28,13 +29,23 @@ impl Core {
             self.data_on.insert(record.agent.clone(), data.clone());
         }
         self.executors.insert(record.executor.clone(), record.task.clone());
+        if record.lineage.replaced {
+            self.was_told(&record.task, &record.agent);
+        }
         let running_since = (record.phase == Phase::Running).then_some(now);
         let launch = Launch { running_since, stage: Stage::Asked, stored: true, ..Launch::new(record) };
         self.launches.insert(launch.record.task.clone(), launch);
     }
 
-    /// Decides to launch on `agent` and has the intent stored; ACCEPT follows when it is.
-    pub(super) fn intend(&mut self, now: Moment, agent: &AgentId, offers: Vec<OfferId>, taken: Taken) {
+    /// Decides to launch on `agent` and has the intent stored; ACCEPT follows when it is. `beside`: the executor that
+    /// works there meanwhile.
+    pub(super) fn intend(
+        &mut self,
+        now: Moment,
+        agent: &AgentId,
+        (offers, taken): (Vec<OfferId>, Taken),
+        beside: Option<TaskId>,
+    ) {
         let (task, executor) = self.fresh_ids(agent);
         let token = self.random_hex::<32>();
         let record = LaunchRecord {
@@ -50,6 +61,8 @@ impl Core {
                 generation: Some(self.launches_now().1),
                 data: None,
                 predecessor_data: self.data_on(agent),
+                beside,
+                ..Lineage::default()
             }),
         };
         self.launch_decided(now, agent, &task);
@@ -69,13 +82,8 @@ impl Core {
         let Some(launch) = self.launches.get_mut(task) else { return };
         let Stage::Storing(held) = &mut launch.stage else { return };
         let Some(Held { offers, taken, token }) = held.take().filter(|_| connected) else {
-            let agent = launch.record.agent.clone();
-            self.nodes.not_offered(
-                &agent,
-                Cause::OfferWithdrawn,
-                "the offer was withdrawn before it could be used",
-                now,
-            );
+            let text = "the offer was withdrawn before it could be used";
+            self.not_launched(now, task, Cause::OfferWithdrawn, text);
             self.drop_launch(task, Vec::new());
             // Another offer of that node may have been declined for this one's sake.
             return self.revive_soon(now);
@@ -84,7 +92,9 @@ impl Core {
         launch.record.phase = Phase::Launching;
         launch.ask_at = Some(now.after(launch.ask_pause));
         let record = launch.record.clone();
-        let text = format!("launching executor {} on {}", record.executor, record.host);
+        let beside =
+            if record.lineage.beside.is_some() { ", beside the one that is to be replaced" } else { "" };
+        let text = format!("launching executor {} on {}{beside}", record.executor, record.host);
         let agent = record.agent.clone();
         let generation = record.lineage.generation.as_ref();
         let known = generation.and_then(|generation| self.spec_of(generation));
@@ -110,10 +120,19 @@ impl Core {
             self.call(Call::Decline { offers, refuse: RETRY_SAVE });
         }
         let text = format!("not launched: the intent could not be stored: {why}");
-        self.nodes.not_offered(&agent, Cause::NotStored, &text, now);
+        self.not_launched(now, task, Cause::NotStored, &text);
         self.decide(now, Some(agent), text);
         // The write may have happened all the same.
         self.drop_launch(task, Vec::new());
+    }
+
+    /// A launch comes to nothing; that is the node's state, unless another executor works there.
+    fn not_launched(&mut self, now: Moment, task: &TaskId, cause: Cause, text: &str) {
+        let Some(launch) = self.launches.get(task) else { return };
+        let agent = &launch.record.agent;
+        if self.nodes.seat(agent, task) != Seat::Successor {
+            self.nodes.not_offered(agent, cause, text, now);
+        }
     }
 
     /// Ends a launch: its slot is free, the store forgets it, then `updates` are acknowledged.
@@ -284,6 +303,7 @@ impl Launch {
             ask_at: None,
             ask_pause: LAUNCH_TIMEOUT,
             running_since: None,
+            waits_since: None,
             announced_at: None,
             attached: false,
             kill_at: None,

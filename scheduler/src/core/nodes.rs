@@ -1,14 +1,16 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
 mod places;
 mod replaced;
+mod slots;
 
 use super::Core;
 use super::cause::{Framework, Ours, cause, is_away, needs, reason};
 use super::cluster::{Agent, Machine, Place, TaskState, Unavailability, Update, Window};
-use super::effects::{LaunchRecord, Phase};
 use super::generation::Generation;
 use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
+pub(super) use slots::Seat;
+use slots::Successor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use web::view::{Cause, Coverage, Trail};
@@ -50,6 +52,8 @@ pub struct NodeState {
     pub executor: Option<ExecutorId>,
     /// Its task.
     pub task: Option<TaskId>,
+    /// The executor that comes up or waits beside it, to take over from it.
+    pub successor: Option<ExecutorId>,
     /// What that was launched with, if it is known.
     pub generation: Option<Generation>,
     /// Whether launches are of that generation now.
@@ -90,14 +94,21 @@ pub(super) struct Nodes {
     woken: bool,
 }
 
+/// A launch on an agent.
+pub(super) type Slot = (TaskId, ExecutorId);
+
 #[derive(Debug, Default)]
 pub(super) struct Node {
     place: Place,
     /// Whether Mesos said where it is; else only its host is known, from a launch.
     placed: bool,
-    slot: Option<(TaskId, ExecutorId)>,
-    /// Launches of earlier schedulers that may be alive too: the end of one was not stored before the next.
-    behind: Vec<(TaskId, ExecutorId)>,
+    /// Whose node it is: the one that works there, or will.
+    slot: Option<Slot>,
+    /// Who takes over from it, and is there already.
+    successor: Option<Successor>,
+    /// Launches that may be alive too: they were taken over from, or are of earlier schedulers, that could not store the
+    /// end of one before the next.
+    behind: Vec<Slot>,
     launches: u64,
     failures: u32,
     not_before: Moment,
@@ -140,12 +151,13 @@ impl Nodes {
         self.by_agent.len()
     }
 
-    pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, now: Moment) -> Verdict {
+    /// `beside`: whether a successor of the executor in its slot is wanted there.
+    pub(super) fn verdict(&mut self, agent: &AgentId, place: &Place, beside: bool, now: Moment) -> Verdict {
         let (node, framework) = self.node(agent, now);
         node.place.clone_from(place);
         node.placed = true;
         node.trail.offered_ms = Some(now.0);
-        if node.slot.is_some() {
+        if node.slot.is_some() && !beside {
             Verdict::Covered
         } else if let Some(rest) = node.away.filter(|_| is_away(&node.ours(framework, now))) {
             let rest = rest.duration.map_or(AWAY_MAX, |duration| rest.start.after(duration).since(now));
@@ -157,23 +169,6 @@ impl Nodes {
         }
     }
 
-    pub(super) fn take_up(&mut self, record: &LaunchRecord, now: Moment) {
-        let (node, _) = self.node(&record.agent, now);
-        node.place.host.clone_from(&record.host);
-        node.trail.launched_ms = Some(record.launched_at.0);
-        let before = node.slot.replace((record.task.clone(), record.executor.clone()));
-        node.behind.extend(before);
-        let text = "an executor is known from before; asking Mesos how it is".to_owned();
-        self.show(&record.agent, Cause::TakenUp, text, now);
-    }
-
-    pub(super) fn launching(&mut self, agent: &AgentId, record: &LaunchRecord, now: Moment) {
-        let (node, _) = self.node(agent, now);
-        node.trail.launched_ms = Some(now.0);
-        node.slot = Some((record.task.clone(), record.executor.clone()));
-        self.show(agent, Cause::Intended, "an executor is being launched".to_owned(), now);
-    }
-
     /// Why nothing is launched there; says whether that is news.
     pub(super) fn not_offered(&mut self, agent: &AgentId, cause: Cause, reason: &str, now: Moment) -> bool {
         let news = self.by_agent.get(agent).is_none_or(|node| node.text != reason);
@@ -181,84 +176,19 @@ impl Nodes {
         news
     }
 
-    pub(super) fn progress(&mut self, agent: &AgentId, phase: Phase, update: &Update, now: Moment) {
-        let words = update.words();
-        let (node, _) = self.node(agent, now);
-        let executor = node.slot.as_ref().map_or("", |(_, executor)| executor.0.as_str());
-        let (cause, text) = match phase {
-            Phase::Running => (Cause::Runs, format!("executor {executor} runs")),
-            Phase::Unreachable => (Cause::Unreachable, format!("Mesos cannot reach the agent: {words}")),
-            Phase::Killing if update.reason == AGENT_DRAINING => {
-                (Cause::Draining, format!("executor {executor} is being ended: {words}"))
-            }
-            Phase::Killing => (Cause::Ending, format!("executor {executor} is being ended: {words}")),
-            Phase::Starting => (Cause::Starting, format!("executor {executor} starts its pipelines")),
-            Phase::Intended | Phase::Launching => (Cause::Asked, format!("executor {executor} is {words}")),
-        };
-        self.show(agent, cause, text, now);
-    }
-
-    /// A launch ended; gives how long the next one waits. An executor that was told to end has not failed: its node does
+    /// A launch ended; gives how long the next one waits, and what happened there. An executor that was told to end has not failed: its node does
     /// not wait longer for it.
     pub(super) fn failed(&mut self, agent: &AgentId, end: &End<'_>, now: Moment) -> Duration {
         let (node, _) = self.node(agent, now);
-        let words = end.update.words();
-        let no_failure = match (end.update.state, end.update.reason.as_str()) {
-            (TaskState::Killed, _) | (_, AGENT_DRAINING) => Some("was told to end"),
-            (TaskState::Lost, "AGENT_REMOVED") => Some("was lost with its agent"),
-            _ => None,
-        };
-        if let Some(what) = no_failure {
-            node.not_before = now.after(FIRST_BACKOFF);
-            self.show(agent, Cause::ToldToEnd, format!("the last executor {what}: {words}"), now);
-            return FIRST_BACKOFF;
+        let (pause, cause, text) = node.next_waits(end, now);
+        if node.slot.as_ref().is_some_and(|(task, _)| *task == end.update.task) {
+            self.show(agent, cause, text, now);
         }
-        if end.ran_for >= PROVEN {
-            node.failures = 0;
-        }
-        let (first, cause) = match end.update.state {
-            TaskState::Error => (FIRST_BACKOFF_INVALID, Cause::LaunchRefused),
-            _ => (FIRST_BACKOFF, Cause::LaunchFailed),
-        };
-        let pause = (first * (1 << node.failures.min(16))).min(BACKOFF_MAX).mul_f64(end.jitter);
-        node.failures = node.failures.saturating_add(1);
-        node.not_before = now.after(pause);
-        let text = format!("the last executor ended ({} in a row): {words}", node.failures);
-        self.show(agent, cause, text, now);
         pause
-    }
-
-    pub(super) fn free(&mut self, agent: &AgentId, task: &TaskId) {
-        if let Some(node) = self.by_agent.get_mut(agent) {
-            node.behind.retain(|(behind, _)| behind != task);
-        }
-        if let Some(node) = self.by_agent.get_mut(agent)
-            && node.slot.as_ref().is_some_and(|(held, _)| held == task)
-        {
-            node.slot = node.behind.pop();
-            if node.slot.is_some() {
-                return;
-            }
-            if node.own == Cause::Unreachable
-                || matches!(node.own.coverage(), Coverage::Running | Coverage::Launching)
-            {
-                (node.own, node.text) = (Cause::AwaitingOffer, AWAITING.to_owned());
-            }
-            self.woken |= node.settle(&self.framework, self.latest);
-        }
     }
 
     pub(super) fn gone(&mut self, agent: &AgentId) {
         self.by_agent.remove(agent);
-    }
-
-    /// How many launches may be alive on an agent.
-    pub(super) fn launches_on(&self, agent: &AgentId) -> usize {
-        self.by_agent.get(agent).map_or(0, |node| node.behind.len() + usize::from(node.slot.is_some()))
-    }
-
-    pub(super) fn task_on(&self, agent: &AgentId) -> Option<TaskId> {
-        self.by_agent.get(agent)?.slot.as_ref().map(|(task, _)| task.clone())
     }
 
     pub(super) fn count_launch(&mut self, agent: &AgentId) -> u64 {
@@ -340,17 +270,6 @@ impl Nodes {
         nodes.filter(|(_, is, will)| is != will).map(|(agent, _, will)| (agent.clone(), will)).collect()
     }
 
-    /// Executors on machines that are away, or will be within `before`.
-    pub(super) fn to_leave(&self, before: Duration, now: Moment) -> Vec<(AgentId, TaskId, Unavailability)> {
-        let leave = |(agent, node): (&AgentId, &Node)| {
-            let window =
-                node.away.filter(|window| window.start <= now.after(before) && !window.is_over(now))?;
-            let (task, _) = node.slot.as_ref()?;
-            Some((agent.clone(), task.clone(), window))
-        };
-        self.by_agent.iter().filter_map(leave).collect()
-    }
-
     /// Takes in which agents are registered; gives those that are new.
     pub(super) fn list(&mut self, agents: Vec<Agent>, now: Moment) -> Vec<AgentId> {
         self.listed_at = Some(now);
@@ -420,12 +339,38 @@ impl Nodes {
 }
 
 impl Node {
+    /// How long the next launch waits after that end, and what happened for people.
+    fn next_waits(&mut self, end: &End<'_>, now: Moment) -> (Duration, Cause, String) {
+        let words = end.update.words();
+        let no_failure = match (end.update.state, end.update.reason.as_str()) {
+            (TaskState::Killed, _) | (_, AGENT_DRAINING) => Some("was told to end"),
+            (TaskState::Lost, "AGENT_REMOVED") => Some("was lost with its agent"),
+            _ => None,
+        };
+        if let Some(what) = no_failure {
+            self.not_before = now.after(FIRST_BACKOFF);
+            return (FIRST_BACKOFF, Cause::ToldToEnd, format!("the last executor {what}: {words}"));
+        }
+        if end.ran_for >= PROVEN {
+            self.failures = 0;
+        }
+        let (first, cause) = match end.update.state {
+            TaskState::Error => (FIRST_BACKOFF_INVALID, Cause::LaunchRefused),
+            _ => (FIRST_BACKOFF, Cause::LaunchFailed),
+        };
+        let pause = (first * (1 << self.failures.min(16))).min(BACKOFF_MAX).mul_f64(end.jitter);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = now.after(pause);
+        (pause, cause, format!("the last executor ended ({} in a row): {words}", self.failures))
+    }
+
     fn ours<'a>(&'a self, framework: &'a Framework, now: Moment) -> Ours<'a> {
         Ours {
             framework,
             own: self.own,
             text: &self.text,
             held: self.slot.is_some(),
+            beside: self.successor.as_ref().map(|successor| successor.beside.as_str()),
             not_before: self.not_before,
             away: self.away,
             unlisted: framework.lists && self.agent.is_none(),
@@ -466,6 +411,7 @@ impl Node {
             trail: Trail { needs, ..self.trail.clone() },
             executor: self.slot.as_ref().map(|(_, executor)| executor.clone()),
             task: self.slot.as_ref().map(|(task, _)| task.clone()),
+            successor: self.successor.as_ref().map(|successor| successor.slot.1.clone()),
             generation: None,
             up_to_date: false,
         }

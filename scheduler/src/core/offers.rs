@@ -92,10 +92,11 @@ impl Core {
         }
         let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
         self.plan(now, agent, offers.iter().find_map(|offer| offer.unavailability));
-        let verdict = self.nodes.verdict(agent, &place, now);
+        let beside = self.to_be_succeeded(agent);
+        let verdict = self.nodes.verdict(agent, &place, beside.is_some(), now);
         let left_out = self.sort_out(now, agent);
         match verdict {
-            Verdict::Covered => return self.give_back(offers, REFUSE_COVERED, self.is_settled(agent)),
+            Verdict::Covered => return self.not_needed(agent, offers),
             _ if left_out => return self.give_back(offers, REFUSE_COVERED, Reservations::GiveUp),
             Verdict::BackingOff(rest) => {
                 return self.give_back(offers, rest.max(Duration::from_millis(500)), Reservations::Keep);
@@ -103,7 +104,9 @@ impl Core {
             Verdict::Away(rest) => return self.give_back(offers, rest, Reservations::Keep),
             Verdict::Free => {}
         }
-        let alive: Vec<ExecutorId> = offers.iter().flat_map(|offer| offer.executors.clone()).collect();
+        let known = beside.as_ref().and_then(|task| self.launches.get(task)).map(|l| &l.record.executor);
+        let alive = offers.iter().flat_map(|offer| &offer.executors).filter(|of| Some(*of) != known);
+        let alive: Vec<ExecutorId> = alive.cloned().collect();
         if !alive.is_empty() {
             return self.end_strangers(now, agent, alive, ids(&offers));
         }
@@ -119,7 +122,12 @@ impl Core {
                 let others = others.into_iter().flat_map(|(_, offers)| offers).collect();
                 self.give_back(others, REFUSE_COVERED, Reservations::GiveUp);
                 let used: Vec<Offer> = used.into_iter().flat_map(|(_, offers)| offers).collect();
-                self.intend(now, agent, ids(&used), taken);
+                self.intend(now, agent, (ids(&used), taken), beside);
+            }
+            Err(shortage) if beside.is_some() => {
+                self.no_room_beside(now, agent, &shortage.0);
+                let offers = by_role.into_iter().flat_map(|(_, offers)| offers).collect();
+                self.give_back(offers, REFUSE_ENDING, Reservations::Keep);
             }
             Err(shortage) => {
                 let text = format!("declined: {}", shortage.0);
@@ -132,12 +140,25 @@ impl Core {
         }
     }
 
+    /// Gives back what is offered beside the executor of a node. Reservations of ours that may be used yet are looked at
+    /// again soon.
+    fn not_needed(&mut self, agent: &AgentId, offers: Vec<Offer>) {
+        let reservations = self.is_settled(agent);
+        let ours = offers.iter().flat_map(|offer| &offer.pieces).any(|piece| self.rules.claim.is_ours(piece));
+        let again = ours && reservations == Reservations::Keep;
+        self.give_back(offers, if again { REFUSE_ENDING } else { REFUSE_COVERED }, reservations);
+    }
+
     /// What an agent offers beside a running executor is not what that one uses; beside one that is on its way it may be.
     fn is_settled(&self, agent: &AgentId) -> Reservations {
         let task = self.nodes.task_on(agent);
         let launch = task.and_then(|task| self.launches.get(&task));
         match launch {
-            Some(launch) if launch.record.phase == Phase::Running => Reservations::GiveUp,
+            Some(launch)
+                if launch.record.phase == Phase::Running && self.nodes.successor_on(agent).is_none() =>
+            {
+                Reservations::GiveUp
+            }
             _ => Reservations::Keep,
         }
     }
@@ -163,7 +184,7 @@ impl Core {
     fn hold_back(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>, refuse: Duration) {
         let failure = self.rollouts.breaker.open().map_or("", |open| open.failure.as_str());
         let text = format!("held back, because launches fail on many nodes: {failure}");
-        self.nodes.not_offered(agent, Cause::HeldBack, &text, now);
+        self.show_not_offered(now, agent, Cause::HeldBack, &text);
         self.give_back(offers, refuse, Reservations::Keep);
     }
 
@@ -172,13 +193,18 @@ impl Core {
         let names: Vec<&str> = alive.iter().map(|executor| executor.0.as_str()).collect();
         let text =
             format!("declined: executor {} still runs there and is being ended first", names.join(", "));
-        if self.nodes.not_offered(agent, Cause::ExecutorEnding, &text, now) {
+        if self.show_not_offered(now, agent, Cause::ExecutorEnding, &text) {
             self.decide(now, Some(agent.clone()), text);
         }
         for executor in alive {
             self.call(Call::Shutdown(executor, agent.clone()));
         }
         self.decline(offers, REFUSE_ENDING);
+    }
+
+    /// Says why nothing is launched on a node. Beside an executor that works there nothing is the matter with it.
+    fn show_not_offered(&mut self, now: Moment, agent: &AgentId, cause: Cause, text: &str) -> bool {
+        self.nodes.task_on(agent).is_none() && self.nodes.not_offered(agent, cause, text, now)
     }
 
     fn decline(&mut self, offers: Vec<OfferId>, refuse: Duration) {
@@ -190,7 +216,7 @@ impl Core {
         if self.revive_at.is_some_and(|at| at > now) {
             return;
         }
-        if !self.nodes.someone_waits(now) {
+        if !self.nodes.someone_waits(now) && !self.some_wait_for_room() {
             self.revive_pause = FIRST_REVIVE;
             return;
         }

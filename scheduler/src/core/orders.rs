@@ -45,7 +45,7 @@ impl Core {
                 &standings,
                 canaries.as_ref(),
                 upgrade.max_unavailable,
-                &to,
+                (&to, |agent: &AgentId| self.way_of(agent)),
             ))));
         }
         self.nothing_is_being_stored()?;

@@ -112,14 +112,15 @@ impl Core {
     pub(super) fn sort_out(&mut self, now: Moment, agent: &AgentId) -> bool {
         let left_out = self.left_out(agent);
         let is_out = left_out.is_some();
-        match self.nodes.task_on(agent) {
-            Some(task) => {
+        let tasks = self.nodes.tasks_on(agent);
+        match tasks.is_empty() {
+            false => {
                 if let Some((_, why)) = left_out {
-                    self.end_left_out(now, &task, &why);
+                    tasks.iter().for_each(|task| self.end_left_out(now, task, &why));
                 }
             }
-            None if self.nodes.leave_out(agent, left_out, now) => self.revive_soon(now),
-            None => {}
+            true if self.nodes.leave_out(agent, left_out, now) => self.revive_soon(now),
+            true => {}
         }
         is_out
     }

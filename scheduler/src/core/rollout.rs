@@ -7,87 +7,36 @@
 //!
 //! Without a rollout launches are of the generation that the leading scheduler's settings make, and executors of other
 //! generations go on untouched. After a roll back launches stay with the generation of before until the next upgrade.
+mod overlap;
 mod plan;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use super::breaker::{Breaker, are_few};
-use super::effects::{Call, Change, OrderId, Phase};
+use super::effects::{Call, OrderId, Phase};
 use super::generation::{Generation, Spec};
-use super::{Core, Launch, NodeState, RETRY_SAVE, Stage, Then};
+use super::{Core, Launch, NodeState, Stage};
 use crate::ids::{AgentId, Moment, TaskId};
+use overlap::Overlap;
 use plan::next;
 pub(super) use plan::{Count, How, Standing, plan};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use web::order::{Canary, Limit, OrderDone};
+pub use stored::{Rollout, RolloutEnd, RolloutRecord};
+use web::order::Way;
 use web::view::Coverage;
 
 /// What to do about canaries that cannot be replaced.
 const NO_CANARY: &str = "no node that `--canary` names can be replaced now; bring one back and `logherd upgrade resume`, or \
                          `logherd upgrade abort` and order it with others";
-/// How many generations are remembered, so that it can be gone back to them.
-const KNOWN_MAX: usize = 8;
 /// How long an executor that was told to end may take beyond its grace before it is told again.
 const TOLD_AGAIN: Duration = Duration::from_secs(15);
 
 /// So long a new leader takes a node without an executor for one that the leader before it has ended, if none is offered.
 const TAKEN_BEFORE: Duration = Duration::from_secs(60);
-
-/// What is persisted about generations and the newest rollout.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RolloutRecord {
-    /// How often it was changed: it never goes back.
-    pub number: u64,
-    /// What was launched lately, newest last.
-    pub known: Vec<Spec>,
-    /// The newest rollout, also when it has ended.
-    pub rollout: Option<Rollout>,
-}
-
-/// A rollout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollout {
-    /// What most executors were of before.
-    pub from: Option<Generation>,
-    /// What they will be of.
-    pub to: Generation,
-    /// Whether it goes back, so that launches stay with `to` whatever the settings make.
-    pub rolls_back: bool,
-    /// How many nodes may be uncovered at once.
-    pub max_unavailable: Limit,
-    /// How the nodes that go first were named.
-    pub canary: Option<Canary>,
-    /// Which ones those are, until they have proven.
-    pub canaries: Option<BTreeSet<AgentId>>,
-    /// Whether to pause then.
-    pub pause_after_canary: bool,
-    /// Whether it is paused.
-    pub paused: bool,
-    /// How it ended, if it did.
-    pub ended: Option<RolloutEnd>,
-    /// When it was ordered.
-    pub began_at: Moment,
-}
-
-/// How a rollout ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RolloutEnd {
-    /// Every node that could be done is; those that come back later are done then.
-    Done,
-    /// It was aborted.
-    Aborted,
-}
-
-impl Rollout {
-    pub(super) fn is_under_way(&self) -> bool {
-        self.ended.is_none()
-    }
-}
 
 /// Everything about generations, in memory.
 #[derive(Debug)]
@@ -101,12 +50,16 @@ pub(super) struct Rollouts {
     storing: bool,
     /// Whether the store may hold a change that counts as not stored.
     doubtful: bool,
+    /// Orders that could not be stored, and why: they are answered when the store is known to hold none of them.
+    refused: Vec<(OrderId, String)>,
     /// Not before then is a change tried again that nobody waits for.
     again_at: Moment,
-    /// Tasks that were told to end for a rollout, and when.
-    told: BTreeMap<TaskId, Moment>,
+    /// Tasks that are told to end for a rollout, and when they were; `None`: when that is stored.
+    told: BTreeMap<TaskId, Option<Moment>>,
     /// Agents whose executor was ended for a rollout and that have no new one yet.
     taken: BTreeSet<AgentId>,
+    /// Nodes whose next executor is to come up beside the old one.
+    overlaps: BTreeMap<AgentId, Overlap>,
     /// When this leader's first rollout decision was due: what was ended before that, it has not seen.
     drives_since: Option<Moment>,
     pub(super) breaker: Breaker,
@@ -120,9 +73,11 @@ impl Rollouts {
             own,
             storing: false,
             doubtful: false,
+            refused: Vec::new(),
             again_at: Moment(0),
             told: BTreeMap::new(),
             taken: BTreeSet::new(),
+            overlaps: BTreeMap::new(),
             drives_since: None,
             breaker: Breaker::new(settle),
         }
@@ -151,7 +106,8 @@ impl Rollouts {
 impl Core {
     /// Goes on with what is persisted of generations and a rollout.
     #[must_use]
-    pub fn going_on(mut self, record: RolloutRecord) -> Self {
+    pub fn going_on(mut self, record: RolloutRecord, now: Moment) -> Self {
+        self.rollouts.breaker.go_on(record.held.as_ref(), now);
         self.rollouts.record = record;
         self.know_specs();
         self
@@ -185,36 +141,61 @@ impl Core {
     pub(super) fn drive_rollout(&mut self, now: Moment) {
         self.note_how_launches_do(now);
         self.rollouts.drives_since.get_or_insert(now);
+        self.tell_again(now);
+        self.end_predecessors(now);
         if !self.framework_stored || self.rollouts.storing || now < self.rollouts.again_at {
             return;
         }
         if !self.rollouts.known.contains_key(&self.rollouts.own) {
             return self.remember_spec();
         }
+        if self.rollouts.breaker.kept() != self.rollouts.record.held {
+            return self.remember_hold();
+        }
         if self.rules.upgrade_by_itself {
             self.upgrade_by_itself(now);
+            if self.rollouts.storing {
+                return;
+            }
         }
-        let Some(rollout) = self.rollouts.record.rollout.clone() else { return };
+        let rollout = self.going_on_now(now);
+        self.end_unwanted(now, rollout.as_ref().map(|rollout| &rollout.to));
+        match rollout {
+            None => self.rollouts.overlaps.clear(),
+            Some(rollout) if self.launches_are_held(&rollout) => self.try_beside(now, &rollout),
+            Some(rollout) => self.roll_out(now, &rollout),
+        }
+    }
+
+    /// The rollout that replaces executors now.
+    fn going_on_now(&self, now: Moment) -> Option<Rollout> {
+        let rollout = self.rollouts.record.rollout.as_ref()?;
         let idle = match rollout.ended {
             Some(RolloutEnd::Aborted) => true,
             Some(RolloutEnd::Done) => self.nothing_is_left_for_now(now, &rollout.to),
             None => rollout.paused,
         };
-        let (_, launched) = self.launches_now();
-        if idle || launched != rollout.to || self.launches_are_held(&rollout) {
-            return;
-        }
+        (!idle && self.launches_now().1 == rollout.to).then(|| rollout.clone())
+    }
+
+    /// Replaces what is next.
+    fn roll_out(&mut self, now: Moment, rollout: &Rollout) {
         let standings = self.standings(now, &rollout.to);
-        if self.canaries_have_proven(now, &rollout, &standings) {
+        let overlapping = |agent: &AgentId| {
+            standings.iter().any(|node| node.agent == *agent && matches!(node.how, How::Overlaps(_)))
+        };
+        self.rollouts.overlaps.retain(|agent, _| overlapping(agent));
+        if self.canaries_have_proven(now, rollout, &standings) {
             return;
         }
         let canaries = rollout.canaries.as_ref().filter(|_| rollout.is_under_way());
+        let mut ended = 0;
         for agent in next(&standings, canaries, rollout.max_unavailable) {
-            self.replace(now, &agent);
+            ended += usize::from(self.begin_to_replace(now, &agent) != Way::Overlap);
         }
-        self.tell_again(now);
+        self.hand_over(now, &standings, rollout.max_unavailable, ended);
         let count = Count::of(&standings);
-        if rollout.is_under_way() && count.old == 0 && count.unavailable == 0 {
+        if rollout.is_under_way() && count.old + count.overlaps + count.unavailable == 0 {
             let text = format!("the rollout of generation {} is done on {} nodes", rollout.to, count.done);
             self.decide(now, None, text);
             self.change_rollout(|record| record.ended = Some(RolloutEnd::Done), None);
@@ -229,7 +210,8 @@ impl Core {
     /// Whether nothing that another generation runs on can be replaced now, after a rollout that is done.
     fn nothing_is_left_for_now(&self, now: Moment, to: &Generation) -> bool {
         let told = !self.rollouts.told.is_empty();
-        !told && self.standings_of_others(now, to).iter().all(|node| node.how != How::Old)
+        let left = |node: &Standing| matches!(node.how, How::Old | How::Overlaps(_));
+        !told && !self.standings_of_others(now, to).iter().any(left)
     }
 
     /// How nodes stand whose executor is of another generation.
@@ -258,6 +240,10 @@ impl Core {
             match self.nodes.withheld(&node.agent, now) {
                 _ if generation.as_ref() == Some(to) => How::New { proven },
                 Some(why) => How::Skipped(format!("nothing could be launched there: {why}")),
+                None if node.successor.is_some() => How::Overlaps(node.reason),
+                None if self.rollouts.overlaps.contains_key(&node.agent) => {
+                    How::Overlaps("waiting for an offer with room for the next executor beside it".to_owned())
+                }
                 None => How::Old,
             }
         } else {
@@ -285,7 +271,11 @@ impl Core {
         }
         let probe = self.rollouts.breaker.probe().and_then(|task| self.launches.get(task));
         let settle = self.rules.settle;
-        if probe.and_then(|probe| probe.running_since).is_some_and(|since| now.since(since) >= settle) {
+        // One that came up beside another one and waits has done all that it can.
+        if probe
+            .and_then(|probe| probe.running_since.or(probe.waits_since))
+            .is_some_and(|since| now.since(since) >= settle)
+        {
             self.rollouts.breaker.close();
             self.decide(now, None, "the launch that was tried has proven; launching goes on".to_owned());
             self.revive_soon(now);
@@ -299,7 +289,7 @@ impl Core {
         if count.all() == 0 {
             return self.choose_canaries_anew(now, rollout, standings);
         }
-        if count.done == 0 || count.old + count.unavailable > 0 {
+        if count.done == 0 || count.old + count.overlaps + count.unavailable > 0 {
             return false;
         }
         let pause = rollout.pause_after_canary;
@@ -335,30 +325,23 @@ impl Core {
         true
     }
 
-    /// Ends the executor of an agent, so that a new one is launched there.
-    fn replace(&mut self, now: Moment, agent: &AgentId) {
-        let Some(task) = self.nodes.task_on(agent).filter(|_| self.connected) else { return };
-        let executor = self.launches.get(&task).map(|launch| launch.record.executor.to_string());
-        let (executor, to) = (executor.unwrap_or_default(), self.launches_now().1);
-        self.rollouts.told.insert(task.clone(), now);
-        self.rollouts.taken.insert(agent.clone());
-        self.call(Call::Kill(task, agent.clone()));
-        self.decide(now, Some(agent.clone()), format!("ending executor {executor}; generation {to} follows"));
-    }
-
     /// KILL may be lost.
     fn tell_again(&mut self, now: Moment) {
         let patience = self.rules.spec.grace + TOLD_AGAIN;
-        let due = self.rollouts.told.iter().filter(|(_, since)| now.since(**since) >= patience);
+        let is_due = |since: &Option<Moment>| since.is_some_and(|since| now.since(since) >= patience);
+        let due = self.rollouts.told.iter().filter(|(_, since)| is_due(since));
         let due: Vec<TaskId> = due.map(|(task, _)| task.clone()).collect();
         for task in due {
             let launch = self.launches.get(&task).filter(|launch| matches!(launch.stage, Stage::Asked));
-            let Some(agent) = launch.map(|launch| launch.record.agent.clone()) else {
+            let Some(record) = launch.map(|launch| &launch.record) else {
                 self.rollouts.told.remove(&task);
                 continue;
             };
-            self.rollouts.told.insert(task.clone(), now);
-            self.call(Call::Kill(task, agent));
+            if record.phase != Phase::Unreachable {
+                let agent = record.agent.clone();
+                self.rollouts.told.insert(task.clone(), Some(now));
+                self.call(Call::Kill(task, agent));
+            }
         }
     }
 
@@ -403,87 +386,5 @@ impl Core {
         }
         self.rollouts.breaker.leave_out(failing);
         self.rollouts.breaker.close().is_some()
-    }
-
-    fn remember_spec(&mut self) {
-        let used: BTreeSet<Generation> =
-            self.launches.values().filter_map(|launch| launch.record.lineage.generation.clone()).collect();
-        let mut record = self.rollouts.record.clone();
-        let named = record.rollout.as_ref().map(|rollout| (rollout.from.clone(), rollout.to.clone()));
-        let is_named =
-            |of: &Generation| named.as_ref().is_some_and(|(from, to)| from.as_ref() == Some(of) || to == of);
-        let mut seen = BTreeSet::from([self.rollouts.own.clone()]);
-        record.known.retain(|spec| seen.insert(spec.generation()));
-        while record.known.len() >= KNOWN_MAX {
-            let spare = record.known.iter().position(|spec| {
-                let generation = spec.generation();
-                !used.contains(&generation) && !is_named(&generation)
-            });
-            record.known.remove(spare.unwrap_or(0));
-        }
-        record.known.push(self.rules.spec.as_ref().clone());
-        self.store_rollouts(record, None);
-    }
-
-    /// Changes the newest rollout; who ordered it gets its answer once it is stored.
-    pub(super) fn change_rollout(
-        &mut self,
-        change: impl FnOnce(&mut Rollout),
-        answer: Option<(OrderId, String)>,
-    ) {
-        let mut record = self.rollouts.record.clone();
-        if let Some(rollout) = &mut record.rollout {
-            change(rollout);
-        }
-        self.store_rollouts(record, answer);
-    }
-
-    pub(super) fn store_rollouts(&mut self, mut record: RolloutRecord, answer: Option<(OrderId, String)>) {
-        record.number += 1;
-        let before = std::mem::replace(&mut self.rollouts.record, record.clone());
-        self.rollouts.storing = true;
-        self.know_specs();
-        self.save(Change::Rollout(Box::new(record)), Then::Rollout(Box::new(before), answer));
-    }
-
-    /// The record is stored as it is here.
-    pub(super) fn rollout_stored(&mut self, now: Moment, answer: Option<(OrderId, String)>) {
-        (self.rollouts.storing, self.rollouts.doubtful) = (false, false);
-        if let Some((id, text)) = answer {
-            self.decide(now, None, text.clone());
-            self.answer_order(id, Ok(OrderDone::Done(text)));
-        }
-    }
-
-    /// The record could not be stored, as far as is known: it is as it was before, and is stored as that again, as the
-    /// next scheduler would go on with what the store may hold all the same.
-    pub(super) fn rollout_not_stored(
-        &mut self,
-        now: Moment,
-        (before, answer): (RolloutRecord, Option<(OrderId, String)>),
-        why: &str,
-    ) {
-        let number = self.rollouts.record.number;
-        self.rollouts.record = RolloutRecord { number, ..before };
-        (self.rollouts.storing, self.rollouts.doubtful) = (false, true);
-        self.rollouts.again_at = now.after(RETRY_SAVE);
-        self.know_specs();
-        if let Some((id, _)) = answer {
-            self.take_back_rollout();
-            self.answer_order(id, Err(web::order::OrderRefused::NotStored(why.to_owned())));
-        }
-    }
-
-    /// Stores the record as it is here where the store may hold another one.
-    pub(super) fn take_back_rollout(&mut self) {
-        if self.rollouts.doubtful && !self.rollouts.storing {
-            self.store_rollouts(self.rollouts.record.clone(), None);
-        }
-    }
-
-    /// Keeps what is known by generation.
-    pub(super) fn know_specs(&mut self) {
-        let known = self.rollouts.record.known.iter();
-        self.rollouts.known = known.map(|spec| (spec.generation(), Arc::new(spec.clone()))).collect();
     }
 }

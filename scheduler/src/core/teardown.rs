@@ -142,7 +142,7 @@ impl Core {
     }
 
     /// Its beginning could not be stored, as far as is known: nothing is done, and the store is told so again and again,
-    /// as it may hold it all the same and the next scheduler would carry it out.
+    /// as it may hold it all the same and the next scheduler would carry it out. It is answered when that is told.
     pub(super) fn teardown_not_begun(&mut self, now: Moment, order: OrderId, why: &str) {
         if self.teardown.as_ref().is_some_and(|teardown| teardown.step != Step::Storing) {
             return self.answer_order(order, Ok(OrderDone::Done(REMOVED_ALREADY.to_owned())));
@@ -151,7 +151,14 @@ impl Core {
         self.framework_stored = false;
         self.save_framework();
         self.decide(now, None, format!("the teardown could not be stored: {why}; it is taken back"));
-        self.answer_order(order, Err(OrderRefused::NotStored(why.to_owned())));
+        self.taken_back.push((order, why.to_owned()));
+    }
+
+    /// The store holds the framework, and with it that no teardown of it is ordered.
+    pub(super) fn answer_taken_back(&mut self) {
+        for (order, why) in std::mem::take(&mut self.taken_back) {
+            self.answer_order(order, Err(OrderRefused::NotStored(why)));
+        }
     }
 
     /// Goes on with it.

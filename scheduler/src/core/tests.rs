@@ -25,6 +25,7 @@ pub(super) fn rules() -> Rules {
         seed: [7; 32],
         spec: spec("1"),
         settle: Duration::from_secs(10),
+        overlap: Duration::ZERO,
         upgrade_by_itself: false,
     }
 }
@@ -70,6 +71,7 @@ pub(super) fn update(task: &TaskId, agent: &str, state: TaskState, uuid: Option<
         state,
         reason: String::new(),
         message: String::new(),
+        waits: false,
         uuid: uuid.map(|byte| vec![byte; 16]),
     }
 }

@@ -1,10 +1,11 @@
 //! Decides what a status update means: progress, an end, a stranger to kill; and when it is acknowledged.
 use super::cluster::{TaskState, Update};
-use super::effects::{Call, Phase};
-use super::nodes::{End, PROVEN};
+use super::effects::{Call, LaunchRecord, Phase};
+use super::nodes::{End, PROVEN, Seat};
 use super::{Core, LAUNCH_TIMEOUT, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
 use rand::Rng;
+use std::time::Duration;
 
 impl Core {
     /// A status update or an answer to a reconciliation came in.
@@ -19,7 +20,7 @@ impl Core {
             }
             // Nothing was asked of Mesos yet, so this is no word about that launch.
             Stage::Storing(_) => self.acknowledge_when_stored(&update.task, to_acknowledge),
-            Stage::Asked => match phase_of(update.state) {
+            Stage::Asked => match phase_of(update, &launch.record) {
                 Some(phase) => self.progress(now, update, phase, to_acknowledge),
                 None if update.state.is_terminal() || update.state == TaskState::Unknown => {
                     self.ended(now, update, to_acknowledge);
@@ -38,9 +39,8 @@ impl Core {
 
     /// An agent was removed or cannot be reached. What it means for its task is asked.
     pub fn agent_lost(&mut self, _now: Moment, agent: &AgentId) {
-        if let Some(task) = self.nodes.task_on(agent) {
-            self.ask_now(vec![(task, agent.clone())]);
-        }
+        let tasks = self.nodes.tasks_on(agent);
+        self.ask_now(tasks.into_iter().map(|task| (task, agent.clone())).collect());
     }
 
     fn ask_now(&mut self, tasks: Vec<(TaskId, AgentId)>) {
@@ -61,10 +61,13 @@ impl Core {
             return self.acknowledge_when_stored(&update.task, updates);
         }
         launch.record.phase = phase;
+        launch.record.lineage.waited |= phase == Phase::Waiting;
+        launch.waits_since = (phase == Phase::Waiting).then_some(now);
         launch.running_since = (phase == Phase::Running).then_some(now);
         let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());
         if phase == Phase::Running {
             self.launch_runs(&agent);
+            self.takes_over(now, &agent, &update.task);
         }
         self.decide(now, Some(agent), format!("executor {executor} is {words}"));
         self.save_launch(&update.task, updates);
@@ -75,34 +78,53 @@ impl Core {
         let Some(launch) = self.launches.get(&update.task) else { return };
         let agent = launch.record.agent.clone();
         let executor = launch.record.executor.clone();
-        let ran_for = launch.running_since.map(|since| now.since(since)).unwrap_or_default();
         if update.state == TaskState::GoneByOperator {
             self.decide(now, Some(agent.clone()), "the agent was marked gone; it is forgotten".to_owned());
             self.drop_launch(&update.task, updates);
             self.nodes.gone(&agent);
             return;
         }
-        if self.nodes.launches_on(&agent) > 1 {
-            self.decide(
-                now,
-                Some(agent),
-                format!("executor {executor} ended before the one that is there now"),
-            );
-            return self.drop_launch(&update.task, updates);
+        match self.nodes.seat(&agent, &update.task) {
+            Seat::Succeeded => return self.predecessor_ended(now, update, updates),
+            Seat::Successor => return self.successor_ended(now, update, updates),
+            Seat::Alone if self.nodes.tasks_on(&agent).len() == 1 => {}
+            Seat::Alone | Seat::Behind => {
+                self.was_replaced(&update.task);
+                let text = format!("executor {executor} ended before the one that is there now");
+                self.decide(now, Some(agent), text);
+                return self.drop_launch(&update.task, updates);
+            }
         }
         let words = update.words();
-        let jitter = self.rng.random_range(0.5..=1.0);
-        let mut pause = self.nodes.failed(&agent, &End { update, ran_for, jitter }, now);
+        let mut pause = self.note_end(now, update);
         if self.was_replaced(&update.task) {
             pause = self.nodes.end_backoff(&agent, now);
-        } else if is_failure(update.state) && ran_for < PROVEN {
-            self.launch_failed(now, &agent, &update.task, &words);
+        } else {
+            self.note_failure(now, update);
         }
         let text =
             format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
         self.decide(now, Some(agent), text);
         self.drop_launch(&update.task, updates);
         self.revive_soon(now.after(pause));
+    }
+
+    /// How long the next launch on that agent waits now.
+    pub(super) fn note_end(&mut self, now: Moment, update: &Update) -> Duration {
+        let Some(launch) = self.launches.get(&update.task) else { return Duration::ZERO };
+        let ran_for = launch.running_since.map(|since| now.since(since)).unwrap_or_default();
+        let jitter = self.rng.random_range(0.5..=1.0);
+        self.nodes.failed(&launch.record.agent, &End { update, ran_for, jitter }, now)
+    }
+
+    /// An end that nobody asked for counts as a failure of what was launched, if it came soon.
+    pub(super) fn note_failure(&mut self, now: Moment, update: &Update) {
+        let Some(launch) = self.launches.get(&update.task) else { return };
+        let ran_for = launch.running_since.map(|since| now.since(since)).unwrap_or_default();
+        let agent = launch.record.agent.clone();
+        if is_failure(update.state) && ran_for < PROVEN {
+            self.launch_failed(now, &agent, &update.task, &update.words());
+        }
     }
 
     /// A task that is not ours to keep: taken note of, and killed if it lives. Intents are stored first, so it cannot be
@@ -168,9 +190,11 @@ fn lives(state: TaskState) -> bool {
     matches!(state, TaskState::Staging | TaskState::Starting | TaskState::Running | TaskState::Killing)
 }
 
-fn phase_of(state: TaskState) -> Option<Phase> {
-    Some(match state {
+fn phase_of(update: &Update, known: &LaunchRecord) -> Option<Phase> {
+    Some(match update.state {
         TaskState::Staging => Phase::Launching,
+        // Mesos' own answers do not repeat what the executor said beside its state.
+        TaskState::Starting if update.waits || known.lineage.waited => Phase::Waiting,
         TaskState::Starting => Phase::Starting,
         TaskState::Running => Phase::Running,
         TaskState::Killing => Phase::Killing,

@@ -138,6 +138,8 @@ impl Template {
         let mut variables = self.secrets(&launch.executor.0, token);
         let before = launch.lineage.predecessor_data.as_deref();
         variables.extend(before.map(|data| variable("LOGHERD_PREDECESSOR_DATA", data)));
+        variables
+            .extend(launch.lineage.beside.iter().map(|_| variable("LOGHERD_BESIDE_PREDECESSOR", "true")));
         variables.extend(
             ports.iter().enumerate().map(|(n, port)| variable(&format!("PORT{n}"), &port.to_string())),
         );

@@ -99,6 +99,7 @@ fn update(status: v1::TaskStatus) -> Update {
         state: task_state(status.state),
         reason: reason.unwrap_or_default(),
         message: status.message.unwrap_or_default(),
+        waits: status.data.as_deref() == Some(proto::handover::WAITS),
         uuid: status.uuid.filter(|uuid| !uuid.is_empty()),
     }
 }

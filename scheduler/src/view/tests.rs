@@ -22,6 +22,7 @@ fn state(host: &str, executor: &str) -> NodeState {
         reason: format!("executor {executor} runs"),
         since: Moment(1),
         executor: Some(executor.into()),
+        successor: None,
         task: None,
         trail: web::view::Trail::default(),
         generation: None,

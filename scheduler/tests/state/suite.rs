@@ -42,7 +42,7 @@ fn rollout(number: u64) -> Box<RolloutRecord> {
         ended: None,
         began_at: Moment(1),
     };
-    Box::new(RolloutRecord { number, known: vec![], rollout: Some(rollout) })
+    Box::new(RolloutRecord { number, known: vec![], rollout: Some(rollout), held: None })
 }
 
 pub(crate) fn key(name: &str) -> Key {

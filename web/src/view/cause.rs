@@ -35,6 +35,8 @@ macro_rules! causes {
 causes! {
     /// An executor runs there and is attached to the control plane.
     Runs, "runs", Running, "nothing";
+    /// An executor runs there, and another one comes up or waits beside it to take over.
+    Overlaps, "overlaps", Running, "wait; the old executor ends when the new one waits and a rollout has room for it";
     /// An executor runs there but is not attached to the control plane.
     NotAttached, "not_attached", Running,
         "check that the node reaches the address in --control-advertise; the executor works on meanwhile";
@@ -46,6 +48,9 @@ causes! {
     TakenUp, "taken_up", Launching, "wait; after a change of masters an agent may take ten minutes to come back";
     /// The executor is there, its pipelines are not up.
     Starting, "starting", Launching, "wait; when it stays, read the executor's stderr in its sandbox";
+    /// The executor is there and waits until the one before it lets go of the data.
+    Waits, "waits", Launching,
+        "wait; when it stays, see on the node whether an executor of before still runs and uses the data directory";
     /// The executor is being ended.
     Ending, "ending", Launching, "wait; it flushes first";
     /// The last executor ended by itself or could not be started.

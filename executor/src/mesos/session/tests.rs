@@ -110,6 +110,29 @@ async fn nothing_is_said_about_a_task_before_its_launch_and_running_only_once_th
 }
 
 #[tokio::test]
+async fn one_that_waits_for_the_data_of_another_says_so_once_and_runs_when_it_has_them() {
+    let now = Instant::now();
+    for launched_first in [true, false] {
+        let mut session = Session::new(rules(), now);
+        session.event(subscribed(), now);
+        if launched_first {
+            session.event(launch("t1"), now);
+            session.waits();
+        } else {
+            session.waits();
+            session.event(launch("t1"), now);
+        }
+        session.pipelines_up();
+        session.waits();
+        let said = session.updates.iter().map(|update| (update.status.state(), update.status.data.clone()));
+        let waits = (TaskState::TaskStarting, Some(handover::WAITS.to_vec()));
+        let mut expected = vec![waits, (TaskState::TaskRunning, None)];
+        expected.splice(0..0, launched_first.then_some((TaskState::TaskStarting, None)));
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
 async fn every_update_is_one_that_the_agent_accepts() {
     let mut session = launched(Instant::now());
     session.pipelines_up();

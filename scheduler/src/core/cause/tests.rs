@@ -53,6 +53,7 @@ struct Example {
     framework: Framework,
     own: Cause,
     held: bool,
+    beside: Option<&'static str>,
     backs_off: u64,
     away: Option<Unavailability>,
     listed: bool,
@@ -65,6 +66,7 @@ impl Example {
             framework: framework(record()),
             own,
             held: false,
+            beside: None,
             backs_off: 0,
             away: None,
             listed: true,
@@ -90,6 +92,7 @@ impl Example {
             own: self.own,
             text: SAID,
             held: self.held,
+            beside: self.beside,
             not_before: NOW.after(Duration::from_secs(self.backs_off)),
             away: self.away,
             unlisted: !self.listed,
@@ -200,9 +203,15 @@ fn plain() -> Vec<(Example, Cause, &'static str)> {
     use Cause::*;
     let on_their_own =
         [AwaitingOffer, TooFewResources, ExecutorEnding, OfferWithdrawn, NotStored, ToldToEnd, HeldBack];
-    let of_a_slot = [Runs, NotAttached, Intended, Asked, TakenUp, Starting, Ending, Unreachable];
+    let of_a_slot = [Runs, NotAttached, Intended, Asked, TakenUp, Starting, Waits, Ending, Unreachable];
     let alone = on_their_own.map(|own| (Example::of(own), own, SAID));
-    alone.into_iter().chain(of_a_slot.map(|own| (Example::of(own).held(), own, SAID))).collect()
+    let beside = Example::of(Runs).held().with(|e| e.beside = Some("another one waits"));
+    let overlaps = [(beside, Overlaps, "another one waits")];
+    alone
+        .into_iter()
+        .chain(of_a_slot.map(|own| (Example::of(own).held(), own, SAID)))
+        .chain(overlaps)
+        .collect()
 }
 
 #[test]

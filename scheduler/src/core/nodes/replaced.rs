@@ -1,6 +1,7 @@
 //! Answers what a rollout asks of nodes, and lets waiting ones have their next launch.
 use super::{Node, NodeState, Nodes};
-use crate::core::cause::{Ours, cause, reason};
+use crate::core::cause::{Ours, cause, reason, shortage};
+use crate::core::resources::{Needs, Thousandths};
 use crate::ids::{AgentId, Moment};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,6 +38,18 @@ impl Nodes {
             Coverage::NotOffered => matches!(cause, Cause::NotSubscribed | Cause::Suppressed),
         };
         withheld.then(|| reason(cause, node.agent.as_ref(), &free))
+    }
+
+    /// Why a second executor of these resources does not fit beside what runs on an agent, as far as the master says.
+    pub(in crate::core) fn no_room_beside(
+        &self,
+        agent: &AgentId,
+        executor: &[(String, Thousandths)],
+        task: &[(String, Thousandths)],
+    ) -> Option<String> {
+        let agent = self.by_agent.get(agent)?.agent.as_ref()?;
+        let needs = Needs { executor: executor.to_vec(), task: task.to_vec() };
+        shortage(agent, self.framework.registered.as_ref()?, &needs).map(|short| short.words)
     }
 
     /// Whether an agent has that attribute; its host name, region and zone count as such.

@@ -2,7 +2,7 @@
 use crate::core::generation::Generation;
 use crate::ids::AgentId;
 use std::collections::BTreeSet;
-use web::order::{Action, Limit, Plan, PlannedNode};
+use web::order::{Action, Limit, Plan, PlannedNode, Way};
 
 /// A node, as a rollout sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum How {
     New { proven: bool },
     /// Its executor is not, and runs.
     Old,
+    /// The same, and a new one comes up beside it, or is about to; and how far that is.
+    Overlaps(String),
     /// It should be covered and is not, and why.
     Uncovered(String),
     /// Nothing can be done there now, and why.
@@ -32,6 +34,8 @@ pub(crate) enum How {
 pub(crate) struct Count {
     pub(crate) done: usize,
     pub(crate) old: usize,
+    /// Covered by an old one that is being replaced.
+    pub(crate) overlaps: usize,
     /// Uncovered, or covered by what has not proven yet.
     pub(crate) unavailable: usize,
     pub(crate) skipped: usize,
@@ -44,6 +48,7 @@ impl Count {
             match standing.how {
                 How::New { proven: true } => count.done += 1,
                 How::Old => count.old += 1,
+                How::Overlaps(_) => count.overlaps += 1,
                 How::New { proven: false } | How::Uncovered(_) => count.unavailable += 1,
                 How::Skipped(_) => count.skipped += 1,
             }
@@ -53,18 +58,19 @@ impl Count {
 
     /// Nodes that should be covered.
     pub(crate) fn all(&self) -> usize {
-        self.done + self.old + self.unavailable
+        self.done + self.old + self.overlaps + self.unavailable
     }
 }
 
-/// The nodes whose executors are to end now; `canaries`: only these may be replaced yet.
+/// The nodes whose executors are to be replaced now: as if each of them, and those that are being replaced, were uncovered
+/// already. `canaries`: only these may be replaced yet.
 pub(crate) fn next(
     standings: &[Standing],
     canaries: Option<&BTreeSet<AgentId>>,
     limit: Limit,
 ) -> Vec<AgentId> {
     let count = Count::of(standings);
-    let room = limit.of(count.all()).saturating_sub(count.unavailable);
+    let room = limit.of(count.all()).saturating_sub(count.unavailable + count.overlaps);
     let allowed = |agent: &AgentId| canaries.is_none_or(|canaries| canaries.contains(agent));
     let old = standings.iter().filter(|node| node.how == How::Old && allowed(&node.agent));
     old.take(room).map(|node| node.agent.clone()).collect()
@@ -75,7 +81,7 @@ pub(crate) fn plan(
     standings: &[Standing],
     canaries: Option<&BTreeSet<AgentId>>,
     limit: Limit,
-    to: &Generation,
+    (to, way): (&Generation, impl Fn(&AgentId) -> Way),
 ) -> Plan {
     let size = limit.of(Count::of(standings).all());
     let is_canary = |node: &&Standing| canaries.is_some_and(|canaries| canaries.contains(&node.agent));
@@ -92,12 +98,16 @@ pub(crate) fn plan(
                 }
                 (None, false) => "runs a generation of before generations were told apart".to_owned(),
             };
-            nodes.push(planned(node, Action::Replace, Some(batch), reason));
+            let planned = planned(node, Action::Replace, Some(batch), reason);
+            nodes.push(PlannedNode { way: Some(way(&node.agent)), ..planned });
         }
     }
     for node in standings {
         match &node.how {
             How::Old => {}
+            How::Overlaps(how) => {
+                nodes.push(planned(node, Action::Keep, None, format!("is being replaced: {how}")));
+            }
             How::New { .. } => nodes.push(planned(node, Action::Keep, None, "new already".to_owned())),
             How::Uncovered(why) => {
                 let reason = format!("not covered, its next launch is new anyway: {why}");
@@ -116,6 +126,7 @@ fn planned(node: &Standing, action: Action, batch: Option<usize>, reason: String
         generation: node.generation.as_ref().map(|generation| generation.0.clone()),
         action,
         batch,
+        way: None,
         reason,
     }
 }
@@ -134,6 +145,7 @@ mod tests {
             1 => Just(How::New { proven: true }),
             1 => Just(How::New { proven: false }),
             4 => Just(How::Old),
+            1 => Just(How::Overlaps("waits".into())),
             1 => Just(How::Uncovered("backs off".into())),
             1 => Just(How::Skipped("unreachable".into())),
         ]
@@ -151,9 +163,9 @@ mod tests {
             let standings: Vec<_> = hows.into_iter().enumerate().map(|(n, how)| standing(n, how)).collect();
             let count = Count::of(&standings);
             let ended = next(&standings, None, limit).len();
-            prop_assert!(ended == 0 || count.unavailable + ended <= limit.of(count.all()));
+            prop_assert!(ended == 0 || count.unavailable + count.overlaps + ended <= limit.of(count.all()));
             // And none waits without need.
-            let room = limit.of(count.all()).saturating_sub(count.unavailable);
+            let room = limit.of(count.all()).saturating_sub(count.unavailable + count.overlaps);
             prop_assert_eq!(ended, room.min(count.old));
         }
 
@@ -163,7 +175,7 @@ mod tests {
         ) {
             let standings: Vec<_> = hows.into_iter().enumerate().map(|(n, how)| standing(n, how)).collect();
             let canaries: BTreeSet<AgentId> = standings.iter().take(canaries).map(|s| s.agent.clone()).collect();
-            let plan = plan(&standings, Some(&canaries), limit, &Generation("g".into()));
+            let plan = plan(&standings, Some(&canaries), limit, (&Generation("g".into()), |_: &AgentId| Way::Overlap));
             let named: BTreeSet<&str> = plan.nodes.iter().map(|node| node.agent_id.as_str()).collect();
             prop_assert_eq!((named.len(), plan.nodes.len()), (standings.len(), standings.len()));
             let size = limit.of(Count::of(&standings).all());

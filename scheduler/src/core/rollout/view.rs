@@ -75,7 +75,7 @@ impl Core {
             canary: rollout.canary.as_ref().map(ToString::to_string),
             began_ms: rollout.began_at.0,
             done: count.done,
-            left: count.old,
+            left: count.old + count.overlaps,
             unavailable: count.unavailable,
             unavailable_max: rollout.max_unavailable.of(count.all()),
             skipped: skipped.take(SKIPPED_NAMED).collect(),
@@ -128,6 +128,13 @@ impl Core {
                     waits.unwrap_or_default()
                 ),
             );
+        }
+        let overlapping = standings.iter().find_map(|node| match &node.how {
+            How::Overlaps(how) => Some(format!("{}: {how}", node.host)),
+            _ => None,
+        });
+        if let Some(how) = overlapping {
+            return (state, format!("{} nodes are being replaced: {how}{left_out}", count.overlaps));
         }
         (state, format!("{} nodes are to be replaced{left_out}", count.old))
     }

@@ -131,6 +131,8 @@ fn a_teardown_that_counts_as_not_stored_is_taken_back_from_the_store_until_that_
     assert_eq!(store(&mut core, NOW, lost()), own);
     core.ordered(NOW, ORDER, Order::TearDown { framework: "f-0000".to_owned() });
     let effects = core.take_effects();
+    let answers = effects.iter().filter(|effect| matches!(effect, Effect::Answer(..))).count();
+    assert_eq!(answers, 1, "the first order has no answer before it is taken back");
     assert!(answer(&effects).clone().unwrap_err().to_string().contains("still being stored"));
 
     core.offered(NOW, vec![offer("o1", "a", 4.0)]);
@@ -139,7 +141,8 @@ fn a_teardown_that_counts_as_not_stored_is_taken_back_from_the_store_until_that_
     let later = NOW.after(Duration::from_secs(5));
     core.tick(later);
     assert_eq!(store(&mut core, later, Ok(())), own);
-    let (called, changed, _) = settle(&mut core, later);
+    let (called, changed, others) = settle(&mut core, later);
+    assert!(matches!(answer(&others), Err(OrderRefused::NotStored(_))));
     assert!(matches!(&changed[..], [Change::Launch(_)]), "it goes on as before: {changed:?}");
     assert!(called.iter().any(|call| matches!(call, Call::Accept { .. })));
 }

@@ -50,8 +50,10 @@ mod ruby;
 mod runtime;
 pub(crate) mod spec;
 mod success;
+mod syslog;
 mod tail;
 pub mod template;
+mod tls;
 mod topology;
 #[cfg(test)]
 mod trial;

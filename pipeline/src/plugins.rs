@@ -20,7 +20,10 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     Plugin::input::<inputs::generator::GeneratorOptions>(),
     Plugin::input::<inputs::heartbeat::HeartbeatOptions>(),
     Plugin::input::<inputs::stdin::StdinOptions>(),
+    Plugin::input::<inputs::syslog::SyslogOptions>(),
+    Plugin::input::<inputs::tcp::TcpOptions>(),
     Plugin::input::<inputs::udp::UdpOptions>(),
+    Plugin::input::<inputs::unix::UnixOptions>(),
     // codecs
     Plugin::codec::<codecs::csv::CsvOptions>(),
     Plugin::codec::<codecs::dots::DotsOptions>(),

@@ -3,4 +3,7 @@ pub(crate) mod file;
 pub(crate) mod generator;
 pub(crate) mod heartbeat;
 pub(crate) mod stdin;
+pub(crate) mod syslog;
+pub(crate) mod tcp;
 pub(crate) mod udp;
+pub(crate) mod unix;

@@ -1,6 +1,4 @@
 //! Cuts a stream of bytes into messages as a codec wants it.
-use bytes::Bytes;
-
 use super::lines::{Cut, Lines};
 use crate::codec::Framing;
 use crate::msgpack::{Malformed, Values};
@@ -24,7 +22,7 @@ impl Cutter {
 
     /// Takes a chunk that ends at `end` of the source, and adds what became whole to `out`. After an error nothing more
     /// can be found in the source.
-    pub(crate) fn push(&mut self, chunk: &Bytes, end: u64, out: &mut Vec<Cut>) -> Result<(), Malformed> {
+    pub(crate) fn push(&mut self, chunk: &[u8], end: u64, out: &mut Vec<Cut>) -> Result<(), Malformed> {
         match self {
             Self::Lines(lines) => {
                 lines.push(chunk, end, out);

@@ -81,6 +81,11 @@ impl Trial {
         assert_eq!(events.len(), count, "{events:#?}");
         events
     }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(&mut self) {
+        self.running.take().unwrap().stop(PATIENCE).await.unwrap();
+    }
 }
 
 fn read(output: &std::path::Path) -> Vec<serde_json::Value> {

@@ -1,5 +1,6 @@
 //! Runs regular expressions of Ruby's syntax, which Logstash's configurations are written in, and never for too long.
 mod machine;
+mod nature;
 mod number;
 mod program;
 mod replace;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use onig::{MatchParam, RegexOptions, Region, SearchOptions, Syntax};
 
+use crate::grok::shortcuts::for_pattern;
 use crate::mistake::Mistake;
 use machine::Memory;
 use program::Program;
@@ -88,7 +90,7 @@ impl Ruby {
             let message = format!("the regular expression cannot be used: {}", error.description());
             Mistake::new(0, pattern.len(), message)
         })?;
-        let program = syntax::read(pattern).and_then(|tree| Program::compile(&tree));
+        let program = syntax::read(pattern).and_then(|tree| Program::compile(&tree, for_pattern(pattern)));
         let program = program.filter(|program| program.groups() == regex.captures_len() + 1);
         Ok(Self { regex, program })
     }

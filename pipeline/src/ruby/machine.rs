@@ -165,11 +165,25 @@ impl<'p> Machine<'p> {
                 };
                 if found == *negative { Next::Back } else { Next::Step(*after, at) }
             }
+            Step::Shortcut { shortcut, last, after } => match shortcut(self.text, at) {
+                Some(end) => self.cut_short(step, at, end, (*last, *after)),
+                None => Next::Step(step + 1, at),
+            },
             Step::Atomic { after } => match self.apart(step + 1, at, false)? {
                 Some(end) => Next::Step(*after, end),
                 None => Next::Back,
             },
         })
+    }
+
+    /// Goes on behind the steps that lead to `end`; they are tried themselves if that leads nowhere.
+    #[inline]
+    fn cut_short(&mut self, step: usize, at: usize, end: usize, (last, after): (bool, usize)) -> Next {
+        self.looked_at(end - at);
+        if !last {
+            self.choices.push(Choice::Way { step: small(step + 1), at: small(at) });
+        }
+        Next::Step(after, end)
     }
 
     /// Runs steps whose choices are forgotten once they are through; with `undo` their notes, too.

@@ -5,8 +5,12 @@
 //! same order; a test compares the two.
 use std::collections::HashMap;
 
+use super::nature::{
+    byte_of, can_be_empty, count_groups, first, has_names, is_anchored, is_inside, is_optional, one_of, width,
+};
 use super::set::{Run, Set};
 use super::syntax::{How, NO_LIMIT, Node};
+use crate::grok::shortcuts::Shortcut;
 
 /// How many steps a program may have: repeated groups are written out.
 const LONGEST: usize = 20_000;
@@ -85,6 +89,13 @@ pub(super) enum Step {
     Atomic {
         after: usize,
     },
+    /// Goes on at `after` where the shortcut says that the steps in between lead first; else, or if that leads nowhere
+    /// and it is not the last thing to try, takes these steps.
+    Shortcut {
+        shortcut: Shortcut,
+        last: bool,
+        after: usize,
+    },
 }
 
 /// What may come next.
@@ -98,7 +109,7 @@ pub(super) struct First {
 impl First {
     const ANYTHING: Self = Self { set: Set::ALL, end: true };
 
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self { set: self.set.or(other.set), end: self.end || other.end }
     }
 
@@ -116,10 +127,11 @@ impl First {
 }
 
 impl Program {
-    /// Compiles a tree; `None` when it needs more than there is here.
-    pub(crate) fn compile(tree: &Node) -> Option<Self> {
+    /// Compiles a tree, with shortcuts for some of its parts; `None` when it needs more than there is here.
+    pub(crate) fn compile(tree: &Node, shortcuts: &[(Node, Shortcut)]) -> Option<Self> {
         let named = has_names(tree);
-        let mut compiler = Compiler { steps: Vec::new(), groups: 1, named, choices: 0, runs: HashMap::new() };
+        let (steps, runs) = (Vec::new(), HashMap::new());
+        let mut compiler = Compiler { steps, groups: 1, named, choices: 0, runs, shortcuts };
         compiler.node(tree, First::ANYTHING, false)?;
         compiler.steps.push(Step::Accept);
         let Compiler { steps, groups, .. } = compiler;
@@ -134,7 +146,7 @@ impl Program {
     }
 }
 
-struct Compiler {
+struct Compiler<'s> {
     steps: Vec<Step>,
     groups: usize,
     /// Groups without names are not kept when others have names.
@@ -143,14 +155,36 @@ struct Compiler {
     choices: usize,
     /// Sets made ready; the same few come again and again.
     runs: HashMap<Set, Run>,
+    shortcuts: &'s [(Node, Shortcut)],
 }
 
-impl Compiler {
+impl Compiler<'_> {
     /// Adds the steps of `node`, after which `follow` comes. `last`: nothing behind it can make it try another way.
     fn node(&mut self, node: &Node, follow: First, last: bool) -> Option<()> {
         if self.steps.len() > LONGEST {
             return None;
         }
+        match self.shortcut(node) {
+            Some(shortcut) => {
+                let start = self.steps.len();
+                self.steps.push(Step::Shortcut { shortcut, last, after: 0 });
+                self.choices += usize::from(!last);
+                self.long_way(node, follow, last)?;
+                self.aim(start);
+                Some(())
+            }
+            None => self.long_way(node, follow, last),
+        }
+    }
+
+    /// The shortcut for `node`; none when it has groups to be kept.
+    fn shortcut(&self, node: &Node) -> Option<Shortcut> {
+        let (_, shortcut) = self.shortcuts.iter().find(|(known, _)| is_inside(known, node))?;
+        (count_groups(node, self.named) == 0).then_some(*shortcut)
+    }
+
+    /// Adds the steps of `node` itself.
+    fn long_way(&mut self, node: &Node, follow: First, last: bool) -> Option<()> {
         match node {
             Node::All(items) => self.all(items, follow, last)?,
             Node::Either(ways) => match one_of(node) {
@@ -234,7 +268,8 @@ impl Compiler {
                 Step::Branch { other: to, .. }
                 | Step::Jump(to)
                 | Step::Look { after: to, .. }
-                | Step::Atomic { after: to },
+                | Step::Atomic { after: to }
+                | Step::Shortcut { after: to, .. },
             ) => *to = next,
             _ => debug_assert!(false, "only steps with an aim are aimed"),
         }
@@ -342,130 +377,5 @@ impl Compiler {
         self.steps.push(Step::Accept);
         self.aim(start);
         Some(())
-    }
-}
-
-/// The set of a node that is one character.
-fn one_of(node: &Node) -> Option<Set> {
-    match node {
-        Node::Byte(byte) => Some(Set::NONE.with(*byte)),
-        Node::Set(set) => Some(*set),
-        Node::All(items) => match items.as_slice() {
-            [one] => one_of(one),
-            _ => None,
-        },
-        Node::Either(ways) => {
-            ways.iter().map(one_of).try_fold(Set::NONE, |all, set| set.map(|set| all.or(set)))
-        }
-        _ => None,
-    }
-}
-
-fn byte_of(node: &Node) -> Option<u8> {
-    match node {
-        Node::Byte(byte) => Some(*byte),
-        _ => None,
-    }
-}
-
-/// What `node` can begin with when `follow` comes behind it.
-fn first(node: &Node, follow: First) -> First {
-    match node {
-        Node::All(items) => items.iter().rev().fold(follow, |follow, item| first(item, follow)),
-        Node::Either(ways) => {
-            let none = First { set: Set::NONE, end: false };
-            ways.iter().map(|way| first(way, follow)).fold(none, First::or)
-        }
-        Node::Byte(byte) => First { set: Set::NONE.with(*byte), end: false },
-        Node::Set(set) => First { set: *set, end: false },
-        Node::Repeat { node, min, max, .. } => {
-            let once = first(node, follow);
-            match (min, max) {
-                (_, 0) => follow,
-                (0, _) => once.or(follow),
-                // Where one round can be empty another may begin with what only that one can.
-                _ => once,
-            }
-        }
-        Node::Group { node, .. } | Node::Atomic(node) => first(node, follow),
-        // Nothing comes after the end, and what must not come does not come.
-        Node::End => First { set: Set::NONE, end: true },
-        Node::Look { ahead: true, negative: true, node } => match one_of(node) {
-            Some(set) => First { set: follow.set.without(set), end: follow.end },
-            None => follow,
-        },
-        Node::Look { .. } | Node::Begin | Node::WordEdge { .. } => follow,
-    }
-}
-
-fn can_be_empty(node: &Node) -> bool {
-    match node {
-        Node::All(items) => items.iter().all(can_be_empty),
-        Node::Either(ways) => ways.iter().any(can_be_empty),
-        Node::Byte(_) | Node::Set(_) => false,
-        Node::Repeat { node, min, .. } => *min == 0 || can_be_empty(node),
-        Node::Group { node, .. } | Node::Atomic(node) => can_be_empty(node),
-        Node::Look { .. } | Node::Begin | Node::End | Node::WordEdge { .. } => true,
-    }
-}
-
-/// The number of characters that `node` matches, if it is always the same.
-fn width(node: &Node) -> Option<usize> {
-    match node {
-        Node::All(items) => items.iter().map(width).sum(),
-        Node::Either(ways) => {
-            let mut widths = ways.iter().map(width);
-            let one = widths.next()??;
-            widths.all(|other| other == Some(one)).then_some(one)
-        }
-        Node::Byte(_) | Node::Set(_) => Some(1),
-        Node::Repeat { node, min, max, .. } if min == max => {
-            width(node)?.checked_mul(usize::try_from(*min).ok()?)
-        }
-        Node::Repeat { .. } => None,
-        Node::Group { node, .. } | Node::Atomic(node) => width(node),
-        Node::Look { .. } | Node::Begin | Node::End | Node::WordEdge { .. } => Some(0),
-    }
-}
-
-/// Whether `node` matches anywhere, if need be the empty text.
-fn is_optional(node: &Node) -> bool {
-    match node {
-        Node::All(items) => items.iter().all(is_optional),
-        Node::Repeat { min, .. } => *min == 0,
-        Node::Group { node, .. } => is_optional(node),
-        _ => false,
-    }
-}
-
-fn has_names(node: &Node) -> bool {
-    match node {
-        Node::All(items) | Node::Either(items) => items.iter().any(has_names),
-        Node::Group { name: Some(_), .. } => true,
-        Node::Group { node, .. }
-        | Node::Atomic(node)
-        | Node::Repeat { node, .. }
-        | Node::Look { node, .. } => has_names(node),
-        _ => false,
-    }
-}
-
-fn count_groups(node: &Node, named: bool) -> usize {
-    match node {
-        Node::All(items) | Node::Either(items) => items.iter().map(|item| count_groups(item, named)).sum(),
-        Node::Group { name, node } => usize::from(!named || name.is_some()) + count_groups(node, named),
-        Node::Atomic(node) | Node::Repeat { node, .. } | Node::Look { node, .. } => count_groups(node, named),
-        _ => 0,
-    }
-}
-
-/// Whether a match can only begin where the text begins.
-fn is_anchored(node: &Node) -> bool {
-    match node {
-        Node::All(items) => items.first().is_some_and(is_anchored),
-        Node::Either(ways) => ways.iter().all(is_anchored),
-        Node::Group { node, .. } | Node::Atomic(node) => is_anchored(node),
-        Node::Begin => true,
-        _ => false,
     }
 }

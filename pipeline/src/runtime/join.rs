@@ -100,7 +100,7 @@ impl Join {
         left.end = frame.cut.end;
         left.since = Instant::now();
         let messages = joined.into_iter().map(|joined| joined.into_event(self.how.original.as_ref()));
-        let fields = source.fields.unshared();
+        let fields = source.fields_for_frame();
         let mut maker = Maker::new(now, &fields, &mut frame.ready);
         messages.for_each(|event| maker.event(event));
         if left.joiner.is_empty() {
@@ -161,7 +161,7 @@ impl Waiting {
     fn end(mut self, how: &Joining) -> Option<Frame> {
         let joined = self.joiner.flush(how)?;
         let mut events: Vec<Event> = Vec::new();
-        let fields = self.source.fields.unshared();
+        let fields = self.source.fields_for_frame();
         Maker::new(joined.at, &fields, &mut events).event(joined.into_event(how.original.as_ref()));
         let cut = Cut::without_lines(0, self.end);
         Some(Frame::of(&self.source, cut, events, None))

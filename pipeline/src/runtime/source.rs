@@ -13,6 +13,7 @@ use crate::value::{Map, Name, Text, Timestamp, Value};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,8 @@ pub(crate) struct Source {
     in_order: bool,
     decode: Arc<dyn Decode>,
     decorate: Option<Arc<Decorate>>,
+    /// How many fields of their own its events had last, behind the filters.
+    room: AtomicUsize,
     pub(crate) acked: Acked,
 }
 
@@ -85,7 +88,16 @@ impl Frame {
         let decode = crate::codec::Codec::lines().decode.unwrap();
         let acked: Acked = Arc::new(|_| {});
         let (fields, inner) = (Map::new(), Vec::new());
-        let source = Source { fields, inner, again: false, in_order: false, decode, decorate: None, acked };
+        let source = Source {
+            fields,
+            inner,
+            again: false,
+            in_order: false,
+            decode,
+            decorate: None,
+            room: AtomicUsize::default(),
+            acked,
+        };
         Self::of(&Arc::new(source), cut, Vec::new(), None)
     }
 
@@ -97,7 +109,7 @@ impl Frame {
     /// Makes the events of its lines.
     pub(crate) fn decode(self, now: Timestamp, tally: &Tally) -> Batch {
         let source = &self.source;
-        let fields = source.fields.unshared();
+        let fields = source.fields_for_frame();
         let mut events = self.ready;
         events.iter_mut().for_each(|event| event.add_absent(&fields));
         events.reserve(self.cut.len());
@@ -124,6 +136,18 @@ impl Frame {
 }
 
 impl Source {
+    /// The fields that the events of a frame share.
+    pub(super) fn fields_for_frame(&self) -> Map {
+        self.fields.unshared(self.room.load(Ordering::Relaxed))
+    }
+
+    /// Looks what its events have become, so that the next ones have room for as much.
+    pub(super) fn learn(&self, became: &Batch) {
+        if let Some(event) = became.events().first() {
+            self.room.store(event.fields().own_len(), Ordering::Relaxed);
+        }
+    }
+
     fn decode_line(&self, line: Line, maker: &mut Maker<'_>) {
         match line {
             Line::Text(line) => self.decode.decode_text(line, maker),
@@ -204,7 +228,8 @@ impl Intake {
         let in_order = own.is_some();
         let decode = own.unwrap_or_else(|| self.decode.clone());
         let decorate = self.decorate.clone();
-        Arc::new(Source { fields, inner, again, in_order, decode, decorate, acked })
+        let room = AtomicUsize::default();
+        Arc::new(Source { fields, inner, again, in_order, decode, decorate, room, acked })
     }
 
     /// A source that cannot be read again and acknowledges nothing.
@@ -224,7 +249,7 @@ impl Intake {
     /// messages in it; what follows the last one is one, too.
     pub(crate) fn decoded(&self, source: &Source, message: Bytes) -> Vec<Event> {
         let mut events = Vec::new();
-        let fields = source.fields.unshared();
+        let fields = source.fields_for_frame();
         let mut maker = Maker::new(Timestamp::now(), &fields, &mut events);
         match source.decode.framing() {
             None => source.decode.decode(message, &mut maker),
@@ -323,7 +348,7 @@ impl Intake {
 /// Decodes the lines of a frame at once if that must happen one after the other.
 fn ordered(mut frame: Frame) -> Frame {
     if frame.source.in_order {
-        let fields = frame.source.fields.unshared();
+        let fields = frame.source.fields_for_frame();
         let mut maker = Maker::new(Timestamp::now(), &fields, &mut frame.ready);
         frame.cut.lines().for_each(|line| frame.source.decode_line(line, &mut maker));
         frame.cut = Cut::without_lines(frame.cut.size, frame.cut.end);

@@ -145,6 +145,7 @@ impl Bench {
         let mut batch = frame.decode(Timestamp::now(), &self.tally);
         let before = batch.len();
         chain.run(&mut batch);
+        source.learn(&batch);
         let aside = chain.take_undecided();
         count(&self.tally.dropped_events, before.saturating_sub(batch.len() + aside.len()));
         let events = batch.into_events();

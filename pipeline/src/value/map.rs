@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// The most entries of a map that are searched one by one; above it an index is kept.
 const SCAN_MAX: usize = 24;
 /// How many entries a map that shares others has room for at first.
-const OWN_ROOM: usize = 4;
+const OWN_ROOM: usize = 1;
 
 /// Values by name. Small maps are scanned, which beats hashing; large ones keep an index, so that no input
 /// makes a search slow.
@@ -25,8 +25,15 @@ pub struct Map {
 enum Side {
     /// Where each entry is.
     Index(HashMap<Name, usize>),
-    /// Entries that other maps have, too. In order, the first of them is before the first own one, the rest is behind it.
-    Shared(Vec<(Name, Value)>),
+    Shared(Shared),
+}
+
+/// Entries that other maps have, too. In order, the first of them is before the first own one, the rest is behind it.
+#[derive(Clone, Debug)]
+struct Shared {
+    entries: Vec<(Name, Value)>,
+    /// For how many own entries a map is made beside them.
+    room: usize,
 }
 
 impl Map {
@@ -46,31 +53,44 @@ impl Map {
         if self.entries.len() > SCAN_MAX {
             return self;
         }
-        Self { entries: Vec::new(), side: Some(Arc::new(Side::Shared(self.entries))) }
+        let shared = Shared { entries: self.entries, room: OWN_ROOM };
+        Self { entries: Vec::new(), side: Some(Arc::new(Side::Shared(shared))) }
     }
 
     /// The same with shared entries of its own, for another thread: threads that count the same users of one place get in
-    /// each other's way.
-    pub(crate) fn unshared(&self) -> Self {
-        let side = self.side.as_ref().map(|side| Arc::new(Side::clone(side)));
-        Self { entries: self.entries.clone(), side }
+    /// each other's way. Maps beside it have room for so many own entries.
+    pub(crate) fn unshared(&self, room: usize) -> Self {
+        let side = match self.side.as_deref() {
+            Some(Side::Shared(shared)) => {
+                Some(Side::Shared(Shared { entries: shared.entries.clone(), room: room.max(1) }))
+            }
+            other => other.cloned(),
+        };
+        Self { entries: self.entries.clone(), side: side.map(Arc::new) }
+    }
+
+    /// How many entries it has that it does not share.
+    pub(crate) fn own_len(&self) -> usize {
+        self.entries.len()
     }
 
     /// A map of all entries of `shared`, and behind its first one `name`; gives the value back if there is such an entry
     /// already, or if `shared` is not of [`Map::into_shared`].
     pub(crate) fn beside(shared: &Self, name: Name, value: Value) -> Result<Self, Value> {
-        let all = shared.shared();
-        if all.is_empty() || !shared.entries.is_empty() || all.iter().any(|(n, _)| *n == name) {
+        let Some(Side::Shared(Shared { entries: all, room })) = shared.side.as_deref() else {
+            return Err(value);
+        };
+        if all.is_empty() || !shared.entries.is_empty() || scan(all, &name).is_some() {
             return Err(value);
         }
-        let mut entries = Vec::with_capacity(OWN_ROOM);
+        let mut entries = Vec::with_capacity(*room);
         entries.push((name, value));
         Ok(Self { entries, side: shared.side.clone() })
     }
 
     fn shared(&self) -> &[(Name, Value)] {
         match self.side.as_deref() {
-            Some(Side::Shared(shared)) => shared,
+            Some(Side::Shared(shared)) => &shared.entries,
             _ => &[],
         }
     }
@@ -79,8 +99,9 @@ impl Map {
     fn own_all(&mut self) {
         let Some(side) = self.side.take_if(|side| matches!(**side, Side::Shared(_))) else { return };
         let Side::Shared(shared) = Arc::unwrap_or_clone(side) else { return };
-        let mut all = Vec::with_capacity(shared.len() + self.entries.len());
-        let (mut shared, mut own) = (shared.into_iter(), std::mem::take(&mut self.entries).into_iter());
+        let mut all = Vec::with_capacity(shared.entries.len() + self.entries.len());
+        let (mut shared, mut own) =
+            (shared.entries.into_iter(), std::mem::take(&mut self.entries).into_iter());
         all.extend(shared.next());
         all.extend(own.next());
         all.extend(shared);

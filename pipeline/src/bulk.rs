@@ -18,9 +18,10 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    fn has_fields(&self) -> bool {
+    /// As [`Template::period_s`], of all of it.
+    fn period_s(&self) -> i64 {
         let others = [&self.document_id, &self.pipeline, &self.routing];
-        self.index.has_fields() || others.into_iter().flatten().any(Template::has_fields)
+        others.into_iter().flatten().chain([&self.index]).map(Template::period_s).min().unwrap_or(0)
     }
 }
 
@@ -43,17 +44,17 @@ pub(crate) struct Limits {
 pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits, mut buffer: Vec<u8>) -> Body {
     buffer.clear();
     let mut body = Body { text: buffer, events: 0 };
-    let each_its_own = shape.has_fields();
+    let period_s = shape.period_s();
     let mut action = Vec::new();
     let mut action_of = None;
     for event in load.iter().skip(from).take(limits.events.max(1)) {
         let before = body.text.len();
-        // Without fields in it, the action depends on the moment only, which events often share.
-        let at = event.timestamp();
-        if each_its_own || at.is_none() || at != action_of {
+        // Without fields in it, the action is the same for a second, an hour, a day.
+        let period = event.timestamp().filter(|_| period_s > 0).map(|at| at.as_second().div_euclid(period_s));
+        if period.is_none() || period != action_of {
             action.clear();
             write_action(shape, event, &mut action);
-            action_of = at;
+            action_of = period;
         }
         body.text.extend_from_slice(&action);
         event.write_json(&mut body.text);

@@ -1,7 +1,7 @@
 //! Holds one event: a moment, fields, metadata and tags.
 use crate::field::{self, FieldError, FieldRef, Root, Segment};
 use crate::json;
-use crate::value::{Map, Name, Text, Timestamp, Value};
+use crate::value::{Map, Marks, Name, Text, Timestamp, Value};
 
 /// The tag of an event whose `@timestamp` could not be read; the text moves to `_@timestamp`.
 pub const TIMESTAMP_FAILURE: &str = "_timestampparsefailure";
@@ -67,8 +67,9 @@ impl Event {
 
     /// Sets the fields of `others` that are absent.
     pub(crate) fn add_absent(&mut self, others: &Map) {
+        let marks = Marks::of(&self.fields);
         for (name, value) in others.iter() {
-            if self.fields.get(name).is_none() {
+            if !marks.may_have(name) || self.fields.get(name).is_none() {
                 self.fields.push_new(name.clone(), value.clone());
             }
         }
@@ -76,16 +77,18 @@ impl Event {
 
     /// Makes an event of decoded fields: `@timestamp` and `@metadata` go where they belong, `@version` is added.
     pub fn from_map(now: Timestamp, mut map: Map) -> Self {
-        let timestamp = map.remove("@timestamp");
-        let metadata = match map.remove("@metadata") {
+        let marks = Marks::of(&map);
+        let take = |map: &mut Map, name| if marks.may_have(name) { map.remove(name) } else { None };
+        let timestamp = take(&mut map, "@timestamp");
+        let metadata = match take(&mut map, "@metadata") {
             Some(metadata @ Value::Map(_)) => Some(Box::new(metadata)),
             _ => None,
         };
-        if map.get("@version").is_none() {
+        if !marks.may_have("@version") || map.get("@version").is_none() {
             map.push_new(const { Name::const_new("@version") }, Value::from("1"));
         }
         let mut event = Self { place: 0, timestamp: Value::Time(now), fields: map, metadata };
-        if event.fields.get("tags").is_some_and(|tags| !are_tags(tags)) {
+        if marks.may_have("tags") && event.fields.get("tags").is_some_and(|tags| !are_tags(tags)) {
             let tags = event.fields.remove("tags").unwrap_or_default();
             event.fields.insert("_tags", Value::List(vec![tags]));
             event.add_tag(TAGS_FAILURE);

@@ -16,7 +16,7 @@ pub(crate) use read::zone_named;
 pub(crate) use stamps::Stamp;
 
 use crate::mistake::Mistake;
-use pattern::Item;
+use pattern::{Item, Number, Text};
 
 /// A compiled date pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,25 @@ impl Format {
         // It is the letter that counts, even in quotes: so does Logstash.
         let guess = YearGuess { with_offset: pattern.contains('Z') };
         Ok(Self { items: pattern::items(pattern)?, guess: (!pattern.contains(['y', 'Y'])).then_some(guess) })
+    }
+}
+
+impl Format {
+    /// For how many seconds, counted from 1970 on, what it writes of a moment in UTC stays the same at least; 0 if not for
+    /// one.
+    pub(crate) fn period_s(&self) -> i64 {
+        let of = |item: &Item| match item {
+            Item::Number { field: Number::Second, .. } => 1,
+            Item::Number { field: Number::Minute, .. } => 60,
+            Item::Number {
+                field: Number::Hour | Number::ClockHour | Number::HourOfHalf | Number::ClockHourOfHalf,
+                ..
+            }
+            | Item::Text { field: Text::HalfDay, .. } => 3600,
+            Item::Fraction(_) => 0,
+            _ => 86_400,
+        };
+        self.items.iter().map(of).min().unwrap_or(86_400)
     }
 }
 

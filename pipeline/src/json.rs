@@ -1,5 +1,5 @@
 //! Reads values from JSON, sharing the text that they were read from, and writes events as JSON into reused buffers.
-use crate::value::{Map, Name, Text, Value};
+use crate::value::{Map, Marks, Name, Text, Value};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -13,13 +13,27 @@ pub(crate) use write::{write_event, write_str, write_time, write_value};
 /// Reads one JSON value; long strings without escapes are slices of `text`.
 pub(crate) fn parse(text: &Text) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Sharing(text).deserialize(&mut reader)?;
+    let value = Sharing { text, room: DOCUMENT_ROOM }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
 
+/// For how many fields a document has room at first, with those that are added to it.
+const DOCUMENT_ROOM: usize = 16;
+
 #[derive(Clone, Copy)]
-struct Sharing<'t>(&'t Text);
+struct Sharing<'t> {
+    text: &'t Text,
+    /// For how many fields a map has room at first.
+    room: usize,
+}
+
+impl Sharing<'_> {
+    /// For what is inside.
+    fn inside(self) -> Self {
+        Self { room: 0, ..self }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Sharing<'_> {
     type Value = Value;
@@ -56,7 +70,7 @@ impl<'de> Visitor<'de> for Sharing<'_> {
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value, E> {
-        Ok(Value::Str(self.0.part(text)))
+        Ok(Value::Str(self.text.part(text)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
@@ -65,17 +79,23 @@ impl<'de> Visitor<'de> for Sharing<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(self)? {
+        while let Some(item) = items.next_element_seed(self.inside())? {
             list.push(item);
         }
         Ok(Value::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(self.room);
+        let mut marks = Marks::default();
         while let Some(name) = entries.next_key_seed(NameSeed)? {
-            let value = entries.next_value_seed(self)?;
-            map.insert(name, value);
+            let value = entries.next_value_seed(self.inside())?;
+            if marks.may_have(&name) {
+                map.insert(name, value);
+            } else {
+                marks.add(&name);
+                map.push_new(name, value);
+            }
         }
         Ok(Value::Map(map))
     }

@@ -89,6 +89,18 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Field { .. }))
     }
 
+    /// For how many seconds of `@timestamp`, counted from 1970 on, what it is filled in with stays the same at least; 0 if it
+    /// may be another for each event.
+    pub(crate) fn period_s(&self) -> i64 {
+        let of = |part: &Part| match part {
+            Part::Literal(_) => 86_400,
+            Part::Joda(format) => format.period_s(),
+            Part::EpochSeconds => 1,
+            Part::JavaTime(_) | Part::Field { .. } | Part::Now => 0,
+        };
+        self.parts.iter().map(of).min().unwrap_or(86_400)
+    }
+
     /// The literal text before the first place to fill in.
     pub fn literal_start(&self) -> &str {
         match self.parts.first() {

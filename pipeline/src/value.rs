@@ -8,7 +8,7 @@ use std::sync::Arc;
 mod map;
 
 pub use map::Map;
-pub(crate) use map::Names;
+pub(crate) use map::{Marks, Names};
 
 /// A moment; what `@timestamp` holds.
 pub type Timestamp = jiff::Timestamp;

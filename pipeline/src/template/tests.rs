@@ -166,3 +166,28 @@ proptest! {
         template.is_complete(&event);
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_filled_in_stays_the_same_for_its_period(
+        text in prop_oneof![
+            Just("x-%{+YYYY.MM.dd}"), Just("%{+xxxx.ww}"), Just("%{+yyyy-MM-dd HH}"), Just("%{+a hh}"), Just("%{+HH:mm}"),
+            Just("%{+ss}"), Just("%{+SSS}"), Just("%{+%s}"), Just("%{{yyyy}}"), Just("%{message}"), Just("none"),
+            Just("%{+EEE Z ZZZ D}"),
+        ],
+        seconds in -100_000_000_000_i64..100_000_000_000,
+        nanos in 0..1_000_000_000_i32,
+        other in 0..86_400_i64,
+    ) {
+        let template = Template::parse(text);
+        let period = template.period_s();
+        if period > 0 {
+            let render = |seconds: i64, nanos: i32| {
+                let at = Timestamp::new(seconds, nanos).unwrap();
+                template.render(&Event::with_message(at, "m".into())).to_string()
+            };
+            let begin = seconds.div_euclid(period) * period;
+            prop_assert_eq!(render(seconds, nanos), render(begin + other % period, 0));
+        }
+    }
+}

@@ -252,6 +252,41 @@ impl Map {
     }
 }
 
+/// Which names a map may have: one that leaves no mark here is absent for sure, without a look at the others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks(u64);
+
+impl Marks {
+    /// The marks of the names in a map.
+    pub(crate) fn of(map: &Map) -> Self {
+        let mut marks = Self::default();
+        for (name, _) in map.parts().into_iter().flatten() {
+            marks.add(name);
+        }
+        marks
+    }
+
+    /// Adds the mark of a name.
+    pub(crate) fn add(&mut self, name: &str) {
+        self.0 |= Self::bit(name);
+    }
+
+    /// Whether a name may be among them.
+    pub(crate) fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    /// One of 64 bits by length, first, middle and last byte.
+    #[inline]
+    fn bit(name: &str) -> u64 {
+        let name = name.as_bytes();
+        let byte = |at: usize| u32::from(name.get(at).copied().unwrap_or_default());
+        let last = name.len().wrapping_sub(1);
+        let mixed = byte(0) | byte(last) << 8 | byte(name.len() / 2) << 16 | (name.len() as u32) << 24;
+        1 << (mixed.wrapping_mul(0x9e37_79b1) >> 26)
+    }
+}
+
 /// Names to look for in many maps; what was found in entries that maps share is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -413,6 +448,8 @@ mod tests {
             };
             let mut names = Names::new([name(3), name(17)]);
             for act in &acts {
+                let marks = Marks::of(&owning);
+                prop_assert!(owning.iter().all(|(name, _)| marks.may_have(name)));
                 let absent = owning.get("field-3").is_none() && owning.get("field-17").is_none();
                 prop_assert_eq!(names.absent_in(&sharing), absent);
                 prop_assert_eq!(names.absent_in(&owning), absent);

@@ -7,7 +7,7 @@ use super::tag;
 use crate::batch::{Batch, Fate, Filter};
 use crate::ecs::Ecs;
 use crate::event::Event;
-use crate::field::FieldRef;
+use crate::field::{FieldRef, Root};
 use crate::grok::expand::{Style, expand};
 use crate::grok::library::Library;
 use crate::grok::matcher::{Found, Matcher};
@@ -62,7 +62,8 @@ plugin! {
         timeout_scope: TimeoutScope = "pattern",
         /// The tags to add when a pattern took too long.
         tag_on_timeout: Vec<String> = ["_groktimeout"],
-        /// Which names the fields of the stock patterns have: the classic ones, or those of the Elastic Common Schema.
+        /// Which names the fields of the stock patterns have: the classic ones, or those of the Elastic Common Schema. With the
+        /// latter a field `host` that holds a text becomes `[host][name]` where a pattern has another field in `host`.
         ecs_compatibility: Ecs = "disabled",
     }
     unsupported {
@@ -360,9 +361,29 @@ fn keep_all(
                 event.fields_mut().push_new(name.clone(), found.value.unwrap_or_default());
                 true
             }
-            _ => keep(found, event),
+            _ => {
+                if options.ecs_compatibility != Ecs::Disabled {
+                    make_room(event, found.field);
+                }
+                keep(found, event)
+            }
         }
     })
+}
+
+/// Where `host` is a text, as inputs with classic names set it, it becomes `[host][name]`, so that there is room for
+/// `[host][hostname]` and the like.
+fn make_room(event: &mut Event, field: &FieldRef) {
+    if field.root != Root::Field
+        || field.path.len() < 2
+        || field.path.first().is_none_or(|n| n.name != "host")
+    {
+        return;
+    }
+    if let Some(host @ Value::Str(_)) = event.fields_mut().get_mut("host") {
+        let name = std::mem::take(host);
+        *host = Value::Map([("name", name)].into_iter().collect());
+    }
 }
 
 /// What became of the patterns that were tried on a text.

@@ -39,8 +39,8 @@ plugin! {
         dictionary: Hash<Written> = {},
         /// A file that holds the dictionary.
         dictionary_path: Option<Placed<String>>,
-        /// How often it is looked whether the file changed; 0: never.
-        refresh_interval: Duration = 300,
+        /// After how many seconds it is looked again whether the file changed; 0 or less: never.
+        refresh_interval: f64 = 300,
         /// What becomes of entries that the changed file no longer has.
         refresh_behaviour: Refresh = "merge",
         /// Whether the whole value must be an entry; else every entry that is found in it is replaced.
@@ -113,6 +113,10 @@ fn check(options: &TranslateOptions, problems: &mut Problems) {
 }
 
 impl TranslateOptions {
+    fn interval(&self) -> Duration {
+        Duration::try_from_secs_f64(self.refresh_interval).unwrap_or_default()
+    }
+
     /// The field to look up, and the one to put what is found into.
     fn lookup(&self) -> Result<(FieldRef, FieldRef), String> {
         let source = self.source.as_ref().or(self.field.as_ref());
@@ -134,7 +138,7 @@ impl FilterOptions for TranslateOptions {
         let (source, target) = self.lookup()?;
         let (entries, file) = match &self.dictionary_path {
             Some(path) => {
-                let file = DictionaryFile::new(PathBuf::from(&path.value), self.refresh_interval)?;
+                let file = DictionaryFile::new(PathBuf::from(&path.value), self.interval())?;
                 (file.read()?, Some(file))
             }
             None => (

@@ -3,8 +3,8 @@ use memchr::memmem::Finder;
 
 use crate::ruby::syntax::{self, Node};
 
-/// A shorter literal rejects too little for what it costs to look for it.
-const SHORTEST: usize = 2;
+/// A shorter literal rejects little for what it costs to look for it; it is looked for where there is no longer one.
+const SHORT: usize = 2;
 /// More literals reject hardly more.
 const MOST: usize = 4;
 
@@ -22,7 +22,8 @@ impl Needles {
             literals.collect(&tree);
             literals.cut();
         }
-        let long_enough = |(_, literal): &(usize, Vec<u8>)| literal.len() >= SHORTEST;
+        let least = if literals.done.iter().any(|literal| literal.len() >= SHORT) { SHORT } else { 1 };
+        let long_enough = |(_, literal): &(usize, Vec<u8>)| literal.len() >= least;
         let mut kept: Vec<_> = literals.done.into_iter().enumerate().filter(long_enough).collect();
         kept.sort_by_key(|(_, literal)| std::cmp::Reverse(literal.len()));
         kept.truncate(MOST);

@@ -124,6 +124,7 @@ fn literals_without_which_nothing_matches_are_found() {
         ("ab(?i:c)", &["ab"]),
         (r"abc\k<x>", &[]),
         (r"abc\x41", &["abcA"]),
+        ("(.*f){10}", &["f"]),
         ("a|", &[]),
         ("", &[]),
     ] {

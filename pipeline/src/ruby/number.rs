@@ -51,15 +51,26 @@ pub(crate) fn number_in(text: &str) -> Option<f64> {
 /// The number that is the whole of `text` as `BigDecimal()` reads it, without its fraction; one too large for 64 bits
 /// becomes a [`Value::Float`].
 pub(crate) fn decimal(text: &str) -> Option<Value> {
-    let number = number_in(text).or_else(|| number_in(text.strip_suffix('.')?))?;
-    let whole = text.split('.').next().unwrap_or_default();
-    if !text.contains(['e', 'E'])
-        && let Ok(exact) = clean(whole).parse()
-    {
-        return Some(Value::Int(exact));
+    let text = if number_in(text).is_none() { text.strip_suffix('.')? } else { text };
+    let number = number_in(text)?;
+    Some(exact(&clean(text)).map_or(Value::Float(number.trunc()), Value::Int))
+}
+
+/// The whole part of a number with a power of ten, digit by digit; `None` when it has more than 64 bits.
+fn exact(text: &str) -> Option<i64> {
+    let (number, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let power: i32 = power.parse().ok()?;
+    let digits = whole.trim_start_matches(['+', '-']).to_owned() + fraction;
+    let digits = digits.trim_start_matches('0');
+    let shift = power - i32::try_from(fraction.len()).ok()?;
+    let left = i32::try_from(digits.len()).ok()? + shift.min(0);
+    if digits.is_empty() || left <= 0 {
+        return Some(0);
     }
-    #[allow(clippy::cast_possible_truncation, reason = "the range is looked at in the same line")]
-    Some(if number.abs() < 9.2e18 { Value::Int(number.trunc() as i64) } else { Value::Float(number.trunc()) })
+    let kept = digits.get(..usize::try_from(left).ok()?)?;
+    let zeros = "0".repeat(usize::try_from(shift.clamp(0, 20)).ok()?);
+    format!("{}{kept}{zeros}", if whole.starts_with('-') { "-" } else { "" }).parse().ok()
 }
 
 /// The number in a text that starts with `0x` behind a sign, whole or with a fraction and a power of two; `Some(None)`: it
@@ -105,4 +116,46 @@ fn digits(text: &str) -> usize {
 
 fn clean(number: &str) -> std::borrow::Cow<'_, str> {
     if number.contains('_') { number.replace('_', "").into() } else { number.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn whole_parts_are_exact_as_long_as_they_fit() {
+        for (text, wanted) in [
+            ("9.007199254740993e+15", Some(Value::Int(9_007_199_254_740_993))),
+            ("9223372036854775807.9", Some(Value::Int(i64::MAX))),
+            ("-9223372036854775808", Some(Value::Int(i64::MIN))),
+            ("9223372036854775808", Some(Value::Float(9_223_372_036_854_775_808.0))),
+            ("1e300", Some(Value::Float(1e300))),
+            ("-12.9", Some(Value::Int(-12))),
+            ("1.5e-9", Some(Value::Int(0))),
+            ("-1e0", Some(Value::Int(-1))),
+            ("0.0e5", Some(Value::Int(0))),
+            ("1_000.", Some(Value::Int(1000))),
+            (".5", Some(Value::Int(0))),
+            ("", None),
+            (".", None),
+            ("1e", None),
+            ("12 items", None),
+            ("_1", None),
+        ] {
+            assert_eq!(decimal(text), wanted, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_number_or_not(text in "\\PC{0,12}|[0-9a-fxpe.+_-]{0,14}") {
+            let _any = (decimal(&text), number_in(&text), hexadecimal(&text), to_i(&text), to_f(&text));
+        }
+
+        #[test]
+        fn whole_numbers_with_a_power_of_ten_are_what_they_are(number in -1_000_000_i64..1_000_000, power in 0_u32..9) {
+            prop_assert_eq!(decimal(&format!("{number}e{power}")), Some(Value::Int(number * 10_i64.pow(power))));
+        }
+    }
 }

@@ -2,12 +2,15 @@
 //! late, or crash.
 //!
 //! `mesos` is the model of masters and agents, `world` is what stands between it and the core and holds the laws:
-//! - never a second live executor on an agent;
+//! - never a second live executor on an agent, but beside the one that its stored intent names;
 //! - no call without a subscription, none for an offer that is gone or of another agent or role;
 //! - ACCEPT after its intent is stored, acknowledgements after what they acknowledge is stored, each as often as received;
-//! - nothing of ours is ended that Mesos did not report as lost before;
+//! - nothing of ours is ended that Mesos did not report as lost before, and that no rollout, overlap or teardown ends;
+//! - a rollout ends only what is stored to be ended, and never leaves more nodes uncovered than was ordered;
+//! - what fails everywhere is tried one at a time; an order that is answered as not stored is in no store;
 //! - and once nothing more goes wrong: one executor on each eligible agent, running and attached, the store holds just
-//!   those launches, every update is acknowledged, no offer is kept.
+//!   those launches, every update is acknowledged, no offer is kept, every order is answered, rollouts have ended, and
+//!   nothing is reserved that no executor uses; or, after a teardown, nothing is left at all.
 //!
 //! `LOGHERD_MODEL_STEPS=1000000 cargo test -p scheduler model` takes a million steps instead of some thousand.
 #[cfg(test)]
@@ -57,8 +60,16 @@ enum Step {
     List,
     /// Another master leads: it knows nothing but which agents there were.
     MasterFailover,
-    /// An operator tears the framework down.
+    /// An operator of Mesos tears the framework down.
     Teardown,
+    /// A person orders something.
+    Order(Ordered),
+    /// The process dies, and another one takes over with other settings.
+    Configure(Settings),
+    /// All is well for a while; then the same, and an upgrade to these settings is ordered, of so many nodes at once.
+    RollOut(Settings, usize),
+    /// Executors of that version fail from now on, or work again.
+    Spoil(u8),
     /// The connection breaks; the master notices.
     Disconnect,
     Connect,
@@ -71,6 +82,28 @@ enum Step {
     Detach(usize),
     /// So many seconds pass.
     Pass(u64),
+}
+
+/// What a person orders.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ordered {
+    Upgrade(usize),
+    Pause,
+    Resume,
+    Abort,
+    RollBack,
+    TearDown,
+}
+
+/// What the settings of a scheduler differ in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Settings {
+    /// Of what its executors are: 1 to 3.
+    version: u8,
+    /// Whether they overlap where there is room.
+    overlap: bool,
+    /// Whether what they use is reserved.
+    reserve: bool,
 }
 
 /// What an offer holds.
@@ -144,7 +177,22 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Planned),
         2 => Just(Fate::Withdrawn),
     ];
+    let ordered = prop_oneof![
+        8 => (1..3usize).prop_map(Ordered::Upgrade),
+        1 => Just(Ordered::Pause),
+        2 => Just(Ordered::Resume),
+        1 => Just(Ordered::Abort),
+        1 => Just(Ordered::RollBack),
+    ];
+    let ordered = prop_oneof![60 => ordered, 1 => Just(Ordered::TearDown)];
+    let settings = (1..4u8, prop::bool::weighted(0.8), any::<bool>());
+    let settings =
+        settings.prop_map(|(version, overlap, reserve)| Settings { version, overlap, reserve }).boxed();
     prop_oneof![
+        20 => ordered.prop_map(Step::Order),
+        8 => settings.clone().prop_map(Step::Configure),
+        10 => (settings, 1..3usize).prop_map(|(settings, nodes)| Step::RollOut(settings, nodes)),
+        6 => (1..4u8).prop_map(Step::Spoil),
         80 => (0..3usize, size).prop_map(|(n, size)| Step::Offer(n, size)),
         10 => any::<usize>().prop_map(Step::Rescind),
         130 => Just(Step::Deliver),
@@ -179,6 +227,9 @@ fn play(steps: &[Step], transcribe: bool) -> Result<World, String> {
         world.perform(*step)?;
     }
     world.settle()?;
+    if steps.len().is_multiple_of(8) {
+        world.tear_down()?;
+    }
     Ok(world)
 }
 
@@ -213,7 +264,20 @@ fn whatever_happens_there_is_never_more_than_one_executor_on_an_agent_and_in_the
     }
     println!("{} steps in {} histories; {:?}", taken.get(), histories.get(), seen.borrow());
     // A model in which nothing happens any more proves nothing.
-    let rare = ["accept inverse", "shutdown", "message", "anew"].into_iter().filter(|_| wanted > 10 * STEPS);
+    let rare = [
+        "accept inverse",
+        "shutdown",
+        "message",
+        "anew",
+        "overlap",
+        "unreserve",
+        "teardown",
+        "handover",
+        "end first",
+        "held",
+    ]
+    .into_iter()
+    .filter(|_| wanted > 10 * STEPS);
     for what in ["accept", "decline", "acknowledge", "kill", "reconcile", "revive"].into_iter().chain(rare) {
         assert!(seen.borrow().contains_key(what), "no history had a call to {what}");
     }

@@ -107,6 +107,9 @@ impl Core {
         if framework.0 != named {
             return refused(format!("this is framework {framework}, not `{named}`; nothing was done"));
         }
+        if self.teardown.as_ref().is_some_and(|teardown| teardown.step == Step::Storing) {
+            return refused("a teardown that was ordered before is still being stored; try again".to_owned());
+        }
         if self.teardown.is_some() {
             return Ok(Some(OrderDone::Done(format!("framework {framework} is being torn down already"))));
         }

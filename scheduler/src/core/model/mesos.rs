@@ -1,6 +1,10 @@
 //! Models what masters and agents do, as the core can see it: offers, tasks, updates, reconciliation, loss.
 #[cfg(test)]
 mod fates;
+#[cfg(test)]
+mod launch;
+#[cfg(test)]
+mod reserved;
 
 use super::super::cluster::{
     Agent as Listed, InverseOffer, Machine, Offer, Standing as Stands, TaskState, Unavailability, Update,
@@ -10,6 +14,7 @@ use super::super::effects::Call;
 use super::super::tests;
 use super::{How, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use reserved::portion;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -67,8 +72,16 @@ pub(super) struct Task {
     /// Where its executor believes the scheduler to be.
     pub(super) control: String,
     pub(super) state: TaskState,
+    /// Whether its executor has the data of the node: one at a time can.
+    pub(super) works: bool,
+    /// Whether it has said that it waits for them.
+    waits: bool,
+    /// What its executor is of.
+    pub(super) version: u8,
+    /// In which role what it uses is reserved, if it is.
+    reserved: Option<&'static str>,
     /// Unacknowledged updates, oldest first: only the first one is under way.
-    updates: VecDeque<(TaskState, u64)>,
+    updates: VecDeque<(TaskState, bool, u64)>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +97,12 @@ pub(super) struct Mesos {
     pub(super) tasks: BTreeMap<TaskId, Task>,
     /// Agents whose machine was planned to be away at some time.
     pub(super) planned: BTreeSet<AgentId>,
+    /// How many portions, each of what an executor needs, are reserved for us on an agent and used by nobody.
+    pub(super) reserved: BTreeMap<(AgentId, &'static str), usize>,
+    /// Versions whose executors fail.
+    pub(super) spoilt: BTreeSet<u8>,
+    /// Whether the scheduler's own teardown has just removed its framework.
+    pub(super) torn_down: bool,
     /// Executors that outlive their task, and where.
     pub(super) lingering: BTreeMap<ExecutorId, AgentId>,
     pub(super) to_scheduler: VecDeque<Event>,
@@ -131,8 +150,14 @@ impl Mesos {
     pub(super) fn teardown(&mut self) {
         self.removed.extend(self.subscribed.take());
         self.disconnect();
-        self.tasks.clear();
+        for mut task in std::mem::take(&mut self.tasks).into_values() {
+            self.give_back(&mut task);
+        }
         self.lingering.clear();
+    }
+
+    pub(super) fn is_removed(&self, framework: &FrameworkId) -> bool {
+        self.removed.contains(framework)
     }
 
     pub(super) fn failover(&mut self) {
@@ -165,8 +190,13 @@ impl Mesos {
             Standing::Recovered => Some(Stands::NotBack),
             Standing::Unreachable | Standing::Collected | Standing::Gone | Standing::Left => None,
         };
-        let listed =
-            |agent: &Agent| standing(agent).map(|standing| tests::agent(&agent.id.0, Some(standing)));
+        let listed = |agent: &Agent| {
+            let used = self.tasks.values().any(|task| task.agent == agent.id && task.reserved.is_some());
+            let free = self.reserved.iter().any(|((of, _), count)| *of == agent.id && *count > 0);
+            let by = (used || free).then(|| "logherd".to_owned());
+            let listed = tests::agent(&agent.id.0, Some(standing(agent)?));
+            Some(Listed { reserved_by: by.into_iter().collect(), ..listed })
+        };
         self.agents.iter().filter_map(listed).collect()
     }
 
@@ -214,6 +244,15 @@ impl Mesos {
                 ..tests::offer(&format!("o{}-{n}", self.counter), &agent.0, *cpus)
             })
             .collect();
+        let portions = self.reserved.get(&(agent.clone(), role)).copied().unwrap_or_default();
+        let ours = (0..portions).flat_map(|_| portion());
+        let new: Vec<Offer> = match new.split_first() {
+            Some((first, rest)) => {
+                let pieces = first.pieces.iter().cloned().chain(ours).collect();
+                [&[Offer { pieces, ..first.clone() }], rest].concat()
+            }
+            None => new,
+        };
         self.offers.extend(new.iter().map(|offer| (offer.id.clone(), (agent.clone(), role))));
         self.say(Event::Offers(new));
     }
@@ -234,38 +273,24 @@ impl Mesos {
     /// One call is processed. The error says which law it breaks.
     pub(super) fn receive(&mut self, call: Call, now: Moment) -> Result<(), String> {
         match call {
-            Call::Accept { offers, launch, token, refuse, .. } => {
-                let held: Vec<_> = offers.iter().map(|id| self.offers.remove(id)).collect();
-                let same = held.iter().all(|of| {
-                    of.as_ref().is_some_and(|of| of.0 == launch.agent && held[0].as_ref() == Some(of))
-                });
-                if !same {
-                    self.tell(&launch.task, &launch.agent, TaskState::Dropped, None);
-                    return Ok(());
-                }
-                self.refuse(held.into_iter().flatten(), refuse, now);
-                let alive = self.alive(&launch.agent);
-                if !alive.is_empty() {
-                    return Err(format!(
-                        "{} is launched on {} beside {alive:?}",
-                        launch.executor, launch.agent
-                    ));
-                }
-                let (agent, executor, control) = (launch.agent, launch.executor, launch.control);
-                let draining = self.agents.iter().any(|known| known.id == agent && known.draining);
-                let (state, updates) = (TaskState::Staging, VecDeque::new());
-                self.tasks
-                    .insert(launch.task.clone(), Task { agent, executor, token, control, state, updates });
-                if draining {
-                    self.update(&launch.task, TaskState::Dropped);
-                }
-            }
-            Call::Decline { offers, refuse } | Call::Unreserve { offers, refuse, .. } => {
+            call @ Call::Accept { .. } => return self.accept(call, now),
+            Call::Decline { offers, refuse } => {
                 let held: Vec<_> = offers.iter().filter_map(|id| self.offers.remove(id)).collect();
                 self.refuse(held.into_iter(), refuse, now);
             }
+            Call::Unreserve { offers, refuse, pieces } => {
+                let held: Vec<_> = offers.iter().filter_map(|id| self.offers.remove(id)).collect();
+                if let Some((agent, role)) = held.first() {
+                    self.unreserve(agent, role, &pieces)?;
+                }
+                self.refuse(held.into_iter(), refuse, now);
+            }
             Call::Revive => self.filters.clear(),
-            Call::AcceptInverse { .. } | Call::Teardown => {}
+            Call::AcceptInverse { .. } => {}
+            Call::Teardown => {
+                self.teardown();
+                self.torn_down = true;
+            }
             Call::Kill(task, agent) => self.kill(&task, &agent),
             Call::Shutdown(executor, agent) => self.shutdown(&executor, &agent),
             Call::Acknowledge { task, uuid, .. } => self.acknowledged(&task, &uuid),
@@ -322,7 +347,7 @@ impl Mesos {
 
     fn acknowledged(&mut self, task: &TaskId, uuid: &[u8]) {
         let Some(known) = self.tasks.get(task) else { return };
-        if !self.is_up(&known.agent) || known.updates.front().is_none_or(|(_, of)| bytes(*of) != uuid) {
+        if !self.is_up(&known.agent) || known.updates.front().is_none_or(|(.., of)| bytes(*of) != uuid) {
             return;
         }
         let (agent, known) = (known.agent.clone(), self.tasks.get_mut(task).unwrap());
@@ -357,11 +382,23 @@ impl Mesos {
         }
     }
 
-    /// A task goes on.
+    /// A task goes on. Its executor works when no other one has the data of the node.
     pub(super) fn progress(&mut self, task: &TaskId) {
-        match self.tasks.get(task).map(|task| task.state) {
+        let Some(known) = self.tasks.get(task) else { return };
+        let on_it = |of: &AgentId| *of == known.agent;
+        let occupied = self.tasks.values().any(|other| other.works && on_it(&other.agent))
+            || self.lingering.values().any(on_it);
+        let spoilt = self.spoilt.contains(&known.version);
+        match Some(known.state) {
+            Some(TaskState::Staging | TaskState::Starting | TaskState::Running) if spoilt => {
+                self.end(task, TaskState::Failed, false)
+            }
             Some(TaskState::Staging) => self.update(task, TaskState::Starting),
-            Some(TaskState::Starting) => self.update(task, TaskState::Running),
+            Some(TaskState::Starting) if occupied => self.wait(task),
+            Some(TaskState::Starting) => {
+                self.update(task, TaskState::Running);
+                self.tasks.entry(task.clone()).and_modify(|task| task.works = true);
+            }
             Some(TaskState::Killing) => self.end(task, TaskState::Killed, false),
             _ => {}
         }
@@ -390,9 +427,14 @@ impl Mesos {
 
     fn update(&mut self, task: &TaskId, state: TaskState) {
         self.counter += 1;
-        let Some(known) = self.tasks.get_mut(task) else { return };
+        let Some(mut known) = self.tasks.remove(task) else { return };
+        if state.is_terminal() {
+            self.give_back(&mut known);
+            known.works = false;
+        }
         known.state = state;
-        known.updates.push_back((state, self.counter));
+        known.updates.push_back((state, false, self.counter));
+        let known = self.tasks.entry(task.clone()).or_insert(known);
         if known.updates.len() == 1 {
             self.send(task);
         }
@@ -401,11 +443,11 @@ impl Mesos {
     /// The agent sends its oldest unacknowledged update of a task.
     pub(super) fn send(&mut self, task: &TaskId) {
         let Some(known) = self.tasks.get(task) else { return };
-        if let Some((state, uuid)) = known.updates.front().copied()
+        if let Some((state, waits, uuid)) = known.updates.front().copied()
             && self.is_up(&known.agent)
         {
-            let agent = known.agent.clone();
-            self.tell(task, &agent, state, Some(uuid));
+            let update = tests::update(task, &known.agent.0, state, None);
+            self.say(Event::Update(Update { uuid: Some(bytes(uuid)), waits, ..update }));
         }
     }
 

@@ -1,12 +1,18 @@
 //! Stands between the core and the model of Mesos: carries events, calls and changes, and lets them go wrong.
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod orders;
+#[cfg(test)]
+mod store;
 
 use super::super::effects::{Call, Change, Effect, LaunchRecord, Phase, Ticket};
 use super::super::{Core, Rules, tests};
 use super::mesos::{Event, MACHINES, Mesos, ROLES};
-use super::{Fate, Size, Step, Write};
+use super::{Fate, Ordered, Settings, Size, Step, Write};
+use crate::core::OrderId;
 use crate::core::cluster::{TaskState, Update};
+use crate::core::rollout::RolloutRecord;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -40,6 +46,23 @@ pub(super) struct World {
     to_store: VecDeque<(Ticket, Change)>,
     store: BTreeMap<TaskId, LaunchRecord>,
     framework: Option<FrameworkId>,
+    /// Since when it is torn down, as far as is stored.
+    torn_down: Option<Moment>,
+    rollouts: RolloutRecord,
+    /// How many nodes a rollout may leave uncovered.
+    limit: usize,
+    /// What the settings of the process are.
+    settings: Settings,
+    leads_since: Moment,
+    /// Orders without an answer yet.
+    ordered: BTreeMap<OrderId, Ordered>,
+    orders: u64,
+    /// Agents whose executor was told to end for a rollout: which one, and under which leader.
+    taken: BTreeMap<AgentId, (TaskId, u8)>,
+    /// When a launch that was held back was tried last.
+    tried: Option<Moment>,
+    /// The process has ended, as the framework is torn down.
+    over: bool,
     history: BTreeMap<TaskId, Vec<Held>>,
     /// Offers that the scheduler may answer: delivered, not answered, not rescinded.
     answerable: BTreeMap<OfferId, (AgentId, String)>,
@@ -60,7 +83,7 @@ impl World {
         let now = Moment(1_000_000);
         Self {
             now,
-            core: Core::new(rules(1), None, vec![], now),
+            core: Core::new(rules(1, FIRST), None, vec![], now),
             mesos: Mesos::new(),
             client: (None, false),
             connected: false,
@@ -68,6 +91,16 @@ impl World {
             to_store: VecDeque::new(),
             store: BTreeMap::new(),
             framework: None,
+            torn_down: None,
+            rollouts: RolloutRecord::default(),
+            limit: 0,
+            settings: FIRST,
+            leads_since: now,
+            ordered: BTreeMap::new(),
+            orders: 0,
+            taken: BTreeMap::new(),
+            tried: None,
+            over: false,
             history: BTreeMap::new(),
             answerable: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -83,7 +116,11 @@ impl World {
     /// One step, and what the core wants done after it.
     pub(super) fn perform(&mut self, step: Step) -> Result<(), String> {
         self.note(|_| format!("{step:?}"));
+        if self.over {
+            return Ok(());
+        }
         let done = self.happen(step).and_then(|()| self.carry_out());
+        self.forget_taken();
         self.unreachable = None;
         done.map_err(|law| match &self.transcript {
             Some(told) => format!("{}\n  broken: {law}", told.join("\n")),
@@ -146,6 +183,9 @@ impl World {
             }
             Step::MasterFailover => self.lose(Mesos::failover)?,
             Step::Teardown => self.lose(Mesos::teardown)?,
+            Step::Order(_) | Step::Configure(_) | Step::RollOut(..) | Step::Spoil(_) => {
+                return self.people(step);
+            }
             Step::Disconnect => self.lose(Mesos::disconnect)?,
             Step::Connect => self.connect(),
             Step::Crash => self.crash()?,
@@ -244,8 +284,12 @@ impl World {
         self.epoch = self.epoch.wrapping_add(1);
         self.attached.clear();
         self.client = (self.framework.clone(), false);
+        self.ordered.clear();
+        self.leads_since = self.now;
         let launches = self.store.values().cloned().collect();
-        self.core = Core::new(rules(self.epoch), self.framework.clone(), launches, self.now);
+        let rules = rules(self.epoch, self.settings);
+        let core = Core::new(rules, self.framework.clone(), launches, self.now);
+        self.core = core.tearing_down(self.torn_down, self.now).going_on(self.rollouts.clone(), self.now);
     }
 
     fn carry_out(&mut self) -> Result<(), String> {
@@ -257,8 +301,13 @@ impl World {
                     self.check(&call)?;
                     self.to_master.push_back(call);
                 }
-                Effect::Answer(..) => {}
-                Effect::TornDown => return Err("ends though nobody ordered a teardown".to_owned()),
+                Effect::Answer(id, answer) => self.answered(id, &answer)?,
+                Effect::TornDown => {
+                    let stored = self.framework.is_none() && self.torn_down.is_some();
+                    self.must(stored, || "ends though it is not stored that it is torn down".to_owned())?;
+                    *self.seen.entry("torn down").or_default() += 1;
+                    self.over = true;
+                }
                 Effect::RegisterAnew => {
                     self.must(self.client.1, || "registers anew though nobody removed it".into())?;
                     self.must(self.framework.is_none(), || "registers anew with the old id stored".into())?;
@@ -309,7 +358,13 @@ impl World {
     fn receive(&mut self) -> Result<(), String> {
         let Some(call) = self.to_master.pop_front() else { return Ok(()) };
         self.note(|_| format!("  > {}", crate::main_loop::name(&call)));
-        self.mesos.receive(call, self.now)
+        self.mesos.receive(call, self.now)?;
+        if std::mem::take(&mut self.mesos.torn_down) {
+            self.without_subscription();
+            self.to_master.clear();
+            self.core.disconnected(self.now);
+        }
+        Ok(())
     }
 
     /// What the master does with a call that comes to nothing: it takes the offers back.
@@ -322,43 +377,10 @@ impl World {
         }
     }
 
-    fn store_one(&mut self, write: Write) {
-        let Some((ticket, change)) = self.to_store.pop_front() else { return };
-        let works = matches!(write, Write::Works | Write::WorksTwice);
-        if let Change::Ended(task) | Change::Launch(LaunchRecord { task, .. }) = &change
-            && !works
-        {
-            self.release(|released| released == task);
-        }
-        if write != Write::Fails {
-            self.write(change);
-        }
-        self.core.saved(self.now, ticket, if works { Ok(()) } else { Err("the disk is full".into()) });
-        if write == Write::WorksTwice {
-            self.core.saved(self.now, ticket, Err("late".into()));
-        }
-    }
-
-    fn write(&mut self, change: Change) {
-        match change {
-            Change::Framework(id) | Change::TearDown { framework: id, .. } => self.framework = id,
-            Change::Launch(record) => {
-                self.history.entry(record.task.clone()).or_default().push(Held::Phase(record.phase));
-                self.store.insert(record.task.clone(), record);
-            }
-            Change::Authority(_) => {}
-            Change::Rollout(_) => {}
-            Change::Ended(task) => {
-                self.history.entry(task.clone()).or_default().push(Held::Nothing);
-                self.store.remove(&task);
-            }
-        }
-    }
-
     /// An executor that knows where the scheduler is attaches to it, if it may.
     fn attach(&mut self, task: &TaskId) -> Result<(), String> {
         let Some(known) = self.mesos.tasks.get(task) else { return Err(format!("there is no {task}")) };
-        if known.state != TaskState::Running || known.control != rules(self.epoch).control {
+        if known.state != TaskState::Running || known.control != rules(self.epoch, self.settings).control {
             return Err(format!("{task} is {} and believes the scheduler at {}", known.state, known.control));
         }
         let framework = self.client.0.as_ref().map_or("", |id| id.0.as_str());
@@ -366,6 +388,7 @@ impl World {
             .admit(framework, &known.executor, &known.agent.0, &known.token)
             .map_err(|why| format!("{task} may not attach: {why}"))?;
         self.core.attached(&known.executor, true);
+        self.core.keeps_data_at(&known.executor, "/sandbox/data", true);
         self.attached.insert(known.executor.clone());
         Ok(())
     }
@@ -373,6 +396,7 @@ impl World {
     /// Nothing more goes wrong: agents that can come back do, and everything works.
     pub(super) fn settle(&mut self) -> Result<(), String> {
         let began = self.now;
+        self.mesos.spoilt.clear();
         for machine in 0..MACHINES {
             if self.mesos.agents[machine].standing != super::mesos::Standing::Gone {
                 self.perform(Step::Agent(machine, Fate::Back))?;
@@ -412,6 +436,9 @@ impl World {
     /// Everything on its way arrives.
     fn exchange(&mut self) -> Result<(), String> {
         for _ in 0..1000 {
+            if self.over {
+                return Ok(());
+            }
             if self.mesos.to_scheduler.is_empty() && self.to_master.is_empty() && self.to_store.is_empty() {
                 return Ok(());
             }
@@ -423,9 +450,15 @@ impl World {
     }
 }
 
-fn rules(epoch: u8) -> Rules {
+/// The settings of the first process.
+const FIRST: Settings = Settings { version: 1, overlap: true, reserve: false };
+
+fn rules(epoch: u8, settings: Settings) -> Rules {
     let mut rules = tests::rules();
     rules.claim.roles = ROLES.map(str::to_owned).to_vec();
+    rules.claim.reserve = settings.reserve;
+    rules.spec = tests::spec(&settings.version.to_string());
+    rules.overlap = Duration::from_secs(if settings.overlap { 30 } else { 0 });
     Rules { seed: [epoch; 32], epoch: epoch.into(), control: format!("10.0.0.{epoch}:9094"), ..rules }
 }
 

@@ -267,9 +267,12 @@ impl Core {
     /// It is stored that an executor is told to end.
     pub(in crate::core) fn replacement_stored(&mut self, now: Moment, task: &TaskId) {
         let launch = self.launches.get(task).filter(|launch| matches!(launch.stage, Stage::Asked));
-        let Some(agent) = launch.map(|launch| launch.record.agent.clone()) else { return };
-        if let Some(told) = self.rollouts.told.get_mut(task) {
-            *told = Some(if self.connected { now } else { Moment(0) });
+        let Some(record) = launch.map(|launch| &launch.record) else { return };
+        let (agent, reached) = (record.agent.clone(), self.connected && record.phase != Phase::Unreachable);
+        let Some(told) = self.rollouts.told.get_mut(task) else { return };
+        // It is told when it can be reached again.
+        *told = Some(if reached { now } else { Moment(0) });
+        if reached {
             self.call(Call::Kill(task.clone(), agent));
         }
     }

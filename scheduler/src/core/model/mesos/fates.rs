@@ -83,6 +83,7 @@ impl Mesos {
     /// An agent that never returns ends what runs on it.
     fn forget(&mut self, agent: &AgentId) {
         self.tasks.retain(|_, task| task.agent != *agent);
+        self.reserved.retain(|(of, _), _| of != agent);
         self.lingering.retain(|_, of| of != agent);
     }
 

@@ -1,7 +1,7 @@
 //! Holds the laws: what must be true of each call when it is decided, and of everything in the end.
 use super::{Held, World};
 use crate::core::cluster::TaskState;
-use crate::core::effects::{Call, Phase};
+use crate::core::effects::{Call, LaunchRecord, Phase};
 use crate::ids::{AgentId, OfferId, TaskId};
 use std::collections::BTreeSet;
 use web::view::Coverage;
@@ -27,11 +27,19 @@ impl World {
                     offers.iter().filter_map(|id| self.answerable.get(id)).cloned().collect();
                 let one = of.len() == 1 && of.iter().all(|(agent, _)| *agent == launch.agent);
                 self.must(one, || format!("ACCEPT of offers of {of:?} for {}", launch.agent))?;
+                let begun = self.torn_down.is_some();
+                self.must(!begun, || "ACCEPT while the framework is torn down".to_owned())?;
+                self.check_overlap(launch)?;
+                self.check_held(launch)?;
                 self.answer(offers)
             }
             Call::Decline { offers, .. } | Call::Unreserve { offers, .. } => self.answer(offers),
             Call::Acknowledge { task, agent, uuid } => self.check_acknowledgement(task, agent, uuid),
-            Call::Kill(task, _) => {
+            Call::Kill(task, agent) => {
+                let replaced = self.store.get(task).is_some_and(|record| record.lineage.replaced);
+                if replaced && self.torn_down.is_none() && !self.mesos.planned.contains(agent) {
+                    self.check_replacement(task, agent)?;
+                }
                 let ping_pong = self.unreachable.as_ref() == Some(task);
                 self.must(!ping_pong, || {
                     format!("KILL of {task}, which cannot be reached: that is what the answer says")
@@ -43,7 +51,9 @@ impl World {
                 let task = task.map(|(task, _)| task.clone());
                 task.map_or(Ok(()), |task| self.spares_ours(&task))
             }
-            Call::Teardown => Err("TEARDOWN though nobody ordered it".to_owned()),
+            Call::Teardown => {
+                self.must(self.torn_down.is_some(), || "TEARDOWN though it is not stored".to_owned())
+            }
             Call::Revive | Call::Reconcile(_) | Call::Message { .. } | Call::AcceptInverse { .. } => Ok(()),
         }
     }
@@ -77,7 +87,27 @@ impl World {
         let known = self.mesos.tasks.get(task);
         let lives = known.is_some_and(|known| !known.state.is_terminal() && stays(&known.agent));
         let ours = self.history.contains_key(task) && !self.reported.contains(task);
-        self.must(!(lives && ours), || format!("{task} is ours and should live"))
+        let on_purpose = self.is_ended_on_purpose(task);
+        self.must(!(lives && ours) || on_purpose, || format!("{task} is ours and should live"))
+    }
+
+    /// A launch beside another one says so in the store, and there is a rollout.
+    fn check_overlap(&mut self, launch: &LaunchRecord) -> Result<(), String> {
+        let Some(beside) = &launch.lineage.beside else { return Ok(()) };
+        *self.seen.entry("overlap").or_default() += 1;
+        let stored = self.store.get(&launch.task).and_then(|record| record.lineage.beside.as_ref());
+        self.must(stored == Some(beside), || "the overlap is not stored".to_owned())?;
+        self.must(self.rollouts.rollout.is_some(), || "an overlap without a rollout".to_owned())
+    }
+
+    /// What must be true after a teardown.
+    fn nothing_is_left(&self) -> Result<(), String> {
+        // A master that takes the call and does nothing is told to people, and not waited for.
+        let removed = self.client.0.as_ref().is_none_or(|id| self.mesos.is_removed(id));
+        let lives = || format!("torn down, and live: {:?}", self.mesos.tasks);
+        self.must(self.mesos.tasks.is_empty() || !removed, lives)?;
+        self.must(self.store.is_empty(), || format!("torn down, and stored: {:?}", self.store))?;
+        self.must(self.framework.is_none(), || format!("torn down, and stored: {:?}", self.framework))
     }
 
     fn answer(&mut self, offers: &[OfferId]) -> Result<(), String> {
@@ -90,6 +120,22 @@ impl World {
 
     /// What must be true in the end.
     pub(super) fn settled(&self) -> Result<(), String> {
+        if self.over {
+            return self.nothing_is_left();
+        }
+        self.must(self.torn_down.is_none(), || "it is not torn down yet".to_owned())?;
+        let rollouts = self.core.rollouts(self.now);
+        let state = rollouts.rollout.map(|rollout| (rollout.state, rollout.detail));
+        let goes_on = state.as_ref().is_some_and(|(state, _)| state == "rolling" || state == "canary");
+        self.must(!goes_on, || format!("the rollout does not end: {state:?}"))?;
+        let waits = self.ordered.iter().next();
+        self.must(waits.is_none(), || format!("never answered: {waits:?}"))?;
+        let kept = self
+            .mesos
+            .reserved
+            .iter()
+            .find(|((agent, _), count)| **count > 0 && self.mesos.is_eligible(agent));
+        self.must(kept.is_none(), || format!("reserved, and used by nobody: {kept:?}"))?;
         for agent in &self.mesos.agents {
             let on_it: Vec<_> = self.mesos.tasks.values().filter(|task| task.agent == agent.id).collect();
             let wanted = usize::from(self.mesos.is_eligible(&agent.id));

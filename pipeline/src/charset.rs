@@ -137,7 +137,7 @@ const OTHERS: &[(&str, Charset)] = &[
 
 impl Charset {
     /// The set of this name; letters may be large or small.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let other = OTHERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         if let Some((_, charset)) = other {
             return Some(*charset);

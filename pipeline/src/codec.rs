@@ -4,6 +4,8 @@ use crate::event::Event;
 use crate::field::FieldRef;
 use crate::join::Joining;
 use crate::lang::kinds::CodecCall;
+use crate::runtime::cutter::Cutter;
+use crate::runtime::lines::{Cut, Line};
 use crate::value::{Map, Text, Timestamp, Value};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -134,6 +136,30 @@ impl<'a> Maker<'a> {
         }
         event
     }
+}
+
+/// The events of a message that came whole. A codec for streams finds several messages in it; what follows the last one is
+/// one, too.
+pub(crate) fn decode_whole(decode: &dyn Decode, fields: &Map, message: Bytes) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut maker = Maker::new(Timestamp::now(), fields, &mut events);
+    let Some(framing) = decode.framing() else {
+        decode.decode(message, &mut maker);
+        return events;
+    };
+    let (mut cutter, mut cuts) = (Cutter::new(&framing, 0), Vec::new());
+    let cut = cutter.push(&message, message.len() as u64, &mut cuts);
+    cuts.extend(cutter.finish());
+    for line in cuts.iter().flat_map(Cut::lines) {
+        match line {
+            Line::Text(line) => decode.decode_text(line, &mut maker),
+            Line::Bytes(line) => decode.decode(line, &mut maker),
+        }
+    }
+    if cut.is_err() {
+        decode.decode(message, &mut maker);
+    }
+    events
 }
 
 /// Adds `%{@timestamp} %{host} %{message}`: an event as Logstash prints it when nobody said how.

@@ -57,6 +57,7 @@ mod tls;
 mod topology;
 #[cfg(test)]
 mod trial;
+mod unpack;
 pub mod value;
 
 pub use check::{Scope, SourceText, check, check_remote, compile, compile_all};

@@ -1,6 +1,4 @@
 //! Reads and writes what Fluentd and Fluent Bit forward to each other.
-use std::io::Read;
-
 use super::msgpack::all_fields;
 use crate::codec::{Codec, Decode, Encode, Framing, Maker};
 use crate::event::Event;
@@ -8,14 +6,14 @@ use crate::field::FieldRef;
 use crate::msgpack;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
+use crate::unpack::{Packing, unpack};
 use crate::value::{Map, Timestamp, Value};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 
 /// The tag of an event whose message is nothing that Fluentd forwards.
 const FAILURE: &str = "_fluentparsefailure";
 /// The most bytes that packed entries may become.
-const UNPACKED_MAX: u64 = 64 << 20;
+const UNPACKED_MAX: usize = 64 << 20;
 /// The type of a moment with nanoseconds.
 const EVENT_TIME: i8 = 0;
 
@@ -95,7 +93,7 @@ impl Fluent {
                 let packed = seen.as_slice().unwrap_or_default();
                 let option = |name: &str| rest.first().and_then(|options| find(options, name));
                 let unpacked = match option("compressed").and_then(rmpv::Value::as_str) {
-                    Some("gzip") => gunzip(packed)?,
+                    Some("gzip") => unpack(packed, Packing::Gzip, UNPACKED_MAX).map_err(|_| Unknown)?,
                     _ => packed.to_vec(),
                 };
                 let mut left = unpacked.as_slice();
@@ -151,12 +149,6 @@ fn moment(time: &rmpv::Value) -> Option<Timestamp> {
         }
         _ => None,
     }
-}
-
-fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Unknown> {
-    let mut out = Vec::new();
-    let read = MultiGzDecoder::new(packed).take(UNPACKED_MAX + 1).read_to_end(&mut out);
-    if read.is_err() || out.len() as u64 > UNPACKED_MAX { Err(Unknown) } else { Ok(out) }
 }
 
 impl Encode for Fluent {

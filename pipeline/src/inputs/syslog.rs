@@ -404,7 +404,7 @@ impl Syslog {
             let events = messages.into_iter().flat_map(decoded).collect();
             let events = self.relay.work(events);
             // Whoever sent them cannot send them again: they go out even when the pipeline is stopped.
-            if intake.send_events_last(&source, events, size).await.is_err() {
+            if intake.send_events_last(&source, events, size, 0).await.is_err() {
                 return;
             }
         }

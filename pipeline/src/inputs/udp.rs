@@ -138,7 +138,7 @@ async fn send(mut queue: mpsc::Receiver<Datagram>, field: &FieldRef, intake: &In
         let events = datagrams.into_iter().flat_map(|datagram| decoded(datagram, field, intake, &source));
         let events: Vec<Event> = events.collect();
         // Whoever sent them cannot send them again: they go out even when the pipeline is stopped.
-        if intake.send_events_last(&source, events, size).await.is_err() {
+        if intake.send_events_last(&source, events, size, 0).await.is_err() {
             return;
         }
     }

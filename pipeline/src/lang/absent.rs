@@ -28,7 +28,6 @@ static ABSENT: &[(Kind, &str, &str)] = &[
     (Kind::Input, "ganglia", TAIL),
     (Kind::Input, "gelf", TAIL),
     (Kind::Input, "graphite", TAIL),
-    (Kind::Input, "http", TAIL),
     (Kind::Input, "http_poller", TAIL),
     (Kind::Input, "imap", TAIL),
     (Kind::Input, "jdbc", TAIL),

@@ -13,6 +13,7 @@ pub(crate) mod budget;
 pub(crate) mod chain;
 pub(crate) mod cutter;
 pub(crate) mod decorate;
+pub(crate) mod delivery;
 pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod load;

@@ -1,11 +1,10 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
 use super::budget::{Budget, Permit};
-use super::cutter::Cutter;
 use super::decorate::Decorate;
 use super::lines::{Cut, Line};
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
-use crate::codec::{Decode, Framing, Maker};
+use crate::codec::{Decode, Framing, Maker, decode_whole};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::positions::Ledger;
@@ -237,6 +236,15 @@ impl Intake {
         self.source(of, false, Arc::new(|_| {}))
     }
 
+    /// A source of events that have everything already that every input adds.
+    pub(crate) fn undecorated(&self, of: Vec<(FieldRef, Value)>, acked: Acked) -> Arc<Source> {
+        let source = self.source(of, false, acked);
+        Arc::new(match Arc::try_unwrap(source) {
+            Ok(source) => Source { decorate: None, ..source },
+            Err(shared) => return shared,
+        })
+    }
+
     /// What ends a line; of a codec that knows no lines, the end of a line as everywhere.
     pub(crate) fn delimiter(&self) -> &[u8] {
         match &self.framing {
@@ -248,22 +256,7 @@ impl Intake {
     /// The events of a message that came whole: a datagram, the body of a request. A codec for streams finds several
     /// messages in it; what follows the last one is one, too.
     pub(crate) fn decoded(&self, source: &Source, message: Bytes) -> Vec<Event> {
-        let mut events = Vec::new();
-        let fields = source.fields_for_frame();
-        let mut maker = Maker::new(Timestamp::now(), &fields, &mut events);
-        match source.decode.framing() {
-            None => source.decode.decode(message, &mut maker),
-            Some(framing) => {
-                let (mut cutter, mut cuts) = (Cutter::new(&framing, 0), Vec::new());
-                let cut = cutter.push(&message, message.len() as u64, &mut cuts);
-                cuts.extend(cutter.finish());
-                cuts.iter().flat_map(Cut::lines).for_each(|line| source.decode_line(line, &mut maker));
-                if cut.is_err() {
-                    source.decode.decode(message, &mut maker);
-                }
-            }
-        }
-        events
+        decode_whole(source.decode.as_ref(), &source.fields_for_frame(), message)
     }
 
     /// Sends events on that the input made; waits while the pipeline is full. `end` is told to the source when all of
@@ -285,9 +278,10 @@ impl Intake {
         source: &Arc<Source>,
         events: Vec<Event>,
         size: usize,
+        end: u64,
     ) -> Result<(), Closed> {
         let permit = Some(self.budget.permit(events.len(), size).await);
-        let frame = Frame::of(source, Cut::without_lines(size, 0), events, permit);
+        let frame = Frame::of(source, Cut::without_lines(size, end), events, permit);
         self.frames.send(frame).await.map_err(|_| Closed)
     }
 

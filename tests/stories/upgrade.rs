@@ -90,6 +90,16 @@ async fn ended(api: &Api, state: &str) -> Result<(), String> {
     if seen["rollout"]["state"] == state { Ok(()) } else { Err(format!("{seen:#}")) }
 }
 
+/// What was decided says of so many replacements that the next one waited before its predecessor ended.
+async fn each_was_up_before_the_old_one_ended(api: &Api, replacements: usize) {
+    let status = api.get("/api/v1/status").await.unwrap();
+    let said: Vec<&str> =
+        status["decisions"].as_array().unwrap().iter().filter_map(|said| said["text"].as_str()).collect();
+    let count = |what: &str| said.iter().filter(|text| text.contains(what)).count();
+    let counted = (count("the next one waits beside it"), count("the one beside it takes over"));
+    assert_eq!(counted, (replacements, replacements), "{said:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() {
     let world = World::alone().await;
@@ -150,12 +160,7 @@ async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() 
     eventually("rolled back", START, back).await;
     up_to_date(api, NODES).await.unwrap();
     assert_eq!(most.load(Ordering::SeqCst), 1, "the most nodes that were uncovered at once");
-    let status = api.get("/api/v1/status").await.unwrap();
-    let said: Vec<&str> =
-        status["decisions"].as_array().unwrap().iter().filter_map(|said| said["text"].as_str()).collect();
-    let count = |what: &str| said.iter().filter(|text| text.contains(what)).count();
-    let replaced = (count("the next one waits beside it"), count("the one beside it takes over"));
-    assert_eq!(replaced, (2 * NODES, 2 * NODES), "each was up before the old one ended: {said:#?}");
+    each_was_up_before_the_old_one_ended(api, 2 * NODES).await;
 
     stop.cancel();
     let all = async || {

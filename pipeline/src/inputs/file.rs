@@ -124,6 +124,20 @@ struct Files {
 /// How long a busy tail waits before it looks again, and how long it counts as busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const BUSY_FOR: Duration = Duration::from_millis(500);
+/// How long it waits at most, however many files there are.
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// What it costs to look at a file and to read from one, roughly, and the part of a processor that this may take.
+const LOOK_COST: Duration = Duration::from_micros(1);
+const READ_COST: Duration = Duration::from_micros(5);
+const SHARE: u32 = 50;
+
+/// How long a tail waits that has looked at so many files and has read from so many of them: the more of them there are,
+/// the more comes together meanwhile.
+fn pause_after(looked_at: usize, read: usize) -> Duration {
+    let times = |cost: Duration, n: usize| cost.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX));
+    let cost = times(LOOK_COST, looked_at).saturating_add(times(READ_COST, read));
+    cost.saturating_mul(SHARE).clamp(BUSY_PAUSE, BUSY_PAUSE_MAX)
+}
 
 impl Input for Files {
     fn framing(&self) -> Option<Framing> {
@@ -154,6 +168,7 @@ impl Input for Files {
                     every: self.every,
                     look_at: Instant::now(),
                     busy_until: Instant::now(),
+                    pause: BUSY_PAUSE,
                     ecs,
                     trouble: None,
                 };
@@ -209,6 +224,8 @@ struct Follow {
     look_at: Instant,
     /// Until when more is expected soon.
     busy_until: Instant,
+    /// How long to wait then.
+    pause: Duration,
     ecs: Ecs,
     /// What did not work the last time.
     trouble: Option<String>,
@@ -250,14 +267,17 @@ impl Follow {
                 self.look_at = now + self.every;
             }
             let round = self.round(now, look);
+            self.pause = pause_after(round.looked_at, round.reads.len());
             if !round.reads.is_empty() {
                 self.busy_until = now + BUSY_FOR;
             }
+            let mut cuts = Vec::new();
             for read in round.reads {
                 let source = self.source(&read);
-                if handle.block_on(self.intake.send(&source, read.cuts)).is_err() {
-                    return Pause::Over;
-                }
+                cuts.extend(read.cuts.into_iter().map(|cut| (source.clone(), cut)));
+            }
+            if !cuts.is_empty() && handle.block_on(self.intake.send_all(cuts)).is_err() {
+                return Pause::Over;
             }
             for key in round.closed {
                 self.sources.remove(&key);
@@ -275,7 +295,7 @@ impl Follow {
     async fn wait(&mut self) -> Result<(), Closed> {
         if Instant::now() < self.busy_until {
             self.wake.arm(Default::default());
-            return self.intake.pause(BUSY_PAUSE.min(self.every)).await;
+            return self.intake.pause(self.pause.min(self.every)).await;
         }
         if self.wake.arm(self.tail.directories()) {
             // What changed just before is seen only by looking.
@@ -335,4 +355,17 @@ impl Follow {
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_files_there_are_the_longer_a_busy_tail_waits_within_limits() {
+        let pauses =
+            [(1, 1), (100, 100), (1000, 1000)].map(|(files, reads)| pause_after(files, reads).as_millis());
+        assert_eq!(pauses, [20, 30, 250]);
+        assert_eq!(pause_after(usize::MAX, usize::MAX), BUSY_PAUSE_MAX);
+    }
 }

@@ -1,6 +1,6 @@
 //! Tells sources, in order, how far everything of them has been acknowledged by every output.
 use super::budget::Permit;
-use super::source::Source;
+use super::source::Arrival;
 use super::tally::{Tally, count};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -12,8 +12,8 @@ pub(crate) const ON_THEIR_WAY_MAX: usize = 16;
 pub(crate) struct Ticket {
     /// One for each output that has got events of the batch.
     pub(crate) waits: Vec<oneshot::Receiver<()>>,
-    pub(crate) source: Arc<Source>,
-    pub(crate) end: u64,
+    /// What to tell then.
+    pub(crate) arrivals: Vec<Arrival>,
     pub(crate) events: usize,
     /// Given back with the acknowledgement.
     pub(crate) permit: Option<Permit>,
@@ -28,7 +28,7 @@ pub(crate) async fn acknowledge(mut tickets: mpsc::Receiver<Ticket>, tally: Arc<
             }
         }
         count(&tally.events_out, ticket.events);
-        (ticket.source.acked)(ticket.end);
+        ticket.arrivals.iter().for_each(Arrival::tell);
         drop(ticket.permit);
     }
 }

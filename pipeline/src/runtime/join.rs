@@ -55,7 +55,7 @@ impl Join {
         loop {
             let frames = tokio::select! {
                 frame = self.frames_in.recv() => match frame {
-                    Some(frame) => vec![self.join(frame, &mut waiting)],
+                    Some(frame) => frame.each().map(|frame| self.join(frame, &mut waiting)).collect(),
                     None => break,
                 },
                 _ = look.tick(), if !waiting.is_empty() => self.look(&mut waiting),

@@ -1,7 +1,7 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
 use super::budget::{Budget, Permit};
 use super::decorate::Decorate;
-use super::lines::{Cut, Line};
+use super::lines::{Cut, LINES_MAX, Line};
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
 use crate::codec::{Decode, Framing, Maker, decode_whole};
@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// How many bytes of many sources travel together.
+const TOGETHER_BYTES: usize = 256 << 10;
 
 /// Told the position before which every byte was acknowledged.
 pub(crate) type Acked = Arc<dyn Fn(u64) + Send + Sync>;
@@ -65,8 +68,23 @@ pub(crate) struct Frame {
     /// Events that the input made by itself.
     pub(super) ready: Vec<Event>,
     numbering: Option<Numbering>,
+    /// Frames that travel with this one, behind it: a little from each of many sources.
+    more: Vec<Frame>,
     /// Kept until it is acknowledged.
     pub(crate) permit: Option<Permit>,
+}
+
+/// Everything of a source before this position is in a frame, or was in an earlier one.
+pub(crate) struct Arrival {
+    pub(crate) source: Arc<Source>,
+    pub(crate) end: u64,
+}
+
+impl Arrival {
+    /// Tells the source that it has arrived.
+    pub(crate) fn tell(&self) {
+        (self.source.acked)(self.end);
+    }
 }
 
 /// The field `sequence` for lines that are made rather than read.
@@ -102,11 +120,40 @@ impl Frame {
 
     /// Lines and events of a source.
     pub(super) fn of(source: &Arc<Source>, cut: Cut, ready: Vec<Event>, permit: Option<Permit>) -> Self {
-        Self { source: source.clone(), cut, ready, numbering: None, permit }
+        Self { source: source.clone(), cut, ready, numbering: None, more: Vec::new(), permit }
     }
 
-    /// Makes the events of its lines.
-    pub(crate) fn decode(self, now: Timestamp, tally: &Tally) -> Batch {
+    /// Each frame of those that travel together.
+    pub(super) fn each(mut self) -> impl Iterator<Item = Frame> {
+        let more = std::mem::take(&mut self.more);
+        std::iter::once(self).chain(more)
+    }
+
+    /// What has arrived when its events have.
+    pub(super) fn arrivals(&self) -> Vec<Arrival> {
+        let all = std::iter::once(self).chain(&self.more);
+        all.map(|frame| Arrival { source: frame.source.clone(), end: frame.cut.end }).collect()
+    }
+
+    /// How many events and bytes it has, at least.
+    fn size(&self) -> (usize, usize) {
+        let own = (self.cut.len() + self.ready.len(), self.cut.size);
+        let and = |(events, bytes), more: (usize, usize)| (events + more.0, bytes + more.1);
+        self.more.iter().map(Self::size).fold(own, and)
+    }
+
+    /// Makes the events of its lines, and of those that travel with it.
+    pub(crate) fn decode(mut self, now: Timestamp, tally: &Tally) -> Batch {
+        let more = std::mem::take(&mut self.more);
+        let mut events = self.decode_own(now, tally);
+        for frame in more {
+            events.append(&mut frame.decode_own(now, tally));
+        }
+        count(&tally.events_in, events.len());
+        Batch::new(events)
+    }
+
+    fn decode_own(self, now: Timestamp, tally: &Tally) -> Vec<Event> {
         let source = &self.source;
         let fields = source.fields_for_frame();
         let mut events = self.ready;
@@ -129,8 +176,7 @@ impl Frame {
         if let Some(decorate) = &source.decorate {
             events.iter_mut().for_each(|event| decorate.apply(event));
         }
-        count(&tally.events_in, events.len());
-        Batch::new(events)
+        events
     }
 }
 
@@ -293,6 +339,28 @@ impl Intake {
         Ok(())
     }
 
+    /// Sends lines of many sources on, in this order; little ones travel together.
+    pub(crate) async fn send_all(&self, cuts: Vec<(Arc<Source>, Cut)>) -> Result<(), Closed> {
+        let mut together: Option<Frame> = None;
+        for (source, cut) in cuts {
+            let next = Frame::of(&source, cut, Vec::new(), None);
+            let (lines, bytes) = together.as_ref().map_or((0, 0), Frame::size);
+            let fits = lines + next.size().0 <= LINES_MAX && bytes + next.size().1 <= TOGETHER_BYTES;
+            match &mut together {
+                Some(first) if fits => first.more.push(next),
+                _ => {
+                    if let Some(full) = together.replace(next) {
+                        self.send_frame(full).await?;
+                    }
+                }
+            }
+        }
+        match together {
+            Some(rest) => self.send_frame(rest).await,
+            None => Ok(()),
+        }
+    }
+
     /// Sends the last lines of a source that cannot be read again, even after the intake was told to stop.
     pub(crate) async fn send_last(&self, source: &Arc<Source>, cuts: Vec<Cut>) {
         for cut in cuts {
@@ -318,8 +386,8 @@ impl Intake {
     async fn send_frame(&self, frame: Frame) -> Result<(), Closed> {
         let mut frame = ordered(frame);
         let send = async {
-            let count = frame.cut.len() + frame.ready.len();
-            frame.permit = Some(self.budget.permit(count, frame.cut.size).await);
+            let (count, size) = frame.size();
+            frame.permit = Some(self.budget.permit(count, size).await);
             self.frames.send(frame).await.map_err(|_| Closed)
         };
         tokio::select! {
@@ -341,6 +409,7 @@ impl Intake {
 
 /// Decodes the lines of a frame at once if that must happen one after the other.
 fn ordered(mut frame: Frame) -> Frame {
+    frame.more = frame.more.into_iter().map(ordered).collect();
     if frame.source.in_order {
         let fields = frame.source.fields_for_frame();
         let mut maker = Maker::new(Timestamp::now(), &fields, &mut frame.ready);

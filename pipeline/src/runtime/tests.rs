@@ -72,6 +72,32 @@ async fn lines_of_a_file_come_out_exactly_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_few_lines_of_many_files_travel_together_and_each_file_is_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    for nth in 0..60 {
+        let lines: String = (0..nth).map(|line| format!("{line}\n")).collect();
+        fs::write(dir.path().join(format!("{nth}.log")), lines).unwrap();
+    }
+    let output = dir.path().join("out");
+    let text = format!(
+        "input {{ file {{ path => '{}/*.log' mode => read }} }}
+         output {{ file {{ path => '{}' codec => line {{ format => '%{{path}} %{{message}}' }} }} }}",
+        dir.path().display(),
+        output.display()
+    );
+    let run = || run_to_end(plan(&text), around(dir.path()), CancellationToken::new(), DRAIN);
+    assert_eq!(run().await.unwrap().events_out, 60 * 59 / 2);
+    let text_out = fs::read_to_string(&output).unwrap();
+    for nth in 0..60 {
+        let path = dir.path().join(format!("{nth}.log")).display().to_string();
+        let own: Vec<&str> =
+            text_out.lines().filter_map(|line| line.strip_prefix(&path)?.strip_prefix(' ')).collect();
+        assert_eq!(own, (0..nth).map(|line| line.to_string()).collect::<Vec<_>>(), "{path}");
+    }
+    assert_eq!(run().await.unwrap().events_out, 0, "a second run finds nothing new");
+}
+
+#[tokio::test]
 async fn a_file_goes_on_at_the_byte_after_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (input, output) = (dir.path().join("in.log"), dir.path().join("o.log"));

@@ -3,7 +3,7 @@ use super::acks::Ticket;
 use super::budget::Permit;
 use super::chain::{Chain, Chosen, Routes};
 use super::outlet::Parcel;
-use super::source::{Frame, Source};
+use super::source::{Arrival, Frame};
 use super::tally::{Tally, count};
 use crate::condition::Undecided;
 use crate::dead_letter::DeadLetters;
@@ -59,8 +59,7 @@ struct Job {
 
 /// A frame that went through the filters.
 struct Filtered {
-    source: Arc<Source>,
-    end: u64,
+    arrivals: Vec<Arrival>,
     permit: Option<Permit>,
     events: Vec<Event>,
     chosen: Vec<Chosen>,
@@ -141,7 +140,7 @@ impl Bench {
     }
 
     fn filter(&self, mut frame: Frame, chain: &mut Chain) -> Filtered {
-        let (source, end, permit) = (frame.source.clone(), frame.cut.end, frame.permit.take());
+        let (source, arrivals, permit) = (frame.source.clone(), frame.arrivals(), frame.permit.take());
         let mut batch = frame.decode(Timestamp::now(), &self.tally);
         let before = batch.len();
         chain.run(&mut batch);
@@ -154,7 +153,7 @@ impl Bench {
         let at_outputs =
             undecided.iter().filter_map(|(place, why)| Some((events.get(*place as usize)?, why)));
         self.set_aside(aside.iter().map(|(event, why)| (event, why)).chain(at_outputs).collect());
-        Filtered { source, end, permit, events, chosen }
+        Filtered { arrivals, permit, events, chosen }
     }
 
     /// Makes events dead letters for which a condition could not be decided.
@@ -178,7 +177,7 @@ impl Bench {
         {
             return false;
         }
-        let Filtered { source, end, permit, events, chosen } = filtered;
+        let Filtered { arrivals, permit, events, chosen } = filtered;
         let count = events.len();
         let events = Arc::new(events);
         let mut waits = Vec::with_capacity(self.outlets.len());
@@ -192,7 +191,7 @@ impl Bench {
             }
             waits.push(wait);
         }
-        self.tickets.send(Ticket { waits, source, end, events: count, permit }).await.is_ok()
+        self.tickets.send(Ticket { waits, arrivals, events: count, permit }).await.is_ok()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::runtime::lines::{Cut, Lines};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,6 +60,18 @@ pub(crate) struct Round {
     pub(crate) closed: Vec<FileKey>,
     /// What did not work, for people.
     pub(crate) trouble: Option<String>,
+    /// How many files were looked at.
+    pub(crate) looked_at: usize,
+}
+
+/// The reading of one round.
+struct Reading {
+    /// How many bytes may still be read.
+    room: usize,
+    now: Instant,
+    now_s: u64,
+    /// Files from which nothing more comes.
+    over: Vec<FileKey>,
 }
 
 /// The files that are followed.
@@ -191,59 +204,91 @@ impl Tail {
 
     /// Reads what is new, of each file some.
     pub(crate) fn read(&mut self, now: Instant, now_s: u64, round: &mut Round) {
-        let mut keys: Vec<FileKey> = self.files.keys().cloned().collect();
+        let mut files = std::mem::take(&mut self.files);
         // Where the round before ended, so that busy files do not keep others from their turn.
-        let first = self.turn.as_ref().map_or(0, |turn| keys.partition_point(|key| key < turn));
-        keys.rotate_left(first);
-        let mut room = ROUND_BYTES;
-        for key in keys {
-            if room < READ_BYTES {
-                round.more = true;
-                self.turn = Some(key);
-                return;
-            }
-            match self.read_one(&key, now, now_s, round) {
-                Ok(read) => room -= read.min(room),
-                Err(error) => {
-                    let path = self.files.get(&key).map(|f| f.path.display().to_string()).unwrap_or_default();
-                    round.trouble = Some(format!("read `{path}`: {error}"));
-                }
+        let turn = self.turn.take();
+        let (before, after) = match &turn {
+            Some(turn) => (Some(..turn), (Bound::Included(turn), Bound::Unbounded)),
+            None => (None, (Bound::Unbounded, Bound::Unbounded)),
+        };
+        let mut reading = Reading { room: ROUND_BYTES, now, now_s, over: Vec::new() };
+        round.looked_at = files.len();
+        for (key, followed) in files.range_mut::<FileKey, _>(after) {
+            self.take_turn(key, followed, &mut reading, round);
+        }
+        if let Some(before) = before {
+            for (key, followed) in files.range_mut::<FileKey, _>(before) {
+                self.take_turn(key, followed, &mut reading, round);
             }
         }
-    }
-
-    fn read_one(&mut self, key: &FileKey, now: Instant, now_s: u64, round: &mut Round) -> io::Result<usize> {
-        let Some(mut followed) = self.files.remove(key) else { return Ok(0) };
-        let mut cuts = Vec::new();
-        let outcome = self.begin_anew(key, &mut followed, now_s).and_then(|cut_off| {
-            round.reads.extend(cut_off);
-            advance(&mut followed, now, &mut cuts)
-        });
-        round.more |= outcome.as_ref().is_ok_and(|read| *read > 0);
-        let old_and_still = followed.nameless && now.duration_since(followed.grew_at) > CLOSE_AFTER;
-        let over = followed.at_end && (self.wanted.to_the_end || old_and_still);
-        if over {
-            cuts.extend(followed.lines.finish());
-        }
-        if !cuts.is_empty() {
-            let (path, epoch) = (followed.path.clone(), followed.epoch);
-            round.reads.push(Read { key: key.clone(), path, epoch, cuts });
-        }
-        if over {
+        for key in reading.over {
+            files.remove(&key);
             if self.wanted.to_the_end {
                 self.done.insert(key.clone());
             }
-            round.closed.push(key.clone());
-        } else {
-            self.files.insert(key.clone(), followed);
+            round.closed.push(key);
         }
-        outcome
+        self.files = files;
+    }
+
+    /// Reads from one file, unless this round has read enough.
+    fn take_turn(
+        &mut self,
+        key: &FileKey,
+        followed: &mut Followed,
+        reading: &mut Reading,
+        round: &mut Round,
+    ) {
+        if reading.room < READ_BYTES {
+            round.more = true;
+            self.turn.get_or_insert_with(|| key.clone());
+            return;
+        }
+        match self.read_one(key, followed, reading, round) {
+            Ok(read) => reading.room -= read.min(reading.room),
+            Err(error) => round.trouble = Some(format!("read `{}`: {error}", followed.path.display())),
+        }
+        let old_and_still = followed.nameless && reading.now.duration_since(followed.grew_at) > CLOSE_AFTER;
+        if followed.at_end && (self.wanted.to_the_end || old_and_still) {
+            let cuts = followed.lines.finish();
+            if !cuts.is_empty() {
+                round.reads.push(followed.brought(key, cuts));
+            }
+            reading.over.push(key.clone());
+        }
+    }
+
+    fn read_one(
+        &self,
+        key: &FileKey,
+        followed: &mut Followed,
+        reading: &Reading,
+        round: &mut Round,
+    ) -> io::Result<usize> {
+        let (now, now_s) = (reading.now, reading.now_s);
+        let size = followed.file.metadata()?.len();
+        if followed.at_end && size == followed.offset {
+            return Ok(0);
+        }
+        round.reads.extend(self.begin_anew(key, followed, size, now_s)?);
+        let mut cuts = Vec::new();
+        let read = advance(followed, size, now, &mut cuts)?;
+        round.more |= !followed.at_end;
+        if !cuts.is_empty() {
+            round.reads.push(followed.brought(key, cuts));
+        }
+        Ok(read)
     }
 
     /// Goes back to the beginning of a file that became shorter or whose first bytes have changed. What was left of
     /// a line belongs to the epoch before, as does every acknowledgement still to come.
-    fn begin_anew(&self, key: &FileKey, followed: &mut Followed, now_s: u64) -> io::Result<Option<Read>> {
-        let size = followed.file.metadata()?.len();
+    fn begin_anew(
+        &self,
+        key: &FileKey,
+        followed: &mut Followed,
+        size: u64,
+        now_s: u64,
+    ) -> io::Result<Option<Read>> {
         let grew = followed.at_end && size > followed.offset;
         if size >= followed.offset && (!grew || same_head(followed)?) {
             if grew && followed.head_len < HEAD_BYTES {
@@ -255,7 +300,7 @@ impl Tail {
             return Ok(None);
         }
         let cuts = followed.lines.finish();
-        let cut_off = Read { key: key.clone(), path: followed.path.clone(), epoch: followed.epoch, cuts };
+        let cut_off = followed.brought(key, cuts);
         followed.offset = 0;
         followed.at_end = false;
         followed.lines = Lines::new(&self.wanted.delimiter, 0);
@@ -266,14 +311,19 @@ impl Tail {
     }
 }
 
+impl Followed {
+    fn brought(&self, key: &FileKey, cuts: Vec<Cut>) -> Read {
+        Read { key: key.clone(), path: self.path.clone(), epoch: self.epoch, cuts }
+    }
+}
+
 fn position(path: &Path, offset: u64, (head_len, head_crc): (u64, u32), seen_s: u64) -> Position {
     let head_len = u32::try_from(head_len).unwrap_or(0);
     Position { offset, head_len, head_crc, path: path.to_string_lossy().into_owned(), seen_s, epoch: 0 }
 }
 
-/// Reads the next bytes of a file; returns how many.
-fn advance(followed: &mut Followed, now: Instant, cuts: &mut Vec<Cut>) -> io::Result<usize> {
-    let size = followed.file.metadata()?.len();
+/// Reads the next bytes of a file of this size; returns how many.
+fn advance(followed: &mut Followed, size: u64, now: Instant, cuts: &mut Vec<Cut>) -> io::Result<usize> {
     let left = usize::try_from(size.saturating_sub(followed.offset)).unwrap_or(READ_BYTES);
     let room = READ_BYTES.min(left);
     let (file, offset) = (&followed.file, followed.offset);
@@ -285,7 +335,8 @@ fn advance(followed: &mut Followed, now: Instant, cuts: &mut Vec<Cut>) -> io::Re
         })?,
     };
     followed.offset += read as u64;
-    followed.at_end = followed.offset >= size;
+    // Nothing where there should be something: it was cut off just now, which the next look sees.
+    followed.at_end = followed.offset >= size || read == 0;
     if read > 0 {
         followed.grew_at = now;
     }

@@ -209,3 +209,15 @@ fn a_busy_file_does_not_keep_others_from_their_turn() {
     }
     assert!(world.tail.files.values().all(|f| f.offset > 0));
 }
+
+#[test]
+fn a_round_that_has_read_every_file_to_its_end_asks_for_no_other() {
+    let mut world = World::new("*.log", |_| {});
+    let mut round = Round::default();
+    for nth in 0..3 {
+        world.append(&format!("{nth}.log"), "one\ntwo\n");
+    }
+    world.tail.look(world.now, 1, &mut round);
+    world.tail.read(world.now, 1, &mut round);
+    assert_eq!((round.reads.len(), round.looked_at, round.more), (3, 3, false));
+}

@@ -37,6 +37,7 @@ pub(crate) mod json;
 pub(crate) mod lang;
 mod link;
 mod listening;
+mod lumberjack;
 mod mistake;
 mod msgpack;
 mod outputs;

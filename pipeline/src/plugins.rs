@@ -16,6 +16,7 @@ use crate::{codecs, filters, inputs, outputs};
 /// Every plugin there is, sorted by kind and name.
 pub(crate) static PLUGINS: &[Plugin] = &[
     // inputs
+    Plugin::input::<inputs::beats::BeatsOptions>(),
     Plugin::input::<inputs::file::FileOptions>(),
     Plugin::input::<inputs::generator::GeneratorOptions>(),
     Plugin::input::<inputs::heartbeat::HeartbeatOptions>(),

@@ -161,15 +161,16 @@ impl Inputs<'_> {
 
     fn build_one(&self, call: &PluginCall, fields: &Map) -> Result<BuiltInput, StartError> {
         let input = plugins::build_input(call).map_err(|reason| broken(call, reason))?;
-        let (decode, decorate) = match &call.common {
+        let (decode, codec_name, decorate) = match &call.common {
             Common::Input(common) => {
+                let name = common.codec.as_ref().map_or("plain", |codec| codec.spec.name);
                 let codec = match &common.codec {
                     Some(codec) => plugins::build_codec(codec).map_err(|reason| broken(call, reason))?,
                     None => Codec::lines(),
                 };
-                (reading(codec, call)?, Decorate::new(common).map(Arc::new))
+                (reading(codec, call)?, name, Decorate::new(common).map(Arc::new))
             }
-            Common::Filter(_) | Common::Other => (reading(Codec::lines(), call)?, None),
+            Common::Filter(_) | Common::Other => (reading(Codec::lines(), call)?, "plain", None),
         };
         let framing = input.framing().or_else(|| decode.framing()).unwrap_or_else(Framing::lines);
         let (frames, join) = self.joined(&decode, &framing);
@@ -185,6 +186,7 @@ impl Inputs<'_> {
             budget: self.budget.clone(),
             fields: fields.clone(),
             decode,
+            codec_name,
             decorate,
         };
         Ok((input, intake, join))

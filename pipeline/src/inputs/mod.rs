@@ -1,4 +1,5 @@
 //! Brings messages in.
+pub(crate) mod beats;
 pub(crate) mod file;
 pub(crate) mod generator;
 pub(crate) mod heartbeat;

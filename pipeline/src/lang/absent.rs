@@ -14,7 +14,6 @@ const LOOKUP: &str = "filters do not ask other systems: enrich the events where 
 /// Plugins of Logstash's default distribution.
 static ABSENT: &[(Kind, &str, &str)] = &[
     (Kind::Input, "azure_event_hubs", TAIL),
-    (Kind::Input, "beats", TAIL),
     (Kind::Input, "couchdb_changes", TAIL),
     (Kind::Input, "dead_letter_queue", TAIL),
     (Kind::Input, "elastic_agent", TAIL),

@@ -250,6 +250,8 @@ pub(crate) struct Intake {
     pub(crate) budget: Arc<Budget>,
     pub(crate) fields: Map,
     pub(crate) decode: Arc<dyn Decode>,
+    /// The name of the codec.
+    pub(crate) codec_name: &'static str,
     pub(crate) decorate: Option<Arc<Decorate>>,
 }
 

@@ -126,7 +126,10 @@ impl Reader {
                         windows.push(Window { version, last: 0, messages: Vec::new(), size: 0 });
                     }
                 }
-                Frame::Event(version, number, message) => self.event(version, number, message, size, windows),
+                Frame::Event(version, last, message) => {
+                    let window = Window { version, last, messages: vec![message], size };
+                    windows.extend(self.add(window));
+                }
                 Frame::Packed(packed) => {
                     let plain = unpack(&packed, Packing::Deflate, self.longest).map_err(Invalid::Packed)?;
                     if self.frames(&plain, windows)? != plain.len() {
@@ -137,15 +140,22 @@ impl Reader {
         }
     }
 
-    fn event(&mut self, version: u8, last: u32, message: Message, size: usize, windows: &mut Vec<Window>) {
-        let new = || Window { version, last, messages: Vec::new(), size: 0 };
-        let open = self.open.get_or_insert_with(new);
-        open.last = last;
-        open.size += size;
-        open.messages.push(message);
+    /// Adds what came to the open window; returns it when it is whole.
+    fn add(&mut self, new: Window) -> Option<Window> {
+        let open = match self.open.take() {
+            None => new,
+            Some(mut open) => {
+                open.last = new.last;
+                open.size += new.size;
+                open.messages.extend(new.messages);
+                open
+            }
+        };
         if open.messages.len() >= self.window.max(1) as usize {
-            windows.extend(self.open.take());
+            return Some(open);
         }
+        self.open = Some(open);
+        None
     }
 
     /// The frame at the cursor, if all of it is there.

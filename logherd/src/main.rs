@@ -7,6 +7,7 @@ mod exit;
 mod framework;
 mod local;
 mod logging;
+mod pages;
 mod run;
 mod scheduler;
 mod signals;
@@ -16,6 +17,7 @@ mod terminal;
 use arguments::{Arguments, Command};
 use config::settings::{Unusable, parse};
 use exit::Exit;
+use signals::{FEW_THREADS, all_processors, until_stopped};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -23,6 +25,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    pages::keep_small();
     // The first thing of all: two TLS providers may be linked in, and rustls does not choose by itself. An error means
     // that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -40,15 +43,17 @@ fn main() -> ExitCode {
 
 fn call(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Local(settings) => signals::until_stopped(async |stop| local::local(*settings, stop).await),
+        Command::Local(settings) => {
+            until_stopped(all_processors(), async |stop| local::local(*settings, stop).await)
+        }
         Command::Scheduler(settings) => {
-            signals::until_stopped(async |stop| scheduler::scheduler(*settings, stop).await)
+            until_stopped(all_processors(), async |stop| scheduler::scheduler(*settings, stop).await)
         }
         Command::Executor(settings) => {
-            signals::until_stopped(async |stop| executor::executor(*settings, stop).await)
+            until_stopped(FEW_THREADS, async |stop| executor::executor(*settings, stop).await)
         }
-        Command::Run(settings) => signals::until_stopped(async |stop| run::run(settings, stop).await),
+        Command::Run(settings) => until_stopped(FEW_THREADS, async |stop| run::run(settings, stop).await),
         Command::Check(settings) => check::check(&settings),
-        Command::Client(command) => signals::until_stopped(async |_| client::call(command).await),
+        Command::Client(command) => until_stopped(FEW_THREADS, async |_| client::call(command).await),
     }
 }

@@ -8,12 +8,25 @@ use tokio_util::sync::CancellationToken;
 /// What a shell shows for a process that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
-/// Runs a command on a new runtime. Its token is cancelled by the first TERM or INT.
+/// Threads that wait for sockets and timers, for a command whose work is done elsewhere: every further one takes memory.
+pub(crate) const FEW_THREADS: usize = 2;
+
+/// How many threads a command has that does much by itself.
+pub(crate) fn all_processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runs a command on a new runtime with so many threads, or as many as there are processors if that is less. Its token is
+/// cancelled by the first TERM or INT.
 pub(crate) fn until_stopped(
+    threads: usize,
     command: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<Exit>,
 ) -> anyhow::Result<Exit> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.clamp(1, all_processors()))
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut watcher = JoinSet::new();

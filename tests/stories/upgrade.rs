@@ -90,6 +90,13 @@ async fn ended(api: &Api, state: &str) -> Result<(), String> {
     if seen["rollout"]["state"] == state { Ok(()) } else { Err(format!("{seen:#}")) }
 }
 
+async fn back_at(api: &Api, generation: &Value) -> Result<(), String> {
+    match rollout(api).await? {
+        seen if seen["generation"] == *generation => ended(api, "done").await,
+        seen => Err(format!("{seen:#}")),
+    }
+}
+
 /// What was decided says of so many replacements that the next one waited before its predecessor ended.
 async fn each_was_up_before_the_old_one_ended(api: &Api, replacements: usize) {
     let status = api.get("/api/v1/status").await.unwrap();
@@ -153,11 +160,7 @@ async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() 
     up_to_date(api, NODES).await.unwrap();
 
     order(api, "/rollback", json!({})).await;
-    let back = async || match rollout(api).await? {
-        seen if seen["generation"] == old => ended(api, "done").await,
-        seen => Err(format!("{seen:#}")),
-    };
-    eventually("rolled back", START, back).await;
+    eventually("rolled back", START, async || back_at(api, &old).await).await;
     up_to_date(api, NODES).await.unwrap();
     assert_eq!(most.load(Ordering::SeqCst), 1, "the most nodes that were uncovered at once");
     each_was_up_before_the_old_one_ended(api, 2 * NODES).await;

@@ -1,12 +1,15 @@
 //! Runs the framework: everything that can happen is one [`Event`], and everything that follows from one is seen here.
+mod sent;
+
 use crate::control::ControlEvent;
-use crate::core::effects::{Call, Change, Effect, Ticket};
+use crate::core::effects::{Change, Effect, Ticket};
 use crate::core::{Core, NotAdmitted, OrderId};
 use crate::ids::{ExecutorId, Moment};
 use crate::mesos::{Command, MesosEvent, Told};
 use crate::revisions::Published;
 use crate::view::{Listed, Material, Reports, Views};
 use crate::{Clock, Error};
+pub(crate) use sent::{Sent, name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +94,7 @@ pub(crate) struct MainLoop {
     ordering: BTreeMap<OrderId, oneshot::Sender<Result<OrderDone, OrderRefused>>>,
     last_order: u64,
     commands: VecDeque<Command>,
+    sent: Sent,
     saves: VecDeque<(Ticket, Change)>,
     /// Whether the framework is torn down, so that there is nothing left to do.
     torn_down: bool,
@@ -122,6 +126,7 @@ impl MainLoop {
             ordering: BTreeMap::new(),
             last_order: 0,
             commands: VecDeque::new(),
+            sent: Sent::default(),
             saves: VecDeque::new(),
             torn_down: false,
             view_due: Some(Instant::now()),
@@ -342,6 +347,7 @@ impl MainLoop {
             match (effect, self.subscription) {
                 (Effect::Save(ticket, change), _) => self.saves.push_back((ticket, change)),
                 (Effect::Call(call), Some(subscription)) => {
+                    self.sent.count(&call);
                     self.commands.push_back(Command::Call(subscription, Box::new(call)));
                 }
                 (Effect::Call(call), None) => {
@@ -403,6 +409,7 @@ impl MainLoop {
             file_problems: self.wires.files.borrow().clone(),
             decisions: self.core.decisions().collect(),
             tasks,
+            sent: self.sent.clone(),
         });
         let nodes = u32::try_from(view.nodes.len()).unwrap_or(u32::MAX);
         self.view_wait = VIEW_WAIT_PER_NODE.saturating_mul(nodes).min(VIEW_WAIT_MAX);
@@ -442,22 +449,5 @@ impl MainLoop {
 fn answer(reply: oneshot::Sender<Result<(), String>>, result: Result<(), String>) {
     if reply.send(result).is_err() {
         tracing::debug!("an executor went away before it was admitted");
-    }
-}
-
-/// The name of a call; what is in it may be secret.
-pub(crate) fn name(call: &Call) -> &'static str {
-    match call {
-        Call::Accept { .. } => "accept",
-        Call::Decline { .. } => "decline",
-        Call::Unreserve { .. } => "unreserve",
-        Call::AcceptInverse { .. } => "accept inverse",
-        Call::Teardown => "teardown",
-        Call::Revive => "revive",
-        Call::Kill(..) => "kill",
-        Call::Shutdown(..) => "shutdown",
-        Call::Acknowledge { .. } => "acknowledge",
-        Call::Reconcile(_) => "reconcile",
-        Call::Message { .. } => "message",
     }
 }

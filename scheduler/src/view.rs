@@ -2,6 +2,7 @@
 use crate::control::NodeReport;
 use crate::core::{Decision, Listing, NodeState, Orphan};
 use crate::ids::{ExecutorId, FrameworkId, Moment};
+use crate::main_loop::Sent;
 use crate::revisions::Published;
 use config::document::{Document, Key, Revision};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -167,6 +168,7 @@ pub(crate) struct Material<'a> {
     pub(crate) file_problems: Vec<FileProblem>,
     pub(crate) decisions: Vec<&'a Decision>,
     pub(crate) tasks: Vec<BackgroundTask>,
+    pub(crate) sent: Sent,
 }
 
 /// What is known of which agents there are.
@@ -204,7 +206,7 @@ impl Views {
         let published = material.published;
         self.take_in(material.nodes, material.reports, material.now);
         let nodes = || self.nodes.iter().map(|last| &last.node);
-        let status = Status {
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             framework_id: material.framework.map(|id| id.0.clone()),
             framework_name: material.name.to_owned(),
@@ -231,7 +233,9 @@ impl Views {
             dead_letters: nodes().map(|node| node.counters.dead_letters).sum(),
             tasks: material.tasks,
             decisions: material.decisions.into_iter().rev().map(shown).collect(),
+            ..Status::default()
         };
+        material.sent.show(&mut status);
         let documents = self.documents(published);
         let progress = Progress::of(&self.nodes);
         let applied = documents.iter().map(|(key, document)| {

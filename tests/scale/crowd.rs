@@ -34,7 +34,7 @@ impl Nodes {
         let (crowd, seen) = (Arc::new(crowd), Arc::new(Seen::default()));
         let (running_out, mut running) = mpsc::channel(HAPPENED);
         let mut playing = JoinSet::new();
-        playing.spawn(play(happened, running_out, wanted.containers, Arc::clone(&seen)));
+        playing.spawn(play(happened, running_out, wanted.load, Arc::clone(&seen)));
         let agents = Arc::clone(&crowd);
         playing.spawn(async move {
             while let Some(agent) = running.recv().await {

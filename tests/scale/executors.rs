@@ -14,8 +14,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
-/// As real executors have it.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// As real executors have it: at most so often, or as seldom as the scheduler says.
+const REPORT_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// At least so often, or twice as seldom as at most.
+const REPORT_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+const REPORT_PAUSE_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -52,7 +55,7 @@ impl Seen {
 pub(crate) async fn play(
     mut happened: mpsc::Receiver<(usize, Happened)>,
     running: mpsc::Sender<usize>,
-    containers: usize,
+    load: Load,
     seen: Arc<Seen>,
 ) {
     let mut tasks = JoinSet::new();
@@ -84,7 +87,8 @@ pub(crate) async fn play(
                         token: token.clone(),
                         ..wire::Hello::default()
                     },
-                    report: report(agent, containers),
+                    report: report(agent, load.containers),
+                    busy: load.busy,
                     running: running.clone(),
                     seen: Arc::clone(&seen),
                 };
@@ -106,10 +110,20 @@ pub(crate) async fn play(
     }
 }
 
+/// What goes on on each node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// How many containers it has.
+    pub(crate) containers: usize,
+    /// In how many of them something is written all the time.
+    pub(crate) busy: usize,
+}
+
 struct Executor {
     agent: usize,
     hello: wire::Hello,
     report: wire::Report,
+    busy: usize,
     running: mpsc::Sender<usize>,
     seen: Arc<Seen>,
 }
@@ -154,20 +168,50 @@ impl Executor {
         let mut incoming = client.attach(ReceiverStream::new(outgoing)).await?.into_inner();
         let _attached = Attached::new(&self.seen);
         let mut report_at = tokio::time::Instant::now();
+        let mut pause = REPORT_AT_MOST_EVERY;
         loop {
             tokio::select! {
                 message = incoming.message() => {
                     let Some(message) = message? else { return Err(tonic::Status::aborted("closed")) };
                     *welcomed = true;
-                    if let Some(wire::to_executor::Body::Assignment(assignment)) = message.body {
-                        self.apply(assignment.revision, &to_scheduler).await?;
+                    match message.body {
+                        Some(wire::to_executor::Body::Assignment(assignment)) => {
+                            self.apply(assignment.revision, &to_scheduler).await?;
+                        }
+                        Some(wire::to_executor::Body::Heartbeat(beat)) => {
+                            let wanted = Duration::from_millis(beat.report_pause_ms.into());
+                            pause = wanted.clamp(REPORT_AT_MOST_EVERY, REPORT_PAUSE_MAX);
+                        }
+                        None => {}
                     }
                 }
                 () = tokio::time::sleep_until(report_at) => {
                     self.seen.reports.fetch_add(1, Ordering::Relaxed);
                     say(&to_scheduler, wire::from_executor::Body::Report(self.report.clone())).await?;
-                    report_at += REPORT_EVERY;
+                    let spread = pause.mul_f64(rand::rng().random_range(0.8..1.2));
+                    report_at = tokio::time::Instant::now()
+                        + if self.busy > 0 { spread } else { REPORT_AT_LEAST_EVERY.max(spread * 2) };
+                    self.work();
                 }
+            }
+        }
+    }
+
+    /// Something is written in the busy containers until the next report.
+    fn work(&mut self) {
+        let busy = self.busy.min(self.report.containers.len());
+        for (container, pipeline) in
+            self.report.containers.iter_mut().zip(&mut self.report.pipelines).take(busy)
+        {
+            for tail in &mut container.tails {
+                tail.read_position += 20_000;
+                tail.acknowledged_position += 20_000;
+            }
+            let counters = [&mut pipeline.counters, &mut self.report.counters];
+            for counters in counters.into_iter().flatten() {
+                counters.events_in += 100;
+                counters.events_out += 100;
+                counters.bytes_in += 20_000;
             }
         }
     }

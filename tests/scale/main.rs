@@ -29,8 +29,8 @@ use std::time::Duration;
 struct Wanted {
     /// How many nodes, one run for each.
     sizes: Vec<usize>,
-    /// How many containers each node reports.
-    containers: usize,
+    /// What goes on on each node.
+    load: executors::Load,
     /// How long it is watched at rest, and under churn.
     watch: Duration,
     /// The program under test.
@@ -56,7 +56,7 @@ fn wanted() -> Wanted {
     let beside = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("logherd");
     let mut wanted = Wanted {
         sizes: vec![1000, 3000, 10_000],
-        containers: 10,
+        load: executors::Load { containers: 10, busy: 3 },
         watch: Duration::from_secs(60),
         logherd: beside,
         keep: None,
@@ -66,14 +66,17 @@ fn wanted() -> Wanted {
         let mut value = || arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
         match name.as_str() {
             "--nodes" => wanted.sizes = value().split(',').map(|size| size.parse().unwrap()).collect(),
-            "--containers" => wanted.containers = value().parse().unwrap(),
+            "--containers" => wanted.load.containers = value().parse().unwrap(),
+            "--busy" => wanted.load.busy = value().parse().unwrap(),
             "--watch" => wanted.watch = Duration::from_secs(value().parse().unwrap()),
             "--logherd" => wanted.logherd = value().into(),
             "--keep" => wanted.keep = Some(value().into()),
             // What cargo adds.
             "--bench" => {}
             other => {
-                panic!("unknown: {other}; there are --nodes, --containers, --watch, --logherd and --keep")
+                panic!(
+                    "unknown: {other}; there are --nodes, --containers, --busy, --watch, --logherd and --keep"
+                )
             }
         }
     }

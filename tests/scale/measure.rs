@@ -33,6 +33,9 @@ pub(crate) struct Figures {
     pub(crate) edit_received: (Duration, Duration),
     pub(crate) edit_acknowledged: (Duration, Duration),
     pub(crate) churn_cpu: f64,
+    /// What was asked of Mesos until all ran, and under churn.
+    pub(crate) start_calls: Calls,
+    pub(crate) churn_calls: Calls,
     pub(crate) churn_memory: u64,
     /// How long an agent that came waited for its executor to run, at worst.
     pub(crate) churn_covered: Duration,
@@ -44,6 +47,31 @@ pub(crate) struct Figures {
     /// How busy the machine was with other things: of its processor time, this benchmark and its scheduler aside.
     pub(crate) others: f64,
     pub(crate) load: f64,
+}
+
+/// How often declined offers were asked for, how many calls declined offers, and how many offers that were.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) revive: u64,
+    pub(crate) decline: u64,
+    pub(crate) declined: u64,
+}
+
+impl Calls {
+    async fn so_far(scheduler: &Scheduler) -> Self {
+        let status = scheduler.api.get("/api/v1/status").await.unwrap_or_default();
+        let count = |pointer: &str| status.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let (revive, decline) = (count("/calls/revive"), count("/calls/decline"));
+        Self { revive, decline, declined: count("/offers_declined") }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            revive: self.revive - before.revive,
+            decline: self.decline - before.decline,
+            declined: self.declined - before.declined,
+        }
+    }
 }
 
 /// Measures everything with so many nodes.
@@ -65,9 +93,11 @@ pub(crate) async fn measure(size: usize, wanted: &Wanted) -> Figures {
         let bytes = scheduler.api.text(path).await.map_or(0, |text| text.len());
         figures.answers.push((path, asked.elapsed(), bytes));
     }
+    let calls = Calls::so_far(&scheduler).await;
     let mut worst = Duration::ZERO;
     let churn = churn(&nodes, &scheduler, wanted.watch, &mut worst);
     (figures.churn_cpu, _) = watched(&nodes, &scheduler, wanted.watch, churn).await;
+    figures.churn_calls = Calls::so_far(&scheduler).await.since(calls);
     (figures.churn_covered, figures.churn_memory) = (worst, memory(scheduler.pid(), "VmRSS"));
     figures.memory_peak = memory(scheduler.pid(), "VmHWM");
     if nodes.zookeeper.is_some() {
@@ -109,6 +139,7 @@ async fn start(nodes: &Nodes, scheduler: &mut Scheduler, figures: &mut Figures) 
     figures.all_run = began.elapsed();
     figures.all_run_cpu = processor_time(scheduler.pid());
     let (first, last) = nodes.seen.launch_times.lock().unwrap().unwrap();
+    figures.start_calls = Calls::so_far(scheduler).await;
     figures.offers_per_second = figures.nodes as f64 / (last - first).as_secs_f64().max(0.001);
 }
 

@@ -1,6 +1,6 @@
 //! Prints the figures of all sizes side by side, and what each comes to per node.
 
-use crate::measure::Figures;
+use crate::measure::{Calls, Figures};
 use std::time::Duration;
 
 /// Prints one table.
@@ -21,6 +21,8 @@ pub(crate) fn print(columns: &[Figures]) {
     row("  processor time of the scheduler", &|f| seconds(f.all_run_cpu));
     row("  the same per node", &|f| format!("{:.2} ms", f.all_run_cpu.as_secs_f64() * 1e3 / f.nodes as f64));
     row("  offers accepted per second, first launch to last", &|f| format!("{:.0}", f.offers_per_second));
+    let calls = |calls: Calls| format!("{} / {} / {}", calls.revive, calls.decline, calls.declined);
+    row("  REVIVE / DECLINE / offers declined", &|f| calls(f.start_calls));
     row("scheduler at rest: of one processor", &|f| percent(f.rest_cpu));
     row("  per 1000 nodes", &|f| percent(f.rest_cpu * 1000.0 / f.nodes as f64));
     row("  reports per second", &|f| format!("{:.0}", f.reports_per_second));
@@ -30,6 +32,7 @@ pub(crate) fn print(columns: &[Figures]) {
     row("  API says applied by all, median / worst", &|f| two(f.edit_acknowledged));
     row("churn of 1 % per minute: of one processor", &|f| percent(f.churn_cpu));
     row("  resident", &|f| megabytes(f.churn_memory));
+    row("  REVIVE / DECLINE / offers declined", &|f| calls(f.churn_calls));
     row("  a new agent has its executor, worst", &|f| millis(f.churn_covered));
     row("most resident so far", &|f| megabytes(f.memory_peak));
     let leader = |f: &Figures, show: &dyn Fn((Duration, Duration, usize)) -> String| {

@@ -183,6 +183,13 @@ fn register_view(registry: &mut Registry, view: &View) {
     counter("dead_letters", "Events refused for good by an output, over all nodes", sum(|c| c.dead_letters));
     counter("output_retries", "Repeated attempts of outputs, over all nodes", sum(|c| c.retries));
 
+    counter("offers_accepted", "Offers of Mesos that were used", status.offers_accepted);
+    counter("offers_declined", "Offers of Mesos that were given back", status.offers_declined);
+    let calls = Family::<[(&'static str, &'static str); 1], Counter>::default();
+    for (call, times) in &status.calls {
+        calls.get_or_create(&[("call", *call)]).inc_by(*times);
+    }
+    registry.register("mesos_calls", "Calls to Mesos by what they are", calls);
     let containers = Family::<[(&'static str, &'static str); 1], Gauge>::default();
     for state in ContainerState::ALL {
         let of = view.nodes.iter().flat_map(|n| n.containers.iter()).filter(|c| c.state == state).count();

@@ -94,6 +94,12 @@ pub struct Status {
     pub dropped_lines: u64,
     /// Events that went to a dead-letter queue.
     pub dead_letters: u64,
+    /// How often each call was sent to Mesos since this scheduler began.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Offers that were used.
+    pub offers_accepted: u64,
+    /// Offers that were given back.
+    pub offers_declined: u64,
     /// What runs in the background: name, what it does, last result.
     pub tasks: Vec<BackgroundTask>,
     /// The newest decisions, newest first.

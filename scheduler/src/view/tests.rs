@@ -1,5 +1,6 @@
 //! Views of nodes that come, go, report and fall silent.
 use super::*;
+use crate::core::effects::Call;
 use config::document::Kind;
 use proptest::prelude::*;
 use web::view::Counters;
@@ -59,6 +60,7 @@ fn material<'a>(
         file_problems: vec![],
         decisions: vec![],
         tasks: vec![],
+        sent: Sent::default(),
     }
 }
 
@@ -190,4 +192,19 @@ proptest! {
             prop_assert_eq!(format!("{next:?}"), format!("{anew:?}"));
         }
     }
+}
+
+#[test]
+fn what_was_asked_of_mesos_is_counted_by_call_and_by_offer() {
+    let (published, reports) = (Arc::new(Published::default()), Reports::default());
+    let mut sent = Sent::default();
+    sent.count(&Call::Revive);
+    for offers in [2, 3] {
+        let offers = (0..offers).map(|n| format!("o{n}").as_str().into()).collect();
+        sent.count(&Call::Decline { offers, refuse: Duration::ZERO });
+    }
+    let material = Material { sent, ..material(vec![], &reports, &published, Moment(0)) };
+    let status = Views::default().build(material).status;
+    assert_eq!(status.calls, BTreeMap::from([("decline", 2), ("revive", 1)]));
+    assert_eq!((status.offers_accepted, status.offers_declined), (0, 5));
 }

@@ -272,7 +272,11 @@ async fn a_node_is_explained_by_its_agent_id_or_its_host() {
 #[tokio::test]
 async fn metrics_are_one_exposition_with_bounded_labels() {
     let world = World::new();
-    world.change(|view| view.nodes = vec![node("a", Coverage::Running).into()]);
+    world.change(|view| {
+        view.nodes = vec![node("a", Coverage::Running).into()];
+        view.status.calls.insert("revive", 3);
+        view.status.offers_declined = 5;
+    });
     world.get("/configs/some/name").await;
     let plain = world.get("/metrics").await;
     assert_eq!(plain.header(header::CONTENT_TYPE), "text/plain; version=0.0.4; charset=utf-8");
@@ -283,6 +287,8 @@ async fn metrics_are_one_exposition_with_bounded_labels() {
         "logherd_nodes_listed -1",
         "logherd_seconds_since_all_covered 0",
         "logherd_events_out_total 0",
+        "logherd_offers_declined_total 5",
+        "logherd_mesos_calls_total{call=\"revive\"} 3",
         "logherd_http_requests_total{method=\"GET\",route=\"/configs/{*name}\",status=\"404\"} 1",
         "process_resident_memory_bytes ",
     ] {

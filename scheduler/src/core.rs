@@ -8,6 +8,7 @@
 //!
 //! Nothing here does IO or looks at a clock: methods take what happened and `now`, and leave [`Effect`]s to be carried
 //! out in order ([`Core::take_effects`]).
+mod asking;
 mod breaker;
 mod cause;
 pub mod cluster;
@@ -36,6 +37,7 @@ mod tests;
 mod updates;
 
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use asking::Asking;
 use cluster::Offer;
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
@@ -145,9 +147,7 @@ pub struct Core {
     /// When a change that could not be stored is tried again.
     retry_at: Option<Moment>,
     reconciler: Reconciler,
-    revive_at: Option<Moment>,
-    revive_pause: Duration,
-    revived_at: Moment,
+    asking: Asking,
     decisions: VecDeque<Decision>,
     leaving: Leaving,
     orphans: Orphans,
@@ -250,9 +250,7 @@ impl Core {
             last_ticket: 0,
             retry_at: None,
             reconciler: Reconciler::default(),
-            revive_at: None,
-            revive_pause: offers::FIRST_REVIVE,
-            revived_at: Moment(0),
+            asking: Asking::default(),
             decisions: VecDeque::new(),
             leaving: Leaving::default(),
             orphans: Orphans::default(),
@@ -300,7 +298,6 @@ impl Core {
             self.save_framework();
         }
         // A takeover of a live subscription keeps the decline filters of the one before.
-        self.revive_pause = offers::FIRST_REVIVE;
         self.revive(now);
         self.start_reconciliation(now);
         self.call(Call::Reconcile(Vec::new()));
@@ -340,9 +337,6 @@ impl Core {
     /// Time passed.
     pub fn tick(&mut self, now: Moment) {
         self.nodes.pass(now);
-        if self.nodes.take_woken() {
-            self.revive_soon(now);
-        }
         self.sort_out_freed_hosts(now);
         self.drive_teardown(now);
         if self.retry_at.is_some_and(|at| at <= now) {

@@ -92,6 +92,8 @@ impl Core {
         launch.record.phase = Phase::Launching;
         launch.ask_at = Some(now.after(launch.ask_pause));
         let record = launch.record.clone();
+        // If nothing comes of the launch, all that was offered counts as refused.
+        self.nodes.refused(&record.agent, now.after(REFUSE_REST));
         let beside =
             if record.lineage.beside.is_some() { ", beside the one that is to be replaced" } else { "" };
         let text = format!("launching executor {} on {}{beside}", record.executor, record.host);

@@ -74,58 +74,5 @@ impl Core {
     fn agent_is_new(&mut self, now: Moment, agent: AgentId) {
         let host = self.nodes.host_of(&agent);
         self.decide(now, Some(agent), format!("agent on {host} is known; waiting for an offer of it"));
-        self.revive_soon(now);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::core::effects::Call;
-    use crate::core::tests::{NOW, agent, calls, offer, ready, saves};
-    use std::time::Duration;
-
-    #[test]
-    fn a_new_agent_is_asked_for_within_two_seconds_however_long_others_were_in_vain() {
-        let mut core = ready();
-        core.agents_listed(NOW, vec![agent("full", None)]);
-        let mut revives = Vec::new();
-        for half in 0..4 * 3600 * 2 {
-            let now = NOW.after(Duration::from_millis(half * 500));
-            core.tick(now);
-            if calls(&core.take_effects()).contains(&Call::Revive) {
-                revives.push(now);
-                core.offered(now, vec![offer(&format!("o{half}"), "full", 0.1)]);
-                core.take_effects();
-            }
-        }
-        let last = *revives.last().unwrap();
-        let pause = last.since(revives[revives.len() - 2]);
-        assert!(pause >= Duration::from_secs(600), "the pauses have grown: {pause:?}");
-        let appears = last.after(Duration::from_secs(3));
-        core.agent_added(appears, agent("new", None));
-        let asked = (0..20u64).map(|half| appears.after(Duration::from_millis(half * 500))).find(|now| {
-            core.tick(*now);
-            calls(&core.take_effects()).contains(&Call::Revive)
-        });
-        let asked = asked.expect("offers are asked for");
-        assert!(asked.since(appears) <= Duration::from_secs(2), "{:?}", asked.since(appears));
-        core.offered(asked, vec![offer("usable", "new", 4.0)]);
-        let (ticket, _) = saves(&core.take_effects()).remove(0);
-        core.saved(asked, ticket, Ok(()));
-        assert!(matches!(&calls(&core.take_effects())[..], [Call::Accept { .. }]));
-    }
-
-    #[test]
-    fn the_larger_the_cluster_the_rarer_all_of_it_is_offered_again_however_often_agents_appear() {
-        let mut core = ready();
-        core.agents_listed(NOW, (0..5000).map(|n| agent(&format!("s{n}"), None)).collect());
-        core.take_effects();
-        let revives = (0..120u64).filter(|half| {
-            let now = NOW.after(Duration::from_millis(half * 500));
-            core.agent_added(now, agent(&format!("new{half}"), None));
-            core.tick(now);
-            calls(&core.take_effects()).contains(&Call::Revive)
-        });
-        assert!((10..=12).contains(&revives.count()), "one in five seconds");
     }
 }

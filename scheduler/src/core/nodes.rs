@@ -1,4 +1,5 @@
 //! Keeps what is known of each agent: its slot, why it is covered or not and since when, and how long it backs off.
+mod needs;
 mod places;
 mod replaced;
 mod slots;
@@ -9,6 +10,7 @@ use super::cluster::{Agent, Machine, Place, TaskState, Unavailability, Update, W
 use super::generation::Generation;
 use super::resources::Needs;
 use crate::ids::{AgentId, ExecutorId, Moment, TaskId};
+use needs::Need;
 pub(super) use slots::Seat;
 use slots::Successor;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,8 +92,6 @@ pub(super) struct Nodes {
     pub(super) listed_at: Option<Moment>,
     /// The newest moment that was told.
     latest: Moment,
-    /// Whether a node waits for an offer now that did not because of its agent.
-    woken: bool,
 }
 
 /// A launch on an agent.
@@ -124,6 +124,7 @@ pub(super) struct Node {
     cause: Cause,
     since: Moment,
     trail: Trail,
+    need: Need,
 }
 
 impl Core {
@@ -144,7 +145,7 @@ impl Nodes {
     /// None yet, for executors that need this.
     pub(super) fn new(needs: Needs, lead: Duration) -> Self {
         let framework = Framework { subscribed: false, lists: false, registered: None, needs, lead };
-        Self { by_agent: BTreeMap::new(), framework, listed_at: None, latest: Moment(0), woken: false }
+        Self { by_agent: BTreeMap::new(), framework, listed_at: None, latest: Moment(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -197,16 +198,6 @@ impl Nodes {
         node.launches
     }
 
-    /// Whether a node waits for an offer that may have been declined.
-    pub(super) fn someone_waits(&self, now: Moment) -> bool {
-        let waits = |node: &Node| {
-            node.slot.is_none()
-                && node.not_before <= now
-                && matches!(node.cause.coverage(), Coverage::NotOffered | Coverage::BackingOff)
-        };
-        self.by_agent.values().any(waits)
-    }
-
     /// A subscription stands now, or no longer.
     pub(super) fn subscribed(&mut self, subscribed: bool, now: Moment) {
         self.framework.subscribed = subscribed;
@@ -217,18 +208,13 @@ impl Nodes {
     /// Time passed: maintenance begins and ends by itself.
     pub(super) fn pass(&mut self, now: Moment) {
         for node in self.by_agent.values_mut().filter(|node| node.away.is_some()) {
-            self.woken |= node.settle(&self.framework, now);
+            node.settle(&self.framework, now);
         }
-    }
-
-    /// Whether a node began to wait for an offer because its agent is back.
-    pub(super) fn take_woken(&mut self) -> bool {
-        std::mem::take(&mut self.woken)
     }
 
     pub(super) fn settle_all(&mut self, now: Moment) {
         for node in self.by_agent.values_mut() {
-            self.woken |= node.settle(&self.framework, now);
+            node.settle(&self.framework, now);
         }
     }
 
@@ -241,9 +227,8 @@ impl Nodes {
         let (node, framework) = self.node(agent, now);
         let news = node.away != window;
         node.away = window;
-        let woken = node.settle(framework, now);
+        node.settle(framework, now);
         let keep = node.agent.is_some() || node.slot.is_some() || window.is_some() || !framework.lists;
-        self.woken |= woken;
         if news && !keep {
             self.by_agent.remove(agent);
         }
@@ -294,8 +279,7 @@ impl Nodes {
         node.place.clone_from(&agent.place);
         node.placed = true;
         node.agent = Some(agent);
-        let woken = node.settle(framework, now);
-        self.woken |= woken;
+        node.settle(framework, now);
         new
     }
 
@@ -305,7 +289,7 @@ impl Nodes {
         node.agent = None;
         let away = node.away.is_some_and(|window| window.start <= now && !window.is_over(now));
         if node.slot.is_some() || away {
-            self.woken |= node.settle(&self.framework, now);
+            node.settle(&self.framework, now);
         } else {
             self.by_agent.remove(agent);
         }
@@ -333,8 +317,7 @@ impl Nodes {
     fn show(&mut self, agent: &AgentId, own: Cause, text: String, now: Moment) {
         let (node, framework) = self.node(agent, now);
         (node.own, node.text) = (own, text);
-        let woken = node.settle(framework, now);
-        self.woken |= woken;
+        node.settle(framework, now);
     }
 }
 
@@ -379,20 +362,16 @@ impl Node {
     }
 
     /// Finds the cause anew.
-    /// Says whether it waits for an offer now, and did not because of its agent.
-    fn settle(&mut self, framework: &Framework, now: Moment) -> bool {
-        use Coverage::{BackingOff, Draining, Excluded, Maintenance, NotOffered, Unreachable};
+    fn settle(&mut self, framework: &Framework, now: Moment) {
         let cause = cause(self.agent.as_ref(), &self.ours(framework, now));
-        let (before, after) = (self.cause.coverage(), cause.coverage());
-        if before != after {
+        let after = cause.coverage();
+        if self.cause.coverage() != after {
             self.since = now;
         }
         if self.cause != cause {
             self.trail.add(now.0, &format!("{}: {}", after.word(), cause.word()));
         }
         self.cause = cause;
-        matches!(before, Draining | Excluded | Maintenance | Unreachable)
-            && matches!(after, BackingOff | NotOffered)
     }
 
     fn state(&self, framework: &Framework, agent: &AgentId, now: Moment) -> NodeState {

@@ -11,19 +11,12 @@ use std::time::Duration;
 use web::view::Cause;
 
 /// How long an offer of a node that has its executor is refused. When the executor ends, more becomes free than was
-/// refused and Mesos offers again; and we revive.
+/// refused and Mesos offers again; if others take the difference, `asking` sees to it.
 const REFUSE_COVERED: Duration = Duration::from_secs(3600);
 /// How long an offer that is too small is refused: so long is a shortage on the page out of date at most.
 const REFUSE_SHORT: Duration = Duration::from_secs(600);
 /// How long offers of a node are refused where an executor of ours is still ending.
 const REFUSE_ENDING: Duration = Duration::from_secs(5);
-/// The first pause after which declined offers are asked for again while a node waits for one.
-pub(super) const FIRST_REVIVE: Duration = Duration::from_secs(1);
-/// The longest such pause.
-const REVIVE_MAX: Duration = Duration::from_secs(600);
-/// For so many agents each the distance between two such questions is one second longer: everything that was declined
-/// is offered again by each.
-const REVIVED_PER_SECOND: usize = 1000;
 /// How many offers one call declines at most.
 const DECLINED_AT_ONCE: usize = 1000;
 
@@ -88,7 +81,7 @@ impl Core {
     /// role can be used together; one role's that are too small do not keep another's from being used.
     fn answer(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
         if self.is_tearing_down() {
-            return self.give_back(offers, REFUSE_COVERED, Reservations::GiveUp);
+            return self.give_back(now, offers, REFUSE_COVERED, Reservations::GiveUp);
         }
         let place = offers.first().map(|offer| offer.place.clone()).unwrap_or_default();
         self.plan(now, agent, offers.iter().find_map(|offer| offer.unavailability));
@@ -96,12 +89,13 @@ impl Core {
         let verdict = self.nodes.verdict(agent, &place, beside.is_some(), now);
         let left_out = self.sort_out(now, agent);
         match verdict {
-            Verdict::Covered => return self.not_needed(agent, offers),
-            _ if left_out => return self.give_back(offers, REFUSE_COVERED, Reservations::GiveUp),
+            Verdict::Covered => return self.not_needed(now, agent, offers),
+            _ if left_out => return self.give_back(now, offers, REFUSE_COVERED, Reservations::GiveUp),
             Verdict::BackingOff(rest) => {
-                return self.give_back(offers, rest.max(Duration::from_millis(500)), Reservations::Keep);
+                let rest = rest.max(Duration::from_millis(500));
+                return self.give_back(now, offers, rest, Reservations::Keep);
             }
-            Verdict::Away(rest) => return self.give_back(offers, rest, Reservations::Keep),
+            Verdict::Away(rest) => return self.give_back(now, offers, rest, Reservations::Keep),
             Verdict::Free => {}
         }
         let known = beside.as_ref().and_then(|task| self.launches.get(task)).map(|l| &l.record.executor);
@@ -120,14 +114,14 @@ impl Core {
             Ok(Choice { role, taken }) => {
                 let (used, others): (Vec<_>, Vec<_>) = by_role.into_iter().partition(|(of, _)| *of == role);
                 let others = others.into_iter().flat_map(|(_, offers)| offers).collect();
-                self.give_back(others, REFUSE_COVERED, Reservations::GiveUp);
+                self.give_back(now, others, REFUSE_COVERED, Reservations::GiveUp);
                 let used: Vec<Offer> = used.into_iter().flat_map(|(_, offers)| offers).collect();
                 self.intend(now, agent, (ids(&used), taken), beside);
             }
             Err(shortage) if beside.is_some() => {
                 self.no_room_beside(now, agent, &shortage.0);
                 let offers = by_role.into_iter().flat_map(|(_, offers)| offers).collect();
-                self.give_back(offers, REFUSE_ENDING, Reservations::Keep);
+                self.give_back(now, offers, REFUSE_ENDING, Reservations::Keep);
             }
             Err(shortage) => {
                 let text = format!("declined: {}", shortage.0);
@@ -135,18 +129,18 @@ impl Core {
                     self.decide(now, Some(agent.clone()), text);
                 }
                 let offers = by_role.into_iter().flat_map(|(_, offers)| offers).collect();
-                self.give_back(offers, REFUSE_SHORT, Reservations::Keep);
+                self.give_back(now, offers, REFUSE_SHORT, Reservations::Keep);
             }
         }
     }
 
     /// Gives back what is offered beside the executor of a node. Reservations of ours that may be used yet are looked at
     /// again soon.
-    fn not_needed(&mut self, agent: &AgentId, offers: Vec<Offer>) {
+    fn not_needed(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
         let reservations = self.is_settled(agent);
         let ours = offers.iter().flat_map(|offer| &offer.pieces).any(|piece| self.rules.claim.is_ours(piece));
         let again = ours && reservations == Reservations::Keep;
-        self.give_back(offers, if again { REFUSE_ENDING } else { REFUSE_COVERED }, reservations);
+        self.give_back(now, offers, if again { REFUSE_ENDING } else { REFUSE_COVERED }, reservations);
     }
 
     /// What an agent offers beside a running executor is not what that one uses; beside one that is on its way it may be.
@@ -164,9 +158,10 @@ impl Core {
     }
 
     /// Gives offers back, with or without the reservations of ours in them.
-    fn give_back(&mut self, offers: Vec<Offer>, refuse: Duration, reservations: Reservations) {
+    fn give_back(&mut self, now: Moment, offers: Vec<Offer>, refuse: Duration, reservations: Reservations) {
         let mut declined = Vec::new();
         for (_, offers) in by_role(offers) {
+            self.note_refused(now, &offers, refuse);
             let pieces = offers.iter().flat_map(|offer| &offer.pieces);
             let ours: Vec<Piece> = pieces.filter(|piece| self.rules.claim.is_ours(piece)).cloned().collect();
             if ours.is_empty() || reservations == Reservations::Keep {
@@ -185,7 +180,7 @@ impl Core {
         let failure = self.rollouts.breaker.open().map_or("", |open| open.failure.as_str());
         let text = format!("held back, because launches fail on many nodes: {failure}");
         self.show_not_offered(now, agent, Cause::HeldBack, &text);
-        self.give_back(offers, refuse, Reservations::Keep);
+        self.give_back(now, offers, refuse, Reservations::Keep);
     }
 
     /// The master sees executors of this framework where no launch of ours is alive: they end first.
@@ -209,39 +204,6 @@ impl Core {
 
     fn decline(&mut self, offers: Vec<OfferId>, refuse: Duration) {
         self.call(Call::Decline { offers, refuse });
-    }
-
-    /// Asks for declined offers again while a node waits for one, less and less often.
-    pub(super) fn revive_if_needed(&mut self, now: Moment) {
-        if self.revive_at.is_some_and(|at| at > now) {
-            return;
-        }
-        if !self.nodes.someone_waits(now) && !self.some_wait_for_room() {
-            self.revive_pause = FIRST_REVIVE;
-            return;
-        }
-        self.revive(now);
-        self.revive_pause = (self.revive_pause * 2).min(REVIVE_MAX);
-    }
-
-    /// Asks for declined offers again; the next time after the pause at the earliest.
-    pub(super) fn revive(&mut self, now: Moment) {
-        self.call(Call::Revive);
-        self.revived_at = now;
-        self.revive_at = Some(now.after(self.revive_pause.max(self.revive_distance())));
-    }
-
-    /// A node needs an executor from now on: the next question for offers comes soon.
-    pub(super) fn revive_soon(&mut self, now: Moment) {
-        self.revive_pause = FIRST_REVIVE;
-        let soon = now.after(FIRST_REVIVE).max(self.revived_at.after(self.revive_distance()));
-        self.revive_at = Some(self.revive_at.map_or(soon, |at| at.min(soon)));
-    }
-
-    /// How far two questions for offers are apart at least.
-    fn revive_distance(&self) -> Duration {
-        let seconds = self.nodes.len() / REVIVED_PER_SECOND;
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)).min(REVIVE_MAX)
     }
 }
 

@@ -179,6 +179,18 @@ pub fn take(pieces: &[Piece], needs: &Needs) -> Result<Taken, Shortage> {
     Ok(Taken { executor, task: portions(&mut left, &needs.task), ..Taken::default() })
 }
 
+/// Whether pieces hold as much as is needed.
+pub fn holds<'a>(pieces: impl Iterator<Item = &'a Piece> + Clone, needs: &Needs) -> bool {
+    needs.executor.iter().chain(&needs.task).all(|(name, _)| {
+        let all = |of: &[(String, Thousandths)]| -> u64 {
+            of.iter().filter(|(of, _)| of == name).map(|(_, amount)| amount.0).sum()
+        };
+        let offered: u64 =
+            pieces.clone().filter(|piece| piece.name == *name).map(|piece| piece.amount.0).sum();
+        offered >= all(&needs.executor) + all(&needs.task)
+    })
+}
+
 /// What is left of a piece.
 struct Left {
     amount: u64,

@@ -560,17 +560,6 @@ fn executors_that_know_an_old_control_address_are_told_the_new_one_until_they_at
 }
 
 #[test]
-fn declined_offers_are_asked_for_again_while_a_node_waits_and_never_suppressed() {
-    let mut core = ready();
-    core.agents_listed(NOW, vec![agent("a", None)]);
-    core.take_effects();
-    core.tick(NOW.after(Duration::from_millis(1500)));
-    assert_eq!(calls(&core.take_effects()), [Call::Revive]);
-    core.tick(NOW.after(Duration::from_secs(2)));
-    assert!(core.take_effects().is_empty());
-}
-
-#[test]
 fn an_agent_that_is_drained_says_so_and_is_not_waited_for() {
     let mut core = ready();
     core.agents_listed(NOW, vec![agent("a", Some(Standing::Draining))]);

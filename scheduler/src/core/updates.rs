@@ -106,7 +106,6 @@ impl Core {
             format!("executor {executor} ended: {words}; the next launch waits {} ms", pause.as_millis());
         self.decide(now, Some(agent), text);
         self.drop_launch(&update.task, updates);
-        self.revive_soon(now.after(pause));
     }
 
     /// How long the next launch on that agent waits now.

@@ -148,7 +148,7 @@ impl Nodes {
                 {
                     (node.own, node.text) = (Cause::AwaitingOffer, AWAITING.to_owned());
                 }
-                self.woken |= node.settle(&self.framework, now);
+                node.settle(&self.framework, now);
             }
         }
     }

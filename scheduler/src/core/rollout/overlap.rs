@@ -13,6 +13,7 @@ use crate::core::generation::{Generation, Program, Spec};
 use crate::core::nodes::Seat;
 use crate::core::{Core, Launch, Stage, Then};
 use crate::ids::{AgentId, Moment, TaskId};
+use std::collections::BTreeSet;
 use web::order::{Limit, Way};
 
 /// A node that waits for an offer with room for a second executor.
@@ -58,9 +59,10 @@ impl Core {
         self.decide(now, Some(agent.clone()), format!("no room for a second executor yet: {short}"));
     }
 
-    /// Whether a node waits for an offer with room for a second executor.
-    pub(in crate::core) fn some_wait_for_room(&self) -> bool {
-        self.rollouts.overlaps.keys().any(|agent| self.to_be_succeeded(agent).is_some())
+    /// The nodes that wait for an offer with room for a second executor.
+    pub(in crate::core) fn wait_for_room(&self) -> BTreeSet<AgentId> {
+        let waits = |agent: &&AgentId| self.to_be_succeeded(agent).is_some();
+        self.rollouts.overlaps.keys().filter(waits).cloned().collect()
     }
 
     /// An executor works now: if it came up beside another one, the node is its own.
@@ -169,7 +171,7 @@ impl Core {
     /// executor that works; that nothing is launched meanwhile says nothing about room.
     pub(super) fn try_beside(&mut self, now: Moment, rollout: &Rollout) {
         self.rollouts.overlaps.values_mut().for_each(|overlap| overlap.since = overlap.since.max(now));
-        if self.some_wait_for_room() {
+        if !self.wait_for_room().is_empty() {
             return;
         }
         let standings = self.standings(now, &rollout.to);

@@ -5,6 +5,7 @@
 //! goes to many is encoded once.
 pub(crate) mod authority;
 mod grpc;
+mod said;
 
 use crate::ids::{AgentId, ExecutorId};
 use crate::revisions::Published;
@@ -13,6 +14,7 @@ use config::document::{Fleet, Key, Kind, Revision};
 use proto::control as wire;
 use proto::control::FromExecutor;
 use rand::Rng;
+use said::Said;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,12 +24,14 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::{CertificateDer, ServerTlsConfig};
-use tonic::{Status, Streaming};
 use web::view;
 
-/// The largest message: a whole fleet's documents.
+/// The largest message: the report of a node with very many containers.
 const MESSAGE_MAX: usize = 64 << 20;
+/// The largest one of somebody who was not let in yet.
+const HELLO_MAX: usize = 64 << 10;
 /// How often an executor hears from us, about.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long an executor may take to introduce itself.
@@ -202,7 +206,7 @@ impl Desk {
     /// Takes an executor in, or says why not. `shown`: the certificates that it came with.
     async fn attach(
         self,
-        mut said: Streaming<FromExecutor>,
+        mut said: Said,
         shown: Option<Arc<Vec<CertificateDer<'static>>>>,
     ) -> Result<Attached, Status> {
         let first = timeout(HELLO_TIMEOUT, said.message()).await;
@@ -223,6 +227,7 @@ impl Desk {
         admitted.map_err(Status::permission_denied)?;
         guard.counts.attached.fetch_add(1, Ordering::Relaxed);
         guard.counted = true;
+        said.allow(MESSAGE_MAX);
         assignments.mark_changed();
         Ok(Attached { said, assignments, beat_at: Instant::now(), stop, guard })
     }
@@ -230,7 +235,7 @@ impl Desk {
 
 /// One executor that is attached.
 struct Attached {
-    said: Streaming<FromExecutor>,
+    said: Said,
     assignments: watch::Receiver<Newest>,
     beat_at: Instant,
     stop: CancellationToken,

@@ -1,25 +1,22 @@
 //! Speaks gRPC as far as the one method of the control plane needs it. What generated code would do for each stream, encode
 //! what it is given into a buffer of its own, is done here once for all of them: streams send shared bytes.
-use super::{Attached, Desk, MESSAGE_MAX};
+use super::said::Said;
+use super::{Attached, Desk, HELLO_MAX};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use prost::Message;
-use proto::control::{FromExecutor, ToExecutor, to_executor};
+use proto::control::{ToExecutor, to_executor};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
-use tonic::codec::{BufferSettings, Streaming};
 use tonic::codegen::{Body, BoxFuture, Service, StdError};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
-use tonic_prost::ProstCodec;
 
 const PATH: &str = "/logherd.control.v1.Control/Attach";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// What a stream's buffer for incoming messages holds at first: it grows with them.
-const BUFFER: usize = 512;
 
 impl<B> Service<http::Request<B>> for Desk
 where
@@ -40,11 +37,9 @@ where
             if request.uri().path() != PATH {
                 return Ok(Status::unimplemented("there is only Attach").into_http());
             }
-            let decoder =
-                ProstCodec::<ToExecutor, FromExecutor>::raw_decoder(BufferSettings::new(BUFFER, BUFFER));
             let (parts, body) = request.into_parts();
             let shown = Request::from_parts(MetadataMap::new(), parts.extensions, ()).peer_certs();
-            let said = Streaming::new_request(decoder, body, None, Some(MESSAGE_MAX));
+            let said = Said::new(tonic::body::Body::new(body), HELLO_MAX);
             Ok(match desk.attach(said, shown).await {
                 Ok(attached) => respond(attached),
                 Err(status) => status.into_http(),

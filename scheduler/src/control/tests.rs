@@ -8,6 +8,7 @@ use proto::control::control_client::ControlClient;
 use proto::credentials::Credentials;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,6 +5,7 @@
 //! those below it know Mesos' messages.
 pub mod deterministic;
 mod http;
+mod items;
 mod launch;
 mod masters;
 mod operator;

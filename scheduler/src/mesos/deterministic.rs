@@ -11,6 +11,7 @@ use crate::core::effects::{Call, Change, Effect, LaunchRecord, Ticket};
 use crate::core::{Core, NodeState, NotAdmitted, OrderId, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment};
 use crate::{Error, running};
+use bytes::Bytes;
 use config::settings::SchedulerSettings;
 use prost::Message;
 use proto::mesos::v1::master;
@@ -221,9 +222,11 @@ impl Scheduler {
 
     /// The master's answer to one of them (`mesos.v1.master.Response`).
     pub fn told(&mut self, now: Moment, response: &[u8]) -> Result<(), prost::DecodeError> {
-        let mut response = master::Response::decode(response)?;
-        if let Some(agents) = response.get_agents.take() {
-            self.core.agents_listed(now, operator::agents(agents));
+        let answer = Bytes::copy_from_slice(response);
+        let response = master::Response::decode(response)?;
+        if response.get_agents.is_some() {
+            // Whole it was read already, so its items can be read as well.
+            self.core.agents_listed(now, operator::agents_of(answer).unwrap_or_default());
         }
         if response.get_maintenance_schedule.is_some() {
             self.core.maintenance_planned(now, &operator::schedule(response));

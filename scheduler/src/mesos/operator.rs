@@ -4,11 +4,13 @@
 //! agents that became unreachable) and goes on alone while there is no stream.
 use super::Access;
 use super::http::{Connection, HttpError};
+use super::items::{Garbled, each, item};
 use super::place::{place, unavailability};
 use super::resource::{amount, labelled};
 use crate::core::cluster::{Agent, Cluster, Known, Machine, Namesake, Share, Standing, Stray, Window};
 use crate::core::resources::Thousandths;
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use prost::Message;
 use proto::mesos::v1;
@@ -35,6 +37,17 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A stream that is silent for longer is given up: the master sends a sign of life every 15 s.
 const SILENCE: Duration = Duration::from_secs(75);
+
+/// The numbers of fields in Mesos' messages.
+const GET_AGENTS: u32 = 10;
+const AGENTS: u32 = 1;
+const RECOVERED_AGENTS: u32 = 2;
+const GET_EXECUTORS: u32 = 12;
+const EXECUTORS: u32 = 1;
+const ORPHAN_EXECUTORS: u32 = 2;
+const SUBSCRIBED: u32 = 2;
+const GET_STATE: u32 = 1;
+const GET_AGENTS_OF_STATE: u32 = 4;
 
 /// What the master said about its cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +112,8 @@ impl Watcher<'_> {
         let mut cluster_at = Instant::now();
         loop {
             let began = Instant::now();
-            let told = match self.ask(Type::GetAgents).await {
-                Ok(response) => Told::Agents(agents(response.get_agents.unwrap_or_default())),
+            let told = match self.agents().await {
+                Ok(agents) => Told::Agents(agents),
                 Err(error) => failed(&error),
             };
             let took = began.elapsed();
@@ -125,19 +138,33 @@ impl Watcher<'_> {
         }
     }
 
+    async fn agents(&self) -> Result<Vec<Agent>, HttpError> {
+        let answer = self.answer(Type::GetAgents).await?;
+        agents_of(answer).map_err(|garbled| self.garbled(&garbled))
+    }
+
     async fn ask(&self, what: Type) -> Result<master::Response, HttpError> {
+        master::Response::decode(self.answer(what).await?).map_err(|error| self.garbled(&error))
+    }
+
+    /// An answer as it comes over the wire.
+    async fn answer(&self, what: Type) -> Result<Bytes, HttpError> {
         let mut connection = Connection::open(self.address, self.access.clone()).await?;
-        let body = connection.ask(PATH, None, call(what), ANSWER_MAX).await?;
-        master::Response::decode(body).map_err(|e| HttpError::Broken {
+        connection.ask(PATH, None, call(what), ANSWER_MAX).await
+    }
+
+    fn garbled(&self, why: &dyn std::error::Error) -> HttpError {
+        HttpError::Broken {
             master: self.address.to_owned(),
-            why: format!("its answer is no protobuf: {e}"),
-        })
+            why: format!("its answer is no protobuf: {why}"),
+        }
     }
 
     async fn cluster(&self) -> Result<Cluster, HttpError> {
         let frameworks = self.ask(Type::GetFrameworks).await?.get_frameworks.unwrap_or_default();
         let master = self.ask(Type::GetMaster).await?.get_master.unwrap_or_default();
-        let executors = self.ask(Type::GetExecutors).await?.get_executors.unwrap_or_default();
+        let executors = strays_in(self.answer(Type::GetExecutors).await?);
+        let executors = executors.map_err(|garbled| self.garbled(&garbled))?;
         Ok(cluster(frameworks, master, executors, self.name))
     }
 
@@ -193,29 +220,79 @@ fn call(what: Type) -> Vec<u8> {
 /// Reads one record of the stream; what is of no concern, unknown or garbage is skipped: the next question finds it.
 pub(super) fn read(record: &[u8]) -> Option<Told> {
     use master::event::Type;
+    let record = Bytes::copy_from_slice(record);
+    if is_subscribed(&record) {
+        return agents_in(record, &[SUBSCRIBED, GET_STATE, GET_AGENTS_OF_STATE]).ok().map(Told::Agents);
+    }
     let event = master::Event::decode(record).ok()?;
     match Type::try_from(event.r#type?).ok()? {
-        Type::Subscribed => Some(Told::Agents(agents(event.subscribed?.get_state?.get_agents?))),
         Type::AgentAdded => registered(event.agent_added?.agent).map(|agent| Told::Added(Box::new(agent))),
         Type::AgentRemoved => Some(Told::Removed(AgentId(event.agent_removed?.agent_id.value))),
         _ => None,
     }
 }
 
-pub(super) fn agents(listed: master::response::GetAgents) -> Vec<Agent> {
-    let recovered = listed.recovered_agents.into_iter().filter_map(|info: v1::AgentInfo| {
-        Some(Agent {
-            id: AgentId(info.id?.value),
-            place: place(info.hostname, info.domain, info.attributes),
-            ip: String::new(),
-            standing: Standing::NotBack,
-            version: String::new(),
-            multi_role: true,
-            shares: shares(&info.resources, &[]),
-            reserved_by: reserved_by(&info.resources),
-        })
+/// Whether an event tells the state of the whole cluster.
+fn is_subscribed(record: &Bytes) -> bool {
+    let mut found = false;
+    let looked = each(record.clone(), &[], &mut |field, _| {
+        found |= field == SUBSCRIBED;
+        Ok(())
     });
-    listed.agents.into_iter().filter_map(registered).chain(recovered).collect()
+    looked.is_ok() && found
+}
+
+/// All agents in an answer to `GET_AGENTS`.
+pub(super) fn agents_of(answer: Bytes) -> Result<Vec<Agent>, Garbled> {
+    agents_in(answer, &[GET_AGENTS])
+}
+
+/// All agents in a message in which this path of fields leads to them.
+fn agents_in(message: Bytes, path: &[u32]) -> Result<Vec<Agent>, Garbled> {
+    let (mut agents, mut back) = (Vec::new(), Vec::new());
+    each(message, path, &mut |field, encoded| {
+        match field {
+            AGENTS => agents.extend(registered(item(encoded)?)),
+            RECOVERED_AGENTS => back.extend(recovered(item(encoded)?)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    agents.append(&mut back);
+    Ok(agents)
+}
+
+fn recovered(info: v1::AgentInfo) -> Option<Agent> {
+    Some(Agent {
+        id: AgentId(info.id?.value),
+        place: place(info.hostname, info.domain, info.attributes),
+        ip: String::new(),
+        standing: Standing::NotBack,
+        version: String::new(),
+        multi_role: true,
+        shares: shares(&info.resources, &[]),
+        reserved_by: reserved_by(&info.resources),
+    })
+}
+
+/// All executors in an answer to `GET_EXECUTORS`.
+pub(super) fn strays_in(answer: Bytes) -> Result<Vec<Stray>, Garbled> {
+    let mut strays = Vec::new();
+    each(answer, &[GET_EXECUTORS], &mut |field, encoded| {
+        if [EXECUTORS, ORPHAN_EXECUTORS].contains(&field) {
+            strays.extend(stray(item(encoded)?));
+        }
+        Ok(())
+    })?;
+    Ok(strays)
+}
+
+fn stray(executor: master::response::get_executors::Executor) -> Option<Stray> {
+    Some(Stray {
+        framework: FrameworkId(executor.executor_info.framework_id?.value),
+        agent: AgentId(executor.agent_id.value),
+        executor: ExecutorId(executor.executor_info.executor_id.value),
+    })
 }
 
 fn registered(agent: master::response::get_agents::Agent) -> Option<Agent> {
@@ -307,7 +384,7 @@ fn reserved_to(resource: &v1::Resource) -> &str {
 pub(super) fn cluster(
     frameworks: master::response::GetFrameworks,
     master: master::response::GetMaster,
-    executors: master::response::GetExecutors,
+    mut executors: Vec<Stray>,
     name: &str,
 ) -> Cluster {
     let domain = master.master_info.and_then(|info| info.domain).and_then(|domain| domain.fault_domain);
@@ -338,15 +415,6 @@ pub(super) fn cluster(
         .map(|known| Namesake { id: known.id.clone(), connected: known.connected })
         .chain(recovered.map(|id| Namesake { id, connected: false }))
         .collect();
-    let executors =
-        executors.executors.into_iter().chain(executors.orphan_executors).filter_map(|executor| {
-            let stray = Stray {
-                framework: FrameworkId(executor.executor_info.framework_id?.value),
-                agent: AgentId(executor.agent_id.value),
-                executor: ExecutorId(executor.executor_info.executor_id.value),
-            };
-            namesakes.iter().any(|namesake| namesake.id == stray.framework).then_some(stray)
-        });
-    let executors = executors.collect();
+    executors.retain(|stray| namesakes.iter().any(|namesake| namesake.id == stray.framework));
     Cluster { region: domain.map(|domain| domain.region.name), frameworks, namesakes, executors }
 }

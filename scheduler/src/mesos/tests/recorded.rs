@@ -6,6 +6,7 @@ use crate::core::cluster::{Standing, TaskState};
 use crate::core::effects::{Change, Effect, LaunchRecord, Phase};
 use crate::core::resources::{Form, Needs, Reservation, Reserved, Taken, take};
 use crate::ids::Moment;
+use bytes::Bytes;
 use config::settings::SchedulerSettings;
 use prost::Message;
 use proto::mesos::v1;
@@ -228,24 +229,28 @@ fn an_implicit_reconciliation_is_an_empty_list_that_is_there() {
     assert_eq!(call.reconcile, Some(sched::call::Reconcile { tasks: vec![] }));
 }
 
-fn recorded_response(name: &str) -> v1::master::Response {
+fn recorded_answer(name: &str) -> Bytes {
     let path = format!("{}/../proto/fixtures/mesos-1.12/{name}.response.bin", env!("CARGO_MANIFEST_DIR"));
-    v1::master::Response::decode(&std::fs::read(path).unwrap()[..]).unwrap()
+    std::fs::read(path).unwrap().into()
+}
+
+fn recorded_response(name: &str) -> v1::master::Response {
+    v1::master::Response::decode(recorded_answer(name)).unwrap()
 }
 
 #[test]
 fn the_recorded_agents_of_a_master_are_read() {
-    let agents =
-        operator::agents(recorded_response("12-operator/04-operator-get-agents").get_agents.unwrap());
+    let agents = operator::agents_of(recorded_answer("12-operator/04-operator-get-agents")).unwrap();
     let agent = &agents[0];
     assert_eq!((agent.place.host.as_str(), agent.standing), ("agent1.example", Standing::Active));
     assert_eq!((agent.version.as_str(), agent.multi_role), ("1.12.0", true));
     let cpus = agent.shares.iter().find(|share| share.name == "cpus").unwrap();
     assert_eq!((cpus.role.as_str(), cpus.total.0), ("*", 4000));
-    let unreachable = recorded_response("12-operator/20-operator-get-agents-unreachable");
-    assert_eq!(operator::agents(unreachable.get_agents.unwrap()), []);
-    let drained = recorded_response("11-drain-gone/16-operator-get-agents-drained").get_agents.unwrap();
-    let standings: Vec<_> = operator::agents(drained).into_iter().map(|agent| agent.standing).collect();
+    let unreachable = recorded_answer("12-operator/20-operator-get-agents-unreachable");
+    assert_eq!(operator::agents_of(unreachable).unwrap(), []);
+    let drained =
+        operator::agents_of(recorded_answer("11-drain-gone/16-operator-get-agents-drained")).unwrap();
+    let standings: Vec<_> = drained.into_iter().map(|agent| agent.standing).collect();
     assert!(standings.contains(&Standing::Drained) && standings.contains(&Standing::Active), "{standings:?}");
 }
 
@@ -265,7 +270,7 @@ fn a_recorded_stream_of_the_operator_api_tells_of_agents_as_they_come() {
 fn the_recorded_frameworks_of_a_master_are_read() {
     let frameworks = recorded_response("12-operator/05-operator-get-frameworks").get_frameworks.unwrap();
     let master = recorded_response("12-operator/03-operator-get-master").get_master.unwrap();
-    let executors = recorded_response("12-operator/07-operator-get-executors").get_executors.unwrap();
+    let executors = operator::strays_in(recorded_answer("12-operator/07-operator-get-executors")).unwrap();
     let cluster = operator::cluster(frameworks, master, executors, "logherd");
     assert_eq!((cluster.namesakes.len(), cluster.executors.len()), (1, 1));
     assert_eq!(cluster.executors[0].framework, cluster.namesakes[0].id);
@@ -406,8 +411,9 @@ fn a_recorded_drain_is_shown_as_such_and_the_agent_gets_an_executor_when_it_is_r
     replay.hear(&heard[..8]);
     assert_eq!((replay.cause(first), replay.cause(second)), (Cause::Draining, Cause::Runs));
     replay.hear(&heard[8..10]);
-    let drained = recorded_response("11-drain-gone/16-operator-get-agents-drained").get_agents.unwrap();
-    replay.core.agents_listed(replay.now, operator::agents(drained));
+    let drained =
+        operator::agents_of(recorded_answer("11-drain-gone/16-operator-get-agents-drained")).unwrap();
+    replay.core.agents_listed(replay.now, drained);
     assert_eq!((replay.cause(first), replay.cause(second)), (Cause::Drained, Cause::Runs));
     assert!(replay.intents.is_empty());
     replay.now = replay.now.after(Duration::from_secs(3));

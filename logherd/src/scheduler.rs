@@ -10,6 +10,7 @@ use web::view::View;
 
 /// Runs the scheduler until a signal ends it. Its executors run on.
 pub(crate) async fn scheduler(settings: SchedulerSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
+    keep_pages_small();
     let listener = framework::listen(settings.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(url = %format!("http://{address}"), "serving the page");
@@ -23,6 +24,14 @@ pub(crate) async fn scheduler(settings: SchedulerSettings, stop: CancellationTok
             Ok(Exit::BadConfiguration)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Thousands of connections have buffers of which they use a small part: a page of two megabytes around them would be resident
+/// as a whole. What this process starts later would inherit it, but it starts nothing.
+fn keep_pages_small() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on: more memory may be resident than is used");
     }
 }
 

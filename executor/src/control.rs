@@ -10,6 +10,7 @@ use config::settings::Secret;
 use proto::control as wire;
 use proto::control::control_client::ControlClient;
 use proto::credentials::Credentials;
+use proto::movement;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -155,12 +156,14 @@ async fn attach_once(
     let mut earliest = Instant::now();
     let mut latest = Instant::now();
     let mut report_pause = REPORT_AT_MOST_EVERY;
+    let mut reports = Reports::default();
     loop {
         tokio::select! {
             message = incoming.message() => match message {
                 Ok(Some(message)) => {
                     *welcomed = true;
                     report_pause = wanted_pause(&message).unwrap_or(report_pause);
+                    reports.hear(&message);
                     take(ends, message);
                 }
                 Ok(None) => return Err("the scheduler closed the stream".to_owned()),
@@ -175,7 +178,7 @@ async fn attach_once(
             () = report_due(&ends.report, earliest, latest) => {
                 let report = ends.report.borrow_and_update().clone();
                 if let Some(report) = report {
-                    send(&to_scheduler, wire::from_executor::Body::Report(report_to_wire(report))).await?;
+                    send(&to_scheduler, reports.next(report_to_wire(report))).await?;
                 }
                 // Spread, so that executors that attached together do not go on reporting together.
                 let pause = report_pause.mul_f64(rand::random_range(0.8..1.2));
@@ -188,6 +191,35 @@ async fn attach_once(
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+/// What the scheduler was told of this node on one stream.
+#[derive(Debug, Default)]
+struct Reports {
+    last: Option<wire::Report>,
+    /// Whether the scheduler understands what moved without all the rest.
+    takes_movements: bool,
+}
+
+impl Reports {
+    fn hear(&mut self, message: &wire::ToExecutor) {
+        if let Some(wire::to_executor::Body::Heartbeat(beat)) = &message.body {
+            self.takes_movements = beat.takes_movements;
+        }
+    }
+
+    /// The report as it is sent: whole, or what moved since the last one if that is nothing but numbers.
+    fn next(&mut self, report: wire::Report) -> wire::from_executor::Body {
+        let before = self.last.as_ref().filter(|_| self.takes_movements);
+        let movement = before.and_then(|before| movement::between(before, &report));
+        match movement {
+            Some(movement) => {
+                self.last = Some(report);
+                wire::from_executor::Body::Movement(movement)
+            }
+            None => wire::from_executor::Body::Report(self.last.insert(report).clone()),
         }
     }
 }

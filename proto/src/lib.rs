@@ -7,6 +7,7 @@
 //! - [`handover`]: what an executor says while another one still has the data that it is to go on with.
 //! - [`tls`]: handshakes with servers of Mesos, by rustls or OpenSSL, on a socket that the user opens.
 //! - [`credentials`]: what an executor needs for TLS on the control plane, as it is handed over with its launch.
+//! - [`movement`]: what moved between two reports of a node, which is sent in the place of the second.
 //! - [`control`]: the gRPC service between scheduler and executors, generated from `control/control.proto`.
 //!
 //! The flow: bytes of a connection go through [`recordio`] and come out as records, a record is decoded as a message of
@@ -18,6 +19,7 @@
 pub mod announcement;
 pub mod credentials;
 pub mod handover;
+pub mod movement;
 pub mod recordio;
 pub mod tls;
 

@@ -5,15 +5,17 @@
 //! goes to many is encoded once.
 pub(crate) mod authority;
 mod grpc;
+mod report;
 mod said;
 
 use crate::ids::{AgentId, ExecutorId};
 use crate::revisions::Published;
 use bytes::Bytes;
-use config::document::{Fleet, Key, Kind, Revision};
+use config::document::{Fleet, Kind, Revision};
 use proto::control as wire;
 use proto::control::FromExecutor;
 use rand::Rng;
+use report::{Texts, failure, moved, report};
 use said::Said;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +113,8 @@ pub(crate) async fn serve(
     let certified = tls.is_some();
     let left = Arc::<Left>::default();
     let telling_who_left = Arc::clone(&left).tell(events.clone());
-    let desk = Desk { assignments, events, left, stop: stop.clone(), counts: Arc::default(), certified };
+    let (counts, texts) = (Arc::default(), Arc::default());
+    let desk = Desk { assignments, events, left, stop: stop.clone(), counts, certified, texts };
     let mut server = tonic::transport::Server::builder();
     if let Some(tls) = tls {
         server = server.tls_config(tls)?;
@@ -170,6 +173,7 @@ struct Desk {
     counts: Arc<Counts>,
     /// Whether who attaches must have shown a certificate with its id.
     certified: bool,
+    texts: Arc<Texts>,
 }
 
 #[derive(Default)]
@@ -217,10 +221,11 @@ impl Desk {
             certificate_is_of(&hello.executor, shown.as_deref())?;
         }
         let (reply, answer) = oneshot::channel();
-        let Self { mut assignments, events, left, stop, counts, .. } = self;
+        let Self { mut assignments, events, left, stop, counts, texts, .. } = self;
         // From here on it may count as attached, also if it goes away before it hears so.
         let executor = hello.executor.clone();
-        let mut guard = Guard { executor, connection, events, left, counts, counted: false };
+        let reported = None;
+        let mut guard = Guard { executor, connection, events, left, counts, counted: false, reported, texts };
         let asked = guard.events.send(ControlEvent::Hello(hello, reply)).await;
         asked.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         let admitted = answer.await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
@@ -274,7 +279,7 @@ impl Attached {
                 Happened::Beat => {
                     self.beat_at = Instant::now() + HEARTBEAT.mul_f64(rand::rng().random_range(0.8..1.2));
                     let report_pause_ms = report_pause(self.guard.counts.attached.load(Ordering::Relaxed));
-                    let beat = wire::Heartbeat { report_pause_ms };
+                    let beat = wire::Heartbeat { report_pause_ms, takes_movements: true };
                     return Some(Ok(grpc::frame(wire::to_executor::Body::Heartbeat(beat))));
                 }
             }
@@ -297,14 +302,23 @@ struct Guard {
     counts: Arc<Counts>,
     /// Whether it is among those that are attached.
     counted: bool,
+    /// How its node was when it said so last.
+    reported: Option<NodeReport>,
+    texts: Arc<Texts>,
 }
 
 impl Guard {
-    fn take_in(&self, message: FromExecutor) -> Result<Option<ControlEvent>, Status> {
+    fn take_in(&mut self, message: FromExecutor) -> Result<Option<ControlEvent>, Status> {
         use wire::from_executor::Body;
         match message.body {
             Some(Body::Report(said)) => {
-                Ok(Some(ControlEvent::Report(self.executor.clone(), self.connection, Box::new(report(said)))))
+                Ok(Some(self.reported(report(said, self.reported.as_ref(), &self.texts))))
+            }
+            Some(Body::Movement(movement)) => {
+                let before = self.reported.as_ref();
+                let before =
+                    before.ok_or_else(|| Status::failed_precondition("a movement came before a report"))?;
+                Ok(Some(self.reported(moved(before, movement)?)))
             }
             Some(Body::Applied(applied)) => {
                 let failures = applied.failures.into_iter().filter_map(failure).collect();
@@ -315,6 +329,13 @@ impl Guard {
             // Of a newer executor: nothing that we know.
             None => Ok(None),
         }
+    }
+}
+
+impl Guard {
+    fn reported(&mut self, report: NodeReport) -> ControlEvent {
+        self.reported = Some(report.clone());
+        ControlEvent::Report(self.executor.clone(), self.connection, Box::new(report))
     }
 }
 
@@ -387,72 +408,6 @@ fn assignment(fleet: &Fleet) -> wire::Assignment {
         revision: document.revision.0,
     });
     wire::Assignment { revision: fleet.revision.0, documents: documents.collect() }
-}
-
-fn failure(failure: wire::Failure) -> Option<view::Failure> {
-    let kind = match wire::Kind::try_from(failure.kind) {
-        Ok(wire::Kind::Docker) => Kind::Docker,
-        Ok(wire::Kind::Host) => Kind::Host,
-        Ok(wire::Kind::Unspecified) | Err(_) => return None,
-    };
-    Some(view::Failure { key: Key { kind, name: failure.name }, reason: failure.reason })
-}
-
-fn report(said: wire::Report) -> NodeReport {
-    let docker = said.docker.map(|d| view::Docker { reachable: d.reachable, detail: d.detail });
-    let pipelines = said.pipelines.into_iter().map(|p| view::Pipeline {
-        id: p.id,
-        state: p.state,
-        reason: p.reason,
-        counters: counters(p.counters),
-    });
-    NodeReport {
-        revision: Revision(said.revision),
-        docker,
-        containers: said.containers.into_iter().map(container).collect(),
-        counters: counters(said.counters),
-        pipelines: pipelines.collect(),
-        resident_bytes: said.resident_bytes,
-    }
-}
-
-fn container(said: wire::Container) -> view::Container {
-    use wire::container::State;
-    let state = match State::try_from(said.state) {
-        Ok(State::Streaming) => view::ContainerState::Streaming,
-        Ok(State::NotMatched) => view::ContainerState::NotMatched,
-        Ok(State::Draining) => view::ContainerState::Draining,
-        Ok(State::Error | State::Unspecified) | Err(_) => view::ContainerState::Error,
-    };
-    let tails = said.tails.into_iter().map(|tail| view::Tail {
-        path: tail.path,
-        state: tail.state,
-        read_position: tail.read_position,
-        acknowledged_position: tail.acknowledged_position,
-        spool_bytes: tail.spool_bytes,
-        dropped_lines: tail.dropped_lines,
-    });
-    view::Container {
-        id: said.id,
-        name: said.name,
-        image: said.image,
-        state,
-        reason: said.reason,
-        config: said.config,
-        tails: tails.collect(),
-    }
-}
-
-fn counters(said: Option<wire::Counters>) -> view::Counters {
-    let said = said.unwrap_or_default();
-    view::Counters {
-        events_in: said.events_in,
-        events_out: said.events_out,
-        bytes_in: said.bytes_in,
-        dropped_lines: said.dropped_lines,
-        dead_letters: said.dead_letters,
-        retries: said.retries,
-    }
 }
 
 #[cfg(test)]

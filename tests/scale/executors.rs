@@ -4,6 +4,7 @@ use local::Happened;
 use proto::announcement;
 use proto::control as wire;
 use proto::control::control_client::ControlClient;
+use proto::movement;
 use rand::Rng;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,7 +169,7 @@ impl Executor {
         let mut incoming = client.attach(ReceiverStream::new(outgoing)).await?.into_inner();
         let _attached = Attached::new(&self.seen);
         let mut report_at = tokio::time::Instant::now();
-        let mut pause = REPORT_AT_MOST_EVERY;
+        let (mut pause, mut told, mut takes_movements) = (REPORT_AT_MOST_EVERY, None, false);
         loop {
             tokio::select! {
                 message = incoming.message() => {
@@ -181,13 +182,21 @@ impl Executor {
                         Some(wire::to_executor::Body::Heartbeat(beat)) => {
                             let wanted = Duration::from_millis(beat.report_pause_ms.into());
                             pause = wanted.clamp(REPORT_AT_MOST_EVERY, REPORT_PAUSE_MAX);
+                            takes_movements = beat.takes_movements;
                         }
                         None => {}
                     }
                 }
                 () = tokio::time::sleep_until(report_at) => {
                     self.seen.reports.fetch_add(1, Ordering::Relaxed);
-                    say(&to_scheduler, wire::from_executor::Body::Report(self.report.clone())).await?;
+                    let movement = told.as_ref().filter(|_| takes_movements);
+                    let movement = movement.and_then(|told| movement::between(told, &self.report));
+                    let report = match movement {
+                        Some(movement) => wire::from_executor::Body::Movement(movement),
+                        None => wire::from_executor::Body::Report(self.report.clone()),
+                    };
+                    say(&to_scheduler, report).await?;
+                    told = Some(self.report.clone());
                     let spread = pause.mul_f64(rand::rng().random_range(0.8..1.2));
                     report_at = tokio::time::Instant::now()
                         + if self.busy > 0 { spread } else { REPORT_AT_LEAST_EVERY.max(spread * 2) };

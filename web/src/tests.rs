@@ -194,8 +194,8 @@ fn container(name: &str, image: &str, state: ContainerState) -> Container {
         name: name.into(),
         image: image.into(),
         state,
-        reason: String::new(),
-        config: String::new(),
-        tails: Vec::new(),
+        reason: Text::default(),
+        config: Text::default(),
+        tails: Box::default(),
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 mod cause;
 pub mod rollout;
+mod text;
 mod trail;
 
 pub use cause::Cause;
+pub use text::Text;
 pub use trail::{STEPS, Step, Trail};
 
 /// Everything that can be seen, at one moment.
@@ -267,7 +269,7 @@ pub struct Docker {
     /// Whether the executor can talk to it.
     pub reachable: bool,
     /// Why not, or its version.
-    pub detail: String,
+    pub detail: Text,
 }
 
 /// What happens with a container's logs.
@@ -303,28 +305,28 @@ impl ContainerState {
 #[derive(Clone, Debug, Serialize)]
 pub struct Container {
     /// The container id, full.
-    pub id: String,
+    pub id: Text,
     /// Its name, without the leading slash.
-    pub name: String,
+    pub name: Text,
     /// Its image as Docker names it.
-    pub image: String,
+    pub image: Text,
     /// What happens with its logs.
     pub state: ContainerState,
     /// Why.
-    pub reason: String,
+    pub reason: Text,
     /// The image config that applies; empty: none.
-    pub config: String,
+    pub config: Text,
     /// Its tails.
-    pub tails: Vec<Tail>,
+    pub tails: Box<[Tail]>,
 }
 
 /// A file that is read out of a container; positions are byte offsets in it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tail {
     /// The file.
-    pub path: String,
+    pub path: Text,
     /// What the tail is doing, for people.
-    pub state: String,
+    pub state: Text,
     /// Read up to here.
     pub read_position: u64,
     /// Acknowledged by all outputs up to here.
@@ -339,11 +341,11 @@ pub struct Tail {
 #[derive(Clone, Debug, Serialize)]
 pub struct Pipeline {
     /// Its id.
-    pub id: String,
+    pub id: Text,
     /// `running`, `draining`, `failed`, …
-    pub state: String,
+    pub state: Text,
     /// Why.
-    pub reason: String,
+    pub reason: Text,
     /// Its totals.
     pub counters: Counters,
 }

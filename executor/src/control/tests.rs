@@ -138,6 +138,7 @@ async fn what_was_applied_and_how_the_node_is_are_said_on_change_and_after_a_rec
             wire::from_executor::Body::Applied(_) => "applied",
             wire::from_executor::Body::Report(_) => "report",
             wire::from_executor::Body::Hello(_) => "hello",
+            wire::from_executor::Body::Movement(_) => "movement",
         });
     }
     kinds.sort_unstable();
@@ -190,6 +191,7 @@ async fn after_days_without_a_scheduler_one_report_tells_all_of_it() {
             wire::from_executor::Body::Hello(_) => {}
             wire::from_executor::Body::Applied(said) => said_applied = Some(said),
             wire::from_executor::Body::Report(said) => said_report = Some(said),
+            wire::from_executor::Body::Movement(_) => panic!("nothing was reported yet"),
         }
     }
     let said = said_report.unwrap().counters.unwrap();
@@ -216,4 +218,31 @@ fn a_document_of_an_unknown_kind_is_left_out() {
     let document = wire::Document { kind: 0, name: "x".into(), text: String::new(), revision: 1 };
     let taken = assignment_from_wire(wire::Assignment { revision: 3, documents: vec![document] });
     assert_eq!(taken, Assignment { revision: Revision(3), documents: BTreeMap::new() });
+}
+
+#[tokio::test]
+async fn where_nothing_but_numbers_is_new_only_those_are_sent_and_only_to_a_scheduler_that_takes_them() {
+    let mut world = world().await;
+    let (mut incoming, outgoing) = world.attached.recv().await.unwrap();
+    next(&mut incoming).await;
+    let report = |detail: &str, resident_bytes| {
+        Some(Report { docker_detail: detail.to_owned(), resident_bytes, ..Report::default() })
+    };
+    world.report.send_replace(report("27.5", 1));
+    let wire::from_executor::Body::Report(_) = next(&mut incoming).await else { panic!() };
+    world.report.send_replace(report("27.5", 2));
+    let wire::from_executor::Body::Report(_) = next(&mut incoming).await else { panic!() };
+    let beat = wire::Heartbeat { report_pause_ms: 0, takes_movements: true };
+    let body = Some(wire::to_executor::Body::Heartbeat(beat));
+    outgoing.send(Ok(wire::ToExecutor { body })).await.unwrap();
+    // What follows on the same stream shows that the heartbeat was heard.
+    outgoing.send(assignment(9)).await.unwrap();
+    timeout(Duration::from_secs(20), world.assignments.changed()).await.unwrap().unwrap();
+    world.report.send_replace(report("27.5", 3));
+    let wire::from_executor::Body::Movement(moved) = next(&mut incoming).await else { panic!() };
+    assert_eq!(moved, wire::Movement { resident_bytes: 3, ..wire::Movement::default() });
+    world.report.send_replace(report("28.0", 3));
+    let wire::from_executor::Body::Report(said) = next(&mut incoming).await else { panic!() };
+    assert_eq!(said.docker.unwrap().detail, "28.0");
+    world.tasks.abort_all();
 }

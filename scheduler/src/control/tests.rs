@@ -2,7 +2,7 @@
 use super::authority::Authority;
 use super::*;
 use crate::state::StoredFleet;
-use config::document::Document;
+use config::document::{Document, Key};
 use proto::control::ToExecutor;
 use proto::control::control_client::ControlClient;
 use proto::credentials::Credentials;
@@ -212,6 +212,45 @@ async fn what_an_executor_says_is_handed_on_and_so_is_its_end() {
     drop((said, stream));
     let ControlEvent::Detached(executor, ended) = desk.event().await else { panic!() };
     assert_eq!((executor, ended), ("e".into(), connection));
+}
+
+#[tokio::test]
+async fn what_moved_is_handed_on_as_a_whole_report_and_refused_where_there_was_none() {
+    let mut desk = desk().await;
+    let (said, mut stream) = desk.attach(introduction(), Ok(())).await.unwrap();
+    let movement = |resident_bytes| {
+        let movement = wire::Movement { resident_bytes, ..wire::Movement::default() };
+        FromExecutor { body: Some(wire::from_executor::Body::Movement(movement)) }
+    };
+    let docker = Some(wire::DockerState { reachable: true, detail: "27.5".into() });
+    let report = wire::Report { docker, ..wire::Report::default() };
+    said.send(FromExecutor { body: Some(wire::from_executor::Body::Report(report)) }).await.unwrap();
+    said.send(movement(7)).await.unwrap();
+    let ControlEvent::Report(_, _, first) = desk.event().await else { panic!() };
+    let ControlEvent::Report(_, _, second) = desk.event().await else { panic!() };
+    assert_eq!((first.resident_bytes, second.resident_bytes), (0, 7));
+    assert_eq!(&*second.docker.unwrap().detail, "27.5");
+    let heartbeat = timeout(PATIENCE, async {
+        loop {
+            let body = stream.message().await.unwrap().unwrap().body;
+            if let Some(wire::to_executor::Body::Heartbeat(beat)) = body {
+                return beat;
+            }
+        }
+    });
+    assert!(heartbeat.await.expect("a heartbeat in time").takes_movements);
+
+    let (said, mut stream) = desk.attach(introduction(), Ok(())).await.unwrap();
+    said.send(movement(7)).await.unwrap();
+    let refused = timeout(PATIENCE, async {
+        loop {
+            if let Err(status) = stream.message().await {
+                return status;
+            }
+        }
+    });
+    let refused = refused.await.expect("an end in time");
+    assert!(refused.message().contains("before a report"), "{refused}");
 }
 
 #[tokio::test]

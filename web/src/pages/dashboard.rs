@@ -296,7 +296,7 @@ fn node_troubles(node: &Node) -> Vec<String> {
     let pipelines = node
         .pipelines
         .iter()
-        .filter(|p| p.state == "failed")
+        .filter(|p| *p.state == *"failed")
         .map(|p| format!("pipeline {} failed: {}", p.id, p.reason));
     failures.chain(docker).chain(containers).chain(pipelines).collect()
 }

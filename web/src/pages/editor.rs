@@ -122,9 +122,9 @@ fn matching(view: &View, key: &Key) -> Vec<Matching> {
             let all = names.iter().copied().chain([key.name.as_str()]);
             let winner = applicable(all, &container.image).first().copied().unwrap_or_default();
             Matching {
-                name: container.name.clone(),
+                name: container.name.to_string(),
                 host: node.host.clone(),
-                image: container.image.clone(),
+                image: container.image.to_string(),
                 shadowed_by: if winner == key.name { String::new() } else { winner.to_owned() },
             }
         })

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::names;
 use crate::paging::Wanted;
 use crate::problem::Problem;
-use crate::view::{Container, ContainerState, Coverage, Node, Tail, View};
+use crate::view::{Container, ContainerState, Coverage, Node, Tail, Text, View};
 use crate::wording::{ago, bytes, count, plural, rate};
 use askama::Template;
 use axum::extract::{Query, State};
@@ -43,25 +43,25 @@ struct NodeCard {
     docker_tone: &'static str,
     coverage_tone: &'static str,
     containers: Vec<ContainerRow>,
-    pipelines: Vec<(String, String, String, String)>,
+    pipelines: Vec<(Text, Text, Text, String)>,
     open: bool,
 }
 
 struct ContainerRow {
-    name: String,
+    name: Text,
     short_id: String,
-    image: String,
+    image: Text,
     tone: &'static str,
     state: &'static str,
-    reason: String,
+    reason: Text,
     config: String,
     config_link: String,
     tails: Vec<TailRow>,
 }
 
 struct TailRow {
-    path: String,
-    state: String,
+    path: Text,
+    state: Text,
     read: String,
     acknowledged: String,
     lag: String,
@@ -150,7 +150,7 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
     };
     let (docker, docker_tone) = match &node.docker {
         None => ("Docker: not reported yet".to_owned(), "off"),
-        Some(d) if d.reachable => (d.detail.clone(), "good"),
+        Some(d) if d.reachable => (d.detail.to_string(), "good"),
         Some(d) => (format!("Docker is not reachable: {}", d.detail), "bad"),
     };
     let streaming = node.containers.iter().filter(|c| c.state == ContainerState::Streaming).count();
@@ -221,7 +221,7 @@ fn container(container: &Container) -> ContainerRow {
         ContainerState::Error => ("bad", "error"),
         ContainerState::Draining => ("wait", "draining"),
     };
-    let (config, config_link) = match container.config.as_str() {
+    let (config, config_link) = match &*container.config {
         "" => {
             let pattern = super::dashboard::without_tag(&container.image);
             ("write a config".to_owned(), format!("edit?kind=docker&name={}", names::encode(&pattern)))

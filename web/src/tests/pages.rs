@@ -14,14 +14,15 @@ fn busy_view() -> View {
     let mut covered = node("node-1", Coverage::Running);
     let mut streaming = container("shop", "web/nginx:1.27", ContainerState::Streaming);
     streaming.config = "web/nginx".into();
-    streaming.tails.push(Tail {
+    streaming.tails = [Tail {
         path: "/var/log/access.log".into(),
         state: "reading".into(),
         read_position: 2_048_000,
         acknowledged_position: 1_024_000,
         spool_bytes: 1_024_000,
         dropped_lines: 3,
-    });
+    }]
+    .into();
     covered.containers = [streaming, container("cache", "redis:7", ContainerState::NotMatched)].into();
     view.nodes = vec![covered.into(), node("node-2", Coverage::NotOffered).into()];
     let name = key(Kind::Docker, "web/nginx");

@@ -129,19 +129,22 @@ impl Joiner {
         let message = match <[Text; 1]>::try_from(lines) {
             Ok([only]) => only,
             Err(lines) if lines.is_empty() => return None,
-            Err(lines) => {
-                let mut message = String::with_capacity(bytes + lines.len());
-                for (nth, line) in lines.iter().enumerate() {
-                    if nth > 0 {
-                        message.push('\n');
-                    }
-                    message.push_str(line);
-                }
-                message.into()
-            }
+            Err(lines) => Text::spanning(&lines).unwrap_or_else(|| together(&lines, bytes)),
         };
         Some(Joined { message, at: self.at, tags })
     }
+}
+
+/// Lines of so many bytes, with newlines between them.
+fn together(lines: &[Text], bytes: usize) -> Text {
+    let mut message = String::with_capacity(bytes + lines.len());
+    for (nth, line) in lines.iter().enumerate() {
+        if nth > 0 {
+            message.push('\n');
+        }
+        message.push_str(line);
+    }
+    message.into()
 }
 
 /// The lines of a message that came whole; empty ones at its end are none.

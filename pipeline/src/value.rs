@@ -100,6 +100,21 @@ impl Text {
         }
     }
 
+    /// The text of which these are the lines, if they lie in one buffer with a newline between each two.
+    pub(crate) fn spanning(lines: &[Self]) -> Option<Self> {
+        let (Self(Repr::Shared(first)), rest) = lines.split_first()? else { return None };
+        let mut end = first.start + first.len;
+        for line in rest {
+            let Repr::Shared(line) = &line.0 else { return None };
+            let follows = Arc::ptr_eq(&line.whole, &first.whole) && Some(line.start) == end.checked_add(1);
+            if !follows || first.whole.as_bytes().get(end as usize) != Some(&b'\n') {
+                return None;
+            }
+            end = line.start + line.len;
+        }
+        Some(Self::slice(&first.whole, first.start..end))
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         match &self.0 {

@@ -315,3 +315,30 @@ fn tags_that_options_add_may_be_there_twice_and_those_of_failures_not() {
     event.push_tag("c".into());
     assert_eq!(as_json(&event), json!({"tags": ["c"]}));
 }
+
+proptest! {
+    #[test]
+    fn lines_that_lie_together_are_joined_as_copies_of_them(
+        text in "[a-c]{20,30}(\n[a-c]{0,40}){0,4}",
+        from in 0_usize..3,
+        skip in 0_usize..4,
+    ) {
+        let whole = Text::from(text.clone());
+        let lines: Vec<Text> = text.split('\n').map(|line| whole.part(line)).collect();
+        let lines: Vec<Text> = lines.iter().skip(from).enumerate().filter(|(n, _)| *n != skip).map(|(_, l)| l.clone()).collect();
+        if let Some(joined) = Text::spanning(&lines) {
+            let copies: Vec<&str> = lines.iter().map(Text::as_str).collect();
+            prop_assert_eq!(joined.as_str(), copies.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn neighbouring_lines_share_their_buffer_when_joined() {
+    let whole = Text::from(String::from(
+        "the first line of a stack trace\n\tat the second, which is long enough\nand a third one, too, of the same",
+    ));
+    let lines: Vec<Text> = whole.split('\n').map(|line| whole.part(line)).collect();
+    assert_eq!(Text::spanning(&lines), Some(whole.clone()));
+    assert_eq!(Text::spanning(&[lines[0].clone(), lines[2].clone()]), None);
+}

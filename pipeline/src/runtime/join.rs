@@ -91,7 +91,10 @@ impl Join {
         for line in frame.cut.lines() {
             let start = frame.cut.end.saturating_sub(behind).max(left.end.min(frame.cut.end));
             let (line, length) = match line {
-                Line::Text(text) => (from_text(text.clone(), self.how.charset), text.len()),
+                Line::Text(text) => {
+                    let length = text.len();
+                    (from_text(text, self.how.charset), length)
+                }
                 Line::Bytes(bytes) => (to_text(bytes.clone(), self.how.charset), bytes.len()),
             };
             behind = behind.saturating_sub((length + self.delimiter) as u64);

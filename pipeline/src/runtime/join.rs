@@ -67,7 +67,9 @@ impl Join {
             }
         }
         let stopped = self.stop.is_cancelled();
-        for (_, left) in waiting {
+        let mut waiting: Vec<Waiting> = waiting.into_values().collect();
+        waiting.sort_by_key(|left| left.since);
+        for left in waiting {
             if !(stopped && left.source.again)
                 && let Some(frame) = left.end(&self.how)
                 && self.frames_out.send(frame).await.is_err()
@@ -123,8 +125,10 @@ impl Join {
             let late = self.how.patience.is_some_and(|patience| now >= left.since + patience);
             late || Arc::strong_count(&left.source) == 1
         };
-        let keys: Vec<_> = waiting.iter().filter(|(_, left)| over(left)).map(|(key, _)| *key).collect();
-        keys.iter().filter_map(|key| waiting.remove(key)?.end(&self.how)).collect()
+        let mut keys: Vec<_> =
+            waiting.iter().filter(|(_, left)| over(left)).map(|(key, left)| (left.since, *key)).collect();
+        keys.sort_unstable();
+        keys.iter().filter_map(|(_, key)| waiting.remove(key)?.end(&self.how)).collect()
     }
 }
 

@@ -418,3 +418,25 @@ async fn lines_that_wait_are_a_message_after_a_while_and_at_the_end_of_their_sou
     assert_eq!(acked.lock().unwrap().last(), Some(&7));
     assert_eq!(fs::read_to_string(&output).unwrap(), "a\n 1;multiline\nb;%{tags}\n");
 }
+
+#[tokio::test]
+async fn files_that_were_delivered_are_written_down_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [("a.log", "one\ntwo\n"), ("b.log", ""), ("c.log", "three")] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let at = dir.path().display();
+    let text = format!(
+        "input {{ file {{ path => '{at}/*.log' mode => read file_sort_by => path file_completed_action => log_and_delete
+           file_completed_log_path => '{at}/done' sincedb_path => '/dev/null'
+           codec => multiline {{ pattern => '^t' what => previous }} }} }}
+         output {{ file {{ path => '{at}/o' codec => line {{ format => '%{{message}}' }} }} }}"
+    );
+    run_to_end(plan(&text), around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("o")).unwrap(), "one\ntwo\nthree\n");
+    let done = fs::read_to_string(dir.path().join("done")).unwrap();
+    let mut done: Vec<&str> = done.lines().filter_map(|path| path.rsplit('/').next()).collect();
+    done.sort_unstable();
+    assert_eq!(done, ["a.log", "b.log", "c.log"]);
+    assert!(!dir.path().join("a.log").exists() && !dir.path().join("c.log").exists());
+}

@@ -3,19 +3,22 @@
 //! Invariants: a file is its device and inode, not its path; a file that was renamed is read to its end under its new
 //! name; one whose first bytes have changed, or that became shorter than what was read of it, is read from its
 //! beginning. Everything here is plain blocking code that takes `now`, so that tests can drive it.
+use self::packed::Packed;
 use crate::own_output;
 use crate::positions::{FileKey, Ledger, Position};
 use crate::runtime::lines::{Cut, Lines};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub(crate) mod glob;
+mod packed;
 pub(crate) mod wake;
 
 /// How much is read of a file at once, and of all files in a round.
@@ -37,8 +40,22 @@ pub(crate) struct Wanted {
     /// Whether positions are remembered.
     pub(crate) remember: bool,
     pub(crate) delimiter: Vec<u8>,
-    /// Whether each file is done when its end is reached.
+    /// Whether each file is done when its end is reached; then files are read one after the other, and packed ones unpacked.
     pub(crate) to_the_end: bool,
+    /// Whether that is the end of all when every file is done.
+    pub(crate) exits: bool,
+    /// Files that are not known and were not written to for so long are left alone until they are.
+    pub(crate) ignore_older: Option<Duration>,
+    /// Which file comes first, when they are read one after the other.
+    pub(crate) order: Order,
+}
+
+/// Which file is read first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    /// By path, and not by the time of the last change.
+    pub(crate) by_path: bool,
+    pub(crate) descending: bool,
 }
 
 /// Lines of one file.
@@ -57,11 +74,22 @@ pub(crate) struct Round {
     /// There may be more at once.
     pub(crate) more: bool,
     /// Files that were closed: nothing more comes from them.
-    pub(crate) closed: Vec<FileKey>,
+    pub(crate) closed: Vec<Ended>,
     /// What did not work, for people.
     pub(crate) trouble: Option<String>,
     /// How many files were looked at.
     pub(crate) looked_at: usize,
+}
+
+/// A file that was closed.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) key: FileKey,
+    pub(crate) path: PathBuf,
+    /// Up to where it was read.
+    pub(crate) offset: u64,
+    /// Whether that was all of it.
+    pub(crate) whole: bool,
 }
 
 /// The reading of one round.
@@ -82,6 +110,8 @@ pub(crate) struct Tail {
     files: BTreeMap<FileKey, Followed>,
     /// Files that were read to their end, in `to_the_end`.
     done: std::collections::BTreeSet<FileKey>,
+    /// Files that are too old to be read, with the size that they had.
+    ignored: BTreeMap<FileKey, u64>,
     looked_before: bool,
     /// Whose turn it is to be read first.
     turn: Option<FileKey>,
@@ -89,6 +119,12 @@ pub(crate) struct Tail {
 
 struct Followed {
     file: File,
+    /// What is in it, if it is packed.
+    packed: Option<Packed>,
+    /// When it was written to last, when it was opened.
+    modified: SystemTime,
+    /// It cannot be read any further.
+    broken: bool,
     path: PathBuf,
     /// Up to where it was read.
     offset: u64,
@@ -108,12 +144,13 @@ impl Tail {
     pub(crate) fn new(wanted: Wanted, ledger: Arc<Ledger>) -> Self {
         let input = wanted.patterns.join(",");
         let (files, done) = (BTreeMap::new(), std::collections::BTreeSet::new());
-        Self { wanted, ledger, input, files, done, looked_before: false, turn: None }
+        let ignored = BTreeMap::new();
+        Self { wanted, ledger, input, files, done, ignored, looked_before: false, turn: None }
     }
 
     /// Whether files are read to their end only, and all of them were.
     pub(crate) fn is_done(&self) -> bool {
-        self.wanted.to_the_end && self.looked_before && self.files.is_empty()
+        self.wanted.exits && self.looked_before && self.files.is_empty()
     }
 
     /// The directories in which something may change.
@@ -167,13 +204,21 @@ impl Tail {
             self.ledger.seen(&key, now_s);
             return Ok(Some(key));
         }
+        if self.is_too_old(&key, &found, now_s) {
+            self.ignored.insert(key, found.len());
+            return Ok(None);
+        }
         let file = File::open(path)?;
         let opened = file.metadata()?;
         // Between the two looks another file may have taken the name.
         let key = FileKey { device: opened.dev(), inode: opened.ino(), ..key };
         let known = self.ledger.get(&key).filter(|_| self.wanted.remember);
+        let packed = self.wanted.to_the_end && Packed::is_one(path);
+        let ignored = self.ignored.remove(&key).filter(|_| !self.wanted.to_the_end);
         let offset = match &known {
+            Some(position) if packed => resume(&file, u64::MAX, position)?,
             Some(position) => resume(&file, opened.len(), position)?,
+            None if let Some(size) = ignored => size.min(opened.len()),
             None if self.looked_before || self.wanted.from_beginning || self.ledger.is_distrusted() => 0,
             None => opened.len(),
         };
@@ -181,8 +226,12 @@ impl Tail {
         let epoch = self.enter(&key, position(path, offset, (head_len, head_crc), now_s));
         let lines = Lines::new(&self.wanted.delimiter, offset);
         let path = path.to_owned();
+        let packed = if packed { Some(Packed::open(&file, offset)?) } else { None };
         let followed = Followed {
             file,
+            packed,
+            modified: opened.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            broken: false,
             path,
             offset,
             head_len,
@@ -195,6 +244,13 @@ impl Tail {
         };
         self.files.insert(key.clone(), followed);
         Ok(Some(key))
+    }
+
+    fn is_too_old(&self, key: &FileKey, found: &Metadata, now_s: u64) -> bool {
+        let Some(limit) = self.wanted.ignore_older else { return false };
+        let changed_s = u64::try_from(found.mtime()).unwrap_or(0);
+        let known = self.wanted.remember && self.ledger.get(key).is_some();
+        !known && now_s.saturating_sub(changed_s) > limit.as_secs()
     }
 
     /// Begins a new epoch of a file at this position.
@@ -213,22 +269,53 @@ impl Tail {
         };
         let mut reading = Reading { room: ROUND_BYTES, now, now_s, over: Vec::new() };
         round.looked_at = files.len();
-        for (key, followed) in files.range_mut::<FileKey, _>(after) {
-            self.take_turn(key, followed, &mut reading, round);
-        }
-        if let Some(before) = before {
-            for (key, followed) in files.range_mut::<FileKey, _>(before) {
+        if self.wanted.to_the_end {
+            self.read_in_order(&mut files, &mut reading, round);
+        } else {
+            for (key, followed) in files.range_mut::<FileKey, _>(after) {
                 self.take_turn(key, followed, &mut reading, round);
+            }
+            if let Some(before) = before {
+                for (key, followed) in files.range_mut::<FileKey, _>(before) {
+                    self.take_turn(key, followed, &mut reading, round);
+                }
             }
         }
         for key in reading.over {
-            files.remove(&key);
             if self.wanted.to_the_end {
                 self.done.insert(key.clone());
             }
-            round.closed.push(key);
+            if let Some(Followed { path, offset, broken, .. }) = files.remove(&key) {
+                round.closed.push(Ended { key, path, offset, whole: !broken });
+            }
         }
         self.files = files;
+    }
+
+    /// Reads one file after the other, each to its end.
+    fn read_in_order(
+        &mut self,
+        files: &mut BTreeMap<FileKey, Followed>,
+        reading: &mut Reading,
+        round: &mut Round,
+    ) {
+        let mut ordered: Vec<(&FileKey, &mut Followed)> = files.iter_mut().collect();
+        let Order { by_path, descending } = self.wanted.order;
+        ordered.sort_by(|(_, one), (_, other)| {
+            let by_time = if by_path { Ordering::Equal } else { one.modified.cmp(&other.modified) };
+            let order = by_time.then_with(|| one.path.cmp(&other.path));
+            if descending { order.reverse() } else { order }
+        });
+        for (key, followed) in ordered {
+            let over = reading.over.len();
+            while reading.over.len() == over {
+                if reading.room < READ_BYTES {
+                    round.more = true;
+                    return;
+                }
+                self.take_turn(key, followed, reading, round);
+            }
+        }
     }
 
     /// Reads from one file, unless this round has read enough.
@@ -246,7 +333,13 @@ impl Tail {
         }
         match self.read_one(key, followed, reading, round) {
             Ok(read) => reading.room -= read.min(reading.room),
-            Err(error) => round.trouble = Some(format!("read `{}`: {error}", followed.path.display())),
+            Err(error) => {
+                round.trouble = Some(format!("read `{}`: {error}", followed.path.display()));
+                if self.wanted.to_the_end {
+                    // The others are not kept waiting by it.
+                    (followed.broken, followed.at_end) = (true, true);
+                }
+            }
         }
         let old_and_still = followed.nameless && reading.now.duration_since(followed.grew_at) > CLOSE_AFTER;
         if followed.at_end && (self.wanted.to_the_end || old_and_still) {
@@ -266,6 +359,9 @@ impl Tail {
         round: &mut Round,
     ) -> io::Result<usize> {
         let (now, now_s) = (reading.now, reading.now_s);
+        if followed.packed.is_some() {
+            return unpacked(key, followed, round);
+        }
         let size = followed.file.metadata()?.len();
         if followed.at_end && size == followed.offset {
             return Ok(0);
@@ -315,6 +411,22 @@ impl Followed {
     fn brought(&self, key: &FileKey, cuts: Vec<Cut>) -> Read {
         Read { key: key.clone(), path: self.path.clone(), epoch: self.epoch, cuts }
     }
+}
+
+/// Reads the next bytes of what is inside of a packed file; returns how many.
+fn unpacked(key: &FileKey, followed: &mut Followed, round: &mut Round) -> io::Result<usize> {
+    let Some(packed) = &mut followed.packed else { return Ok(0) };
+    let mut cuts = Vec::new();
+    let filled =
+        followed.lines.fill(followed.offset, READ_BYTES, &mut cuts, |buffer| packed.read(READ_BYTES, buffer));
+    if !cuts.is_empty() {
+        round.reads.push(followed.brought(key, cuts));
+    }
+    let read = filled?;
+    followed.offset += read as u64;
+    followed.at_end = read < READ_BYTES;
+    round.more |= !followed.at_end;
+    Ok(read)
 }
 
 fn position(path: &Path, offset: u64, (head_len, head_crc): (u64, u32), seen_s: u64) -> Position {

@@ -21,6 +21,9 @@ impl World {
             remember: true,
             delimiter: b"\n".to_vec(),
             to_the_end: false,
+            exits: false,
+            ignore_older: None,
+            order: Order { by_path: false, descending: false },
         };
         change(&mut wanted);
         let tail = Tail::new(wanted, ledger.clone());
@@ -184,7 +187,7 @@ fn files_that_come_later_are_read_from_their_beginning_and_excluded_ones_not_at_
 
 #[test]
 fn reading_to_the_end_gives_the_last_line_too_and_is_done_then() {
-    let mut world = World::new("*.log", |w| w.to_the_end = true);
+    let mut world = World::new("*.log", |w| (w.to_the_end, w.exits) = (true, true));
     world.append("a.log", "one\ntwo");
     world.append("b.log", "three\n");
     assert!(!world.tail.is_done());
@@ -220,4 +223,52 @@ fn a_round_that_has_read_every_file_to_its_end_asks_for_no_other() {
     world.tail.look(world.now, 1, &mut round);
     world.tail.read(world.now, 1, &mut round);
     assert_eq!((round.reads.len(), round.looked_at, round.more), (3, 3, false));
+}
+
+#[test]
+fn old_files_are_left_alone_until_they_are_written_to_again() {
+    let mut world = World::new("*.log", |w| w.ignore_older = Some(Duration::from_secs(60)));
+    world.append("a.log", "old\n");
+    let written = fs::metadata(world.path("a.log")).unwrap().mtime();
+    let late = u64::try_from(written).unwrap() + 100;
+    let mut round = Round::default();
+    world.tail.look(world.now, late, &mut round);
+    world.tail.read(world.now, late, &mut round);
+    assert!(round.reads.is_empty());
+    world.append("a.log", "new\n");
+    assert_eq!(world.lines(), ["new"]);
+}
+
+#[test]
+fn files_are_read_one_after_the_other_and_packed_ones_unpacked() {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    let by_path = Order { by_path: true, descending: true };
+    let mut world = World::new("*.log*", |w| (w.to_the_end, w.exits, w.order) = (true, true, by_path));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let many = "y\n".repeat(READ_BYTES);
+    gzip.write_all(many.as_bytes()).unwrap();
+    fs::write(world.path("b.log.gz"), gzip.finish().unwrap()).unwrap();
+    world.append("a.log", "x\n");
+    world.append("c.log", &"z\n".repeat(READ_BYTES));
+    let lines = world.lines();
+    assert_eq!(lines.len(), 2 * READ_BYTES + 1);
+    assert!(lines.is_sorted_by(|one, other| one >= other), "c, then b, then a");
+    assert!(world.tail.is_done());
+    world.restart();
+    assert!(world.lines().is_empty(), "all of it was read before");
+}
+
+#[test]
+fn a_packed_file_that_is_damaged_does_not_keep_others_waiting() {
+    let mut world = World::new("*.log*", |w| (w.to_the_end, w.exits) = (true, true));
+    world.append("a.log.gz", "this is not packed");
+    world.append("b.log", "x\n");
+    let mut round = Round::default();
+    world.tail.look(world.now, 1, &mut round);
+    world.tail.read(world.now, 1, &mut round);
+    assert!(round.trouble.is_some_and(|trouble| trouble.contains("a.log.gz")));
+    let whole: Vec<bool> = round.closed.iter().map(|ended| ended.whole).collect();
+    assert_eq!(whole.iter().filter(|whole| **whole).count(), 1);
+    assert!(world.tail.is_done());
 }

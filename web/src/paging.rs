@@ -16,6 +16,8 @@ pub(crate) struct Wanted {
     pub(crate) cause: Option<String>,
     /// What their host, agent, reason, or the name, image or config of a container holds, in any case.
     pub(crate) text: Option<String>,
+    /// The id of one agent: that node and no other.
+    pub(crate) agent: Option<String>,
     /// The agent id of the last node of the page before.
     pub(crate) after: Option<String>,
     /// How many at most.
@@ -41,6 +43,7 @@ impl Wanted {
         let causes = words("cause", self.cause.as_deref(), &causes)?;
         let text = self.text.as_deref().unwrap_or_default().trim().to_lowercase();
         let is_one = |words: &Option<Vec<&str>>, word: &str| words.as_ref().is_none_or(|w| w.contains(&word));
+        let agent = self.agent.as_deref().unwrap_or_default();
         let after = self.after.as_deref().unwrap_or_default();
         let mut page = Page { nodes: Vec::new(), matching: 0, next: None };
         for node in view.nodes.iter().map(AsRef::as_ref) {
@@ -48,6 +51,9 @@ impl Wanted {
                 continue;
             }
             if !text.is_empty() && !holds(node, &text) {
+                continue;
+            }
+            if !agent.is_empty() && node.agent_id != agent {
                 continue;
             }
             page.matching += 1;
@@ -69,7 +75,9 @@ impl Wanted {
 
     /// Whether it asks for less than all.
     pub(crate) fn chooses(&self) -> bool {
-        [&self.state, &self.cause, &self.text].iter().any(|part| part.as_ref().is_some_and(|p| !p.is_empty()))
+        [&self.state, &self.cause, &self.text, &self.agent]
+            .iter()
+            .any(|part| part.as_ref().is_some_and(|p| !p.is_empty()))
     }
 
     /// The same question for what comes after an agent.
@@ -78,6 +86,7 @@ impl Wanted {
             ("state", self.state.as_deref()),
             ("cause", self.cause.as_deref()),
             ("text", self.text.as_deref()),
+            ("agent", self.agent.as_deref()),
             ("limit", self.limit.as_deref()),
             ("after", Some(agent)),
         ];
@@ -142,6 +151,7 @@ mod tests {
             state: of("state"),
             cause: of("cause"),
             text: of("text"),
+            agent: of("agent"),
             after: of("after"),
             limit: of("limit"),
         }
@@ -172,6 +182,17 @@ mod tests {
             let ids: Vec<String> = expected.nodes.iter().map(|node| node.agent_id.clone()).collect();
             prop_assert_eq!(seen, ids);
         }
+    }
+
+    #[test]
+    fn one_agent_is_shown_alone_also_where_its_id_begins_those_of_others() {
+        let mut view = view(12);
+        for (n, node) in view.nodes.iter_mut().enumerate() {
+            Arc::make_mut(node).agent_id = format!("S{n}");
+        }
+        let one = Wanted { agent: Some("S1".into()), ..Wanted::default() };
+        let page = one.page(&view, 10).unwrap();
+        assert!(one.chooses() && page.matching == 1 && page.nodes[0].agent_id == "S1");
     }
 
     #[test]

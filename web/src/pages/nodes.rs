@@ -44,6 +44,8 @@ struct NodeCard {
     coverage_tone: &'static str,
     containers: Vec<ContainerRow>,
     pipelines: Vec<(Text, Text, Text, String)>,
+    /// Where everything about it is; empty: here.
+    link: String,
     open: bool,
 }
 
@@ -69,13 +71,28 @@ struct TailRow {
     dropped: u64,
 }
 
+impl NodeCard {
+    /// The same without what is well: a hundred nodes with all their containers are most of a megabyte.
+    fn with_its_trouble_only(self, node: &Node, view: &View) -> Self {
+        let errors = node.containers.iter().filter(|c| c.state == ContainerState::Error);
+        let pipelines = self.pipelines.into_iter().filter(|(_, state, ..)| **state == *"failed");
+        Self {
+            containers: errors.map(container).collect(),
+            pipelines: pipelines.collect(),
+            facts: Vec::new(),
+            link: link(view, &node.agent_id),
+            ..self
+        }
+    }
+}
+
 /// How many nodes are on one page.
 const PAGE: usize = 100;
 
 /// The address of a node on the page of the nodes.
 pub(super) fn link(view: &View, agent: &str) -> String {
     let id = names::encode(agent);
-    if view.nodes.len() > PAGE { format!("nodes?text={id}#{id}") } else { format!("nodes#{id}") }
+    if view.nodes.len() > PAGE { format!("nodes?agent={id}#{id}") } else { format!("nodes#{id}") }
 }
 
 pub(super) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
@@ -91,7 +108,14 @@ pub(super) async fn show(State(app): State<App>, Query(wanted): Query<Wanted>) -
     render(&Nodes {
         shell: Shell::new("nodes", "Nodes", &view),
         summary: summary(&view),
-        nodes: page.nodes.iter().map(|node| card(node, &view, now, few)).collect(),
+        nodes: page
+            .nodes
+            .iter()
+            .map(|node| {
+                let card = card(node, &view, now, few);
+                if few || view.nodes.len() <= PAGE { card } else { card.with_its_trouble_only(node, &view) }
+            })
+            .collect(),
         many: view.nodes.len() > PAGE || wanted.chooses(),
         text: wanted.text.clone().unwrap_or_default(),
         states: Coverage::ALL
@@ -175,6 +199,7 @@ fn card(node: &Node, view: &View, now: u64, open: bool) -> NodeCard {
         docker_tone,
         coverage_tone: if node.coverage == Coverage::Running { "good" } else { tone },
         containers: node.containers.iter().map(container).collect(),
+        link: String::new(),
         pipelines: node
             .pipelines
             .iter()

@@ -205,5 +205,37 @@ async fn thousands_of_nodes_are_shown_a_hundred_at_a_time_and_found_by_what_they
         assert!(found.contains("id=\"agent-host-1700\""), "{query}");
     }
     assert!(world.get("/nodes?text=nowhere").await.text.contains("No node is like that"));
-    assert!(world.get("/dashboard").await.text.contains("nodes?text=agent-host-1700#agent-host-1700"));
+    assert!(world.get("/dashboard").await.text.contains("nodes?agent=agent-host-1700#agent-host-1700"));
+}
+
+#[tokio::test]
+async fn a_page_of_a_large_fleet_holds_what_is_wrong_and_leads_to_the_rest() {
+    let world = World::new();
+    world.change(|view| {
+        let image = "registry.example/web/shop:1.27";
+        view.nodes = (0..1000)
+            .map(|n| {
+                let mut node = node(&format!("worker-{n:04}"), Coverage::Running);
+                let of = |c: usize| {
+                    let broken = n == 7 && c == 3;
+                    let state = if broken { ContainerState::Error } else { ContainerState::Streaming };
+                    container(&format!("shop-{n}-{c}"), image, state)
+                };
+                node.containers = (0..10).map(of).collect();
+                Arc::new(node)
+            })
+            .collect();
+    });
+    let many = world.get("/nodes").await.text;
+    assert!(many.contains("100 of 1,000 nodes shown"));
+    assert!(many.len() < 200_000, "{} bytes for a hundred nodes", many.len());
+    assert!(
+        many.contains("shop-7-3") && !many.contains("shop-7-4"),
+        "the container with the error, no other"
+    );
+    let link = "nodes?agent=agent-worker-0007#agent-worker-0007";
+    assert!(many.contains(link), "{many}");
+    let one = world.get("/nodes?agent=agent-worker-0007").await.text;
+    assert!(one.contains("1 of 1 node shown") && one.contains("shop-7-3") && one.contains("shop-7-4"));
+    assert!(!one.contains(link) && one.contains("Executor"));
 }

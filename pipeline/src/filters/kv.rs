@@ -305,8 +305,10 @@ impl Kv {
         }
         let put = match &self.options.target {
             Some(target) => event.set(target, Value::Map(found)).is_ok(),
-            None => found.into_iter().all(|(key, value)| {
-                FieldRef::parse(&key).is_ok_and(|field| event.set(&field, value).is_ok())
+            None => found.into_iter().all(|(key, value)| match key.contains(['[', ']']) {
+                true => FieldRef::parse(&key).is_ok_and(|field| event.set(&field, value).is_ok()),
+                // No name at all is a name, too.
+                false => event.set(&FieldRef::top(&key), value).is_ok(),
             }),
         };
         if put {

@@ -88,8 +88,15 @@ struct Part {
 }
 
 impl Part {
+    /// Sets the name; as in Ruby, a code below zero counts from the last.
     fn set_name(&self, event: &mut Event, code: i64) -> bool {
-        let name = usize::try_from(code).ok().and_then(|code| self.names.get(code));
+        let place = match usize::try_from(code) {
+            Ok(code) => Some(code),
+            Err(_) => {
+                usize::try_from(code.unsigned_abs()).ok().and_then(|back| self.names.len().checked_sub(back))
+            }
+        };
+        let name = place.and_then(|place| self.names.get(place));
         name.is_some_and(|name| event.set(&self.name, name.as_str()).is_ok())
     }
 }
@@ -117,7 +124,7 @@ impl SyslogPri {
         if !self.use_labels {
             return;
         }
-        if facility < 0 || usize::try_from(facility).is_ok_and(|f| f >= self.facility.names.len()) {
+        if usize::try_from(facility).is_ok_and(|f| f >= self.facility.names.len()) {
             return event.add_tag(FAILURE);
         }
         self.facility.set_name(event, facility);

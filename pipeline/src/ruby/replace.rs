@@ -65,9 +65,13 @@ impl Replacement {
     }
 
     fn push(&self, ruby: &Ruby, text: &str, groups: &Groups, out: &mut String) {
+        let numbered = |part: &Part| matches!(part, Part::Group(1..));
+        let named = self.parts.iter().any(numbered) && !ruby.named_groups().is_empty();
         for part in &self.parts {
             out.push_str(match part {
                 Part::Literal(literal) => literal,
+                // Where groups have names their numbers mean nothing.
+                Part::Group(1..) if named => "",
                 Part::Group(number) => groups.text(text, *number).unwrap_or_default(),
                 Part::Named(name) => named_group(ruby, text, groups, name),
                 Part::Before => groups.place(0).and_then(|(start, _)| text.get(..start)).unwrap_or_default(),

@@ -97,7 +97,6 @@ impl Change {
             }
             Self::Merge(place, added) => {
                 let field = place.of(event);
-                let added: Vec<_> = added.iter().map(|place| event.get(&place.of(event)).cloned()).collect();
                 merge(event, &field, added)?;
             }
             Self::Copy(from, to) => {
@@ -171,31 +170,30 @@ fn join(items: &[Value], with: &str) -> String {
 
 /// Adds what each of `added` holds to the list or map at `field`. A map and something else do not go together and stay
 /// apart. What was no list is made a new one by each of them, so that the last is kept: so does Logstash.
-fn merge(event: &mut Event, field: &FieldRef, added: Vec<Option<Value>>) -> Result<(), Failure> {
+fn merge(event: &mut Event, field: &FieldRef, added: &[Place]) -> Result<(), Failure> {
     let mut target = event.get(field).cloned().unwrap_or_default();
-    let mut changed = false;
-    for added in added {
-        match (&mut target, added.unwrap_or_default()) {
+    for place in added {
+        // What is added may be what was merged just before.
+        let added = event.get(&place.of(event)).cloned().unwrap_or_default();
+        let merged = match (&mut target, added) {
             (Value::Map(map), Value::Map(added)) => {
                 for (name, value) in added {
                     map.insert(name, value);
                 }
-                changed = true;
+                target.clone()
             }
-            (Value::Map(_), _) | (_, Value::Map(_)) => {}
+            (Value::Map(_), _) | (_, Value::Map(_)) => continue,
             (Value::List(items), added) => {
                 items.extend(listed(added));
-                changed = true;
+                target.clone()
             }
             (other, added) => {
                 let mut items = listed(other.clone());
                 items.extend(listed(added));
-                event.set(field, Value::List(items))?;
+                Value::List(items)
             }
-        }
-    }
-    if changed {
-        event.set(field, target)?;
+        };
+        event.set(field, merged)?;
     }
     Ok(())
 }

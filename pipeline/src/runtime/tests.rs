@@ -440,3 +440,32 @@ async fn files_that_were_delivered_are_written_down_and_removed() {
     assert_eq!(done, ["a.log", "b.log", "c.log"]);
     assert!(!dir.path().join("a.log").exists() && !dir.path().join("c.log").exists());
 }
+
+#[test]
+fn pipelines_whose_outputs_take_nothing_hold_no_thread_that_others_need() {
+    // Another test of this process may have been first.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("in.log");
+    fs::write(&input, "a line\n".repeat(200_000)).unwrap();
+    let read = format!("input {{ file {{ path => '{}' mode => read }} }}", input.display());
+    runtime.block_on(async {
+        let mut stuck = Vec::new();
+        for nth in 0..4 {
+            let text = format!("{read} output {{ elasticsearch {{ hosts => 'http://127.0.0.1:1' }} }}");
+            let around = Surroundings::new(dir.path().join("data"), "host-1", format!("stuck-{nth}"));
+            let pipeline = start(plan(&text), around).unwrap();
+            pipeline.watch().wait_for(|state| matches!(state, State::Struggling(_))).await.unwrap();
+            stuck.push(pipeline);
+        }
+        let text = format!("{read} output {{ file {{ path => '{}' }} }}", dir.path().join("o").display());
+        let counters = tokio::time::timeout(
+            DRAIN,
+            run_to_end(plan(&text), around(dir.path()), CancellationToken::new(), DRAIN),
+        );
+        assert_eq!(counters.await.unwrap().unwrap().events_out, 200_000);
+    });
+    runtime.shutdown_background();
+}

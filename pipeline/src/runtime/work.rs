@@ -9,8 +9,10 @@ use crate::condition::Undecided;
 use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::value::Timestamp;
+use futures_util::future::BoxFuture;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
@@ -57,6 +59,23 @@ struct Job {
     after: oneshot::Sender<()>,
 }
 
+/// Events on their way to the outputs; whether these still take any.
+type Handing = BoxFuture<'static, bool>;
+
+/// How long a thread waits for the outputs. Then it is given up: many pipelines whose outputs take nothing must not hold
+/// all threads that there are.
+const SOON: Duration = Duration::from_millis(5);
+
+/// What became of a worker.
+enum Worked {
+    /// There is nothing more to do.
+    Idle(Chain),
+    /// It can go on when its events are handed on.
+    Waits(Chain, Handing),
+    /// The outputs take no more.
+    Over,
+}
+
 /// A frame that went through the filters.
 struct Filtered {
     arrivals: Vec<Arrival>,
@@ -72,25 +91,35 @@ impl Work {
         let queue = Mutex::new(Queue { frames, last: None });
         let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally, letters });
         let mut threads = JoinSet::new();
+        let mut waiting = JoinSet::new();
         let mut open = true;
         loop {
-            tokio::select! {
-                job = bench.next(), if open && !idle.is_empty() => match (job, idle.pop()) {
-                    (Some(job), Some(chain)) => {
-                        let (bench, handle) = (bench.clone(), Handle::current());
-                        threads.spawn_blocking(move || bench.work(chain, job, &handle));
+            let worked = tokio::select! {
+                job = bench.next(), if open && !idle.is_empty() => {
+                    match (job, idle.pop()) {
+                        (Some(job), Some(chain)) => {
+                            let (bench, handle) = (bench.clone(), Handle::current());
+                            threads.spawn_blocking(move || bench.work(chain, job, &handle));
+                        }
+                        (_, chain) => {
+                            idle.extend(chain);
+                            open = false;
+                        }
                     }
-                    (_, chain) => {
-                        idle.extend(chain);
-                        open = false;
-                    }
-                },
-                Some(worked) = threads.join_next() => match worked? {
-                    Some(chain) => idle.push(chain),
-                    // Not yet the end: another thread may have panicked.
-                    None => open = false,
-                },
+                    continue;
+                }
+                Some(worked) = threads.join_next() => worked?,
+                Some(waited) = waiting.join_next() => waited?,
                 else => return Ok(()),
+            };
+            match worked {
+                Worked::Idle(chain) => idle.push(chain),
+                Worked::Waits(chain, handing) => {
+                    waiting
+                        .spawn(async move { if handing.await { Worked::Idle(chain) } else { Worked::Over } });
+                }
+                // Not yet the end: another thread may have panicked.
+                Worked::Over => open = false,
             }
         }
     }
@@ -124,19 +153,20 @@ impl Bench {
         Some(queue.job(frame))
     }
 
-    /// Works as long as there are frames. Gives the chain back unless the outputs take no more.
-    fn work(&self, mut chain: Chain, job: Job, handle: &Handle) -> Option<Chain> {
+    /// Works as long as there are frames, and the outputs take them soon.
+    fn work(self: &Arc<Self>, mut chain: Chain, job: Job, handle: &Handle) -> Worked {
         let mut next = Some(job);
         while let Some(Job { frame, before, after }) = next {
             let filtered = self.filter(frame, &mut chain);
-            if !handle.block_on(self.hand_on(filtered, before)) {
-                return None;
+            let mut handing: Handing = Box::pin(self.clone().hand_on(filtered, before, after));
+            let soon = async { tokio::time::timeout(SOON, &mut handing).await };
+            match handle.block_on(soon) {
+                Ok(true) => next = self.try_next(),
+                Ok(false) => return Worked::Over,
+                Err(_) => return Worked::Waits(chain, handing),
             }
-            // Nobody waits for the last one.
-            let _last = after.send(());
-            next = self.try_next();
         }
-        Some(chain)
+        Worked::Idle(chain)
     }
 
     fn filter(&self, mut frame: Frame, chain: &mut Chain) -> Filtered {
@@ -171,7 +201,12 @@ impl Bench {
 
     /// Gives the events to the outputs once those of the frame before are there; waits while one of them has enough.
     /// Returns whether they still take any.
-    async fn hand_on(&self, filtered: Filtered, before: Option<oneshot::Receiver<()>>) -> bool {
+    async fn hand_on(
+        self: Arc<Self>,
+        filtered: Filtered,
+        before: Option<oneshot::Receiver<()>>,
+        after: oneshot::Sender<()>,
+    ) -> bool {
         if let Some(before) = before
             && before.await.is_err()
         {
@@ -191,7 +226,12 @@ impl Bench {
             }
             waits.push(wait);
         }
-        self.tickets.send(Ticket { waits, arrivals, events: count, permit }).await.is_ok()
+        let taken = self.tickets.send(Ticket { waits, arrivals, events: count, permit }).await.is_ok();
+        if taken {
+            // Nobody waits for the last one.
+            let _last = after.send(());
+        }
+        taken
     }
 }
 

@@ -2,10 +2,12 @@
 use super::origin;
 use crate::ecs::Ecs;
 use crate::positions::FileKey;
+use crate::runtime::lines::Cut;
 use crate::runtime::source::{Closed, InputError, Intake, Source};
 use crate::runtime::supervise::panic_reason;
 use crate::tail::wake::Wake;
 use crate::tail::{Ended, Read, Round, Tail, Wanted};
+use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,13 +90,21 @@ pub(super) struct Follow {
     trouble: Option<String>,
 }
 
-/// Why a round of reading ended.
-enum Pause {
+/// What comes after a round of reading.
+enum Next {
+    /// Another one at once.
+    Round,
     /// There is nothing more to read now.
     Quiet,
-    /// There will be nothing more, or the pipeline takes no more.
+    /// There will be nothing more.
     Over,
+    /// The pipeline has to take what was read first.
+    Full(BoxFuture<'static, Result<(), Closed>>, Box<Next>),
 }
+
+/// How long the reading thread waits for the pipeline. Then it is given up: many pipelines whose outputs take nothing must
+/// not hold all threads that there are.
+const SOON: Duration = Duration::from_millis(5);
 
 impl Follow {
     /// Follows nothing yet.
@@ -127,51 +137,71 @@ impl Follow {
             let handle = Handle::current();
             // One thread reads as long as there is something to read; none waits.
             let read = spawn_blocking(move || {
-                let pause = self.read(&handle);
-                (self, pause)
+                let next = self.read(&handle);
+                (self, next)
             });
-            let (follow, pause) = read.await.map_err(|error| InputError(panic_reason(error)))?;
+            let (follow, mut next) = read.await.map_err(|error| InputError(panic_reason(error)))?;
             self = follow;
-            match pause {
-                Pause::Over => return Ok(()),
-                Pause::Quiet if self.wait().await.is_err() => return Ok(()),
-                Pause::Quiet => {}
+            if let Next::Full(sending, then) = next {
+                next = if sending.await.is_ok() { *then } else { Next::Over };
+            }
+            if self.intake.stop.is_cancelled() {
+                return Ok(());
+            }
+            match next {
+                Next::Over => return Ok(()),
+                Next::Quiet if self.wait().await.is_err() => return Ok(()),
+                _ => {}
             }
         }
     }
 
-    /// Reads until there is nothing more.
-    fn read(&mut self, handle: &Handle) -> Pause {
+    /// Reads until there is nothing more, or the pipeline is full.
+    fn read(&mut self, handle: &Handle) -> Next {
         loop {
-            let now = Instant::now();
-            let look = now >= self.look_at;
-            if look {
-                self.look_at = now + self.every;
+            let (cuts, next) = self.read_round();
+            if !cuts.is_empty() {
+                let intake = self.intake.clone();
+                let mut sending: BoxFuture<'static, _> = Box::pin(async move { intake.send_all(cuts).await });
+                match handle.block_on(async { tokio::time::timeout(SOON, &mut sending).await }) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(Closed)) => return Next::Over,
+                    Err(_) => return Next::Full(sending, Box::new(next)),
+                }
             }
-            let round = self.round(now, look);
-            self.pause = pause_after(round.looked_at, round.reads.len());
-            if !round.reads.is_empty() {
-                self.busy_until = now + BUSY_FOR;
-            }
-            let mut cuts = Vec::new();
-            for read in round.reads {
-                let source = self.source(&read);
-                cuts.extend(read.cuts.into_iter().map(|cut| (source.clone(), cut)));
-            }
-            if !cuts.is_empty() && handle.block_on(self.intake.send_all(cuts)).is_err() {
-                return Pause::Over;
-            }
-            for ended in round.closed {
-                self.close(ended);
-            }
-            self.see_off();
-            if (self.tail.is_done() && self.leaving.is_empty()) || self.intake.stop.is_cancelled() {
-                return Pause::Over;
-            }
-            if !round.more {
-                return Pause::Quiet;
+            if !matches!(next, Next::Round) || self.intake.stop.is_cancelled() {
+                return next;
             }
         }
+    }
+
+    /// Reads of each file some; tells what comes after.
+    fn read_round(&mut self) -> (Vec<(Arc<Source>, Cut)>, Next) {
+        let now = Instant::now();
+        let look = now >= self.look_at;
+        if look {
+            self.look_at = now + self.every;
+        }
+        let round = self.round(now, look);
+        self.pause = pause_after(round.looked_at, round.reads.len());
+        if !round.reads.is_empty() {
+            self.busy_until = now + BUSY_FOR;
+        }
+        let mut cuts = Vec::new();
+        for read in round.reads {
+            let source = self.source(&read);
+            cuts.extend(read.cuts.into_iter().map(|cut| (source.clone(), cut)));
+        }
+        for ended in round.closed {
+            self.close(ended);
+        }
+        self.see_off();
+        let next = match round.more {
+            _ if self.tail.is_done() && self.leaving.is_empty() => Next::Over,
+            true => Next::Round,
+            false => Next::Quiet,
+        };
+        (cuts, next)
     }
 
     /// Forgets a file from which nothing more comes; or remembers what is to be done with it.

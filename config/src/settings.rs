@@ -23,7 +23,10 @@ pub use file::{FileError, Unusable, parse};
 pub use libprocess::LibprocessTls;
 pub use log::{LogFormat, ProcessSettings};
 pub use marathon::host as marathon_host;
-pub use pipeline::{CheckScope, CheckSettings, RunSettings, Sources};
+pub use pipeline::{
+    CheckScope, CheckSettings, DialectSettings, EcsCompatibility, PluginsSettings, PrintFormat, RunSettings,
+    Sources,
+};
 pub use placement::Placement;
 pub use secret::Secret;
 pub use share::{Share, ShareError};

@@ -2,7 +2,8 @@
 use crate::client::ClientCommand;
 use clap::{Parser, Subcommand};
 use config::settings::{
-    CheckSettings, ExecutorSettings, LocalSettings, ProcessSettings, RunSettings, SchedulerSettings,
+    CheckSettings, ExecutorSettings, LocalSettings, PluginsSettings, ProcessSettings, RunSettings,
+    SchedulerSettings,
 };
 use std::path::Path;
 
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Run(RunSettings),
     /// Say what is wrong with configurations.
     Check(CheckSettings),
+    /// Say what plugins there are and what they take.
+    Plugins(PluginsSettings),
     /// Ask a running scheduler.
     #[command(flatten)]
     Client(ClientCommand),

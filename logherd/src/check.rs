@@ -4,9 +4,10 @@ use crate::sources::{self, Depth, Source, SourceError};
 use crate::terminal::{complain, say};
 use config::diagnostic::{Diagnostic, Severity};
 use config::document::{Key, Kind};
-use config::settings::{CheckScope, CheckSettings, environment};
+use config::settings::{CheckScope, CheckSettings, DialectSettings, PrintFormat, environment};
 use percent_encoding::percent_decode_str;
-use pipeline::Scope;
+use pipeline::{Dialect, Scope};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Checks each source by itself, and prints all problems of all of them.
@@ -14,36 +15,76 @@ pub(crate) fn check(settings: &CheckSettings) -> anyhow::Result<Exit> {
     let mut wanted = settings.sources.clone();
     wanted.path_config.extend(settings.more.iter().cloned());
     let (found, failed) = sources::read(&wanted, Depth::Below);
-    for error in &failed {
-        complain(&format!("error: {}", chain(error)));
-    }
     if matches!(failed[..], [SourceError::Nothing]) && found.is_empty() {
+        complain(&format!("error: {}", chain(&SourceError::Nothing)));
         return Ok(Exit::Usage);
     }
-    let (mut errors, mut warnings) = (failed.len(), 0);
-    for source in &found {
-        if let Some(error) = name_problem(&source.name) {
-            complain(&format!("error: {}: {error}", source.name));
-            errors += 1;
+    let mut report =
+        Report { failed: failed.iter().map(|error| chain(error)).collect(), ..Report::default() };
+    for source in found {
+        report.failed.extend(name_problem(&source.name).map(|error| format!("{}: {error}", source.name)));
+        let scope = scope(settings.scope, &source.name);
+        let problems = pipeline::check_in(dialect(settings.dialect), scope, &source.text, &environment);
+        report.checked.push((source, problems));
+    }
+    match settings.format {
+        PrintFormat::Text => report.tell(),
+        PrintFormat::Json => say(&format!("{:#}", report.to_json())),
+    }
+    Ok(if report.count(Severity::Error) > 0 { Exit::BadConfiguration } else { Exit::Fine })
+}
+
+/// How the texts of a command line are read.
+pub(crate) fn dialect(settings: DialectSettings) -> Dialect {
+    Dialect {
+        support_escapes: settings.config_support_escapes,
+        ecs_compatibility: Some(settings.pipeline_ecs_compatibility.word()),
+    }
+}
+
+/// What was found out about configurations.
+#[derive(Default)]
+struct Report {
+    /// What could not be read, and names that cannot be.
+    failed: Vec<String>,
+    checked: Vec<(Source, Vec<Diagnostic>)>,
+}
+
+impl Report {
+    fn count(&self, severity: Severity) -> usize {
+        let problems = self.checked.iter().flat_map(|(_, problems)| problems);
+        let failed = if severity == Severity::Error { self.failed.len() } else { 0 };
+        problems.filter(|problem| problem.severity == severity).count() + failed
+    }
+
+    fn tell(&self) {
+        for error in &self.failed {
+            complain(&format!("error: {error}"));
         }
-        let problems = pipeline::check(scope(settings.scope, &source.name), &source.text, &environment);
-        show(source, &problems);
-        errors += problems.iter().filter(|p| p.severity == Severity::Error).count();
-        warnings += problems.iter().filter(|p| p.severity == Severity::Warning).count();
+        for (source, problems) in &self.checked {
+            show(source, problems);
+        }
+        match (self.count(Severity::Error), self.count(Severity::Warning)) {
+            (0, 0) => say("configuration ok"),
+            (0, warnings) => say(&format!("configuration ok, with {}", plural(warnings, "warning"))),
+            (errors, warnings) => {
+                let of = plural(self.checked.len().max(self.failed.len()), "configuration");
+                complain(&format!("{} in {of}", numbers(errors, warnings)));
+            }
+        }
     }
-    if errors > 0 {
-        complain(&format!(
-            "{} in {}",
-            numbers(errors, warnings),
-            plural(found.len().max(failed.len()), "configuration")
-        ));
-        return Ok(Exit::BadConfiguration);
+
+    /// The report for programs; `docs/language.md` has its shape.
+    fn to_json(&self) -> Value {
+        let checked = |(source, problems): &(Source, Vec<Diagnostic>)| json!({ "name": source.name, "problems": problems });
+        json!({
+            "ok": self.count(Severity::Error) == 0,
+            "errors": self.count(Severity::Error),
+            "warnings": self.count(Severity::Warning),
+            "failed": self.failed,
+            "configurations": self.checked.iter().map(checked).collect::<Vec<_>>(),
+        })
     }
-    match warnings {
-        0 => say("configuration ok"),
-        _ => say(&format!("configuration ok, with {}", plural(warnings, "warning"))),
-    }
-    Ok(Exit::Fine)
 }
 
 /// Prints the problems of a source as a compiler would.
@@ -142,6 +183,23 @@ mod tests {
         for name in ["docker/Nginx.conf", "docker/a b.conf", "docker/%ff.conf", "host/.conf"] {
             assert!(name_problem(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_report_for_programs_has_places_and_hints() {
+        let text = "filter { mutat { } }";
+        let problems = pipeline::check(Scope::Run, text, &|_| None);
+        let source = Source { name: "a.conf".into(), text: text.into() };
+        let report = Report { failed: vec!["b.conf: no".into()], checked: vec![(source, problems)] };
+        let json = report.to_json();
+        assert_eq!((&json["ok"], &json["errors"], &json["warnings"]), (&json!(false), &json!(2), &json!(0)));
+        assert_eq!(json["failed"], json!(["b.conf: no"]));
+        let problem = &json["configurations"][0]["problems"][0];
+        assert_eq!(json["configurations"][0]["name"], "a.conf");
+        let told =
+            (&problem["severity"], &problem["line"], &problem["column"], &problem["start"], &problem["end"]);
+        assert_eq!(told, (&json!("error"), &json!(1), &json!(10), &json!(9), &json!(14)));
+        assert!(problem["hint"].as_str().unwrap().contains("`mutate`"), "{problem}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod framework;
 mod local;
 mod logging;
 mod pages;
+mod plugins;
 mod run;
 mod scheduler;
 mod signals;
@@ -26,8 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     pages::keep_small();
-    // The first thing of all: two TLS providers may be linked in, and rustls does not choose by itself. An error means
-    // that one is installed already.
+    // First of all: two TLS providers may be linked in. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
     let argv: Vec<OsString> = std::env::args_os().collect();
     let arguments = match parse::<Arguments>(&argv) {
@@ -54,6 +54,7 @@ fn call(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Run(settings) => until_stopped(FEW_THREADS, async |stop| run::run(settings, stop).await),
         Command::Check(settings) => check::check(&settings),
+        Command::Plugins(settings) => plugins::plugins(&settings),
         Command::Client(command) => until_stopped(FEW_THREADS, async |_| client::call(command).await),
     }
 }

@@ -1,17 +1,17 @@
 //! `logherd run`: just a pipeline on this machine, until its inputs end or a signal stops it.
-use crate::check;
+use crate::check::{self, dialect};
 use crate::exit::Exit;
 use crate::sources::{self, Depth, Source};
 use crate::terminal::complain;
 use anyhow::{Context as _, bail};
 use config::settings::{RunSettings, environment};
-use pipeline::{Plan, Scope, SourceText, Surroundings};
+use pipeline::{Compiled, Plan, Scope, SourceText, Surroundings};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 /// What a text given by `-e` has when it has no input, as with Logstash.
-const DEFAULT_INPUT: &str = "input { stdin { } }";
+const DEFAULT_INPUT: &str = "input { stdin { type => stdin } }";
 /// What it has when it has no output.
 const DEFAULT_OUTPUT: &str = "output { stdout { codec => rubydebug } }";
 
@@ -58,7 +58,7 @@ fn plan(settings: &RunSettings) -> Option<Plan> {
     if !failed.is_empty() {
         return None;
     }
-    let plan = compile(&found)?;
+    let plan = compile(settings, &found)?;
     let missing = missing(&plan);
     if missing.is_empty() {
         return Some(plan);
@@ -70,7 +70,8 @@ fn plan(settings: &RunSettings) -> Option<Plan> {
         return None;
     }
     found.extend(missing.into_iter().map(|text| Source { name: "default".into(), text: text.into() }));
-    compile(&found)
+    // What is to be said of the texts was said.
+    all(settings, &found).plan
 }
 
 fn missing(plan: &Plan) -> Vec<&'static str> {
@@ -79,19 +80,22 @@ fn missing(plan: &Plan) -> Vec<&'static str> {
     input.into_iter().chain(output).collect()
 }
 
-fn compile(sources: &[Source]) -> Option<Plan> {
+/// Makes the plan; tells the problems, warnings among them.
+fn compile(settings: &RunSettings, sources: &[Source]) -> Option<Plan> {
+    let compiled = all(settings, sources);
+    for (text, problems) in &compiled.problems {
+        check::show(&Source { name: text.name.into(), text: text.text.into() }, problems);
+    }
+    if compiled.plan.is_none() {
+        complain("the configuration has errors; nothing was started");
+    }
+    compiled.plan
+}
+
+fn all<'a>(settings: &RunSettings, sources: &'a [Source]) -> Compiled<'a> {
     let texts: Vec<SourceText<'_>> =
         sources.iter().map(|source| SourceText { name: &source.name, text: &source.text }).collect();
-    match pipeline::compile_all(Scope::Run, &texts, &environment) {
-        Ok(plan) => Some(plan),
-        Err(failed) => {
-            for (text, problems) in failed {
-                check::show(&Source { name: text.name.into(), text: text.text.into() }, &problems);
-            }
-            complain("the configuration has errors; nothing was started");
-            None
-        }
-    }
+    pipeline::compile_all(dialect(settings.dialect), Scope::Run, &texts, &environment)
 }
 
 /// The name of this machine, for the field `host` of events.

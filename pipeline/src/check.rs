@@ -1,6 +1,9 @@
 //! Checks a configuration as a whole and makes its plan: all problems at once, nothing of it run.
 mod conditions;
+mod ecs;
+mod repeated;
 mod settings;
+mod slips;
 
 use std::collections::HashMap;
 
@@ -8,6 +11,7 @@ use config::diagnostic::{Diagnostic, has_errors};
 
 use crate::lang::ast::{Branches, Call, Item, Section, SectionKind, Span};
 use crate::lang::environment::{Environment, substitute};
+use crate::lang::escapes;
 use crate::lang::parse::parse;
 use crate::lang::problems::Problems;
 use crate::plan::{Plan, PluginCall, Step};
@@ -33,14 +37,35 @@ pub struct SourceText<'a> {
     pub text: &'a str,
 }
 
+/// What a text means depends on these, as it does in Logstash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dialect {
+    /// Whether `\n`, `\t`, `\r`, `\0`, `\\` and quotes after a backslash are undone in quoted texts
+    /// (`config.support_escapes`).
+    pub support_escapes: bool,
+    /// What `ecs_compatibility` is where a plugin has it and does not give it: `disabled`, `v1` or `v8`
+    /// (`pipeline.ecs_compatibility`).
+    pub ecs_compatibility: Option<&'static str>,
+}
+
 /// Finds everything that is wrong with a text; `env` answers the variables it names.
 pub fn check(scope: Scope, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Vec<Diagnostic> {
-    read(scope, text, Environment::Known(env)).1
+    check_in(Dialect::default(), scope, text, env)
+}
+
+/// Finds everything that is wrong with a text in a dialect.
+pub fn check_in(
+    dialect: Dialect,
+    scope: Scope,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Diagnostic> {
+    read(dialect, scope, text, Environment::Known(env)).1
 }
 
 /// Finds everything that is wrong with a text that is to run on other machines, whose environments are not known here.
 pub fn check_remote(scope: Scope, text: &str) -> Vec<Diagnostic> {
-    read(scope, text, Environment::Elsewhere).1
+    read(Dialect::default(), scope, text, Environment::Elsewhere).1
 }
 
 /// Makes the plan of a text, unless anything is wrong with it.
@@ -49,7 +74,7 @@ pub fn compile(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let (mut plan, problems) = read(scope, text, Environment::Known(env));
+    let (mut plan, problems) = read(Dialect::default(), scope, text, Environment::Known(env));
     if has_errors(&problems) {
         return Err(problems);
     }
@@ -57,21 +82,35 @@ pub fn compile(
     Ok(plan)
 }
 
+/// What several texts come to.
+#[derive(Debug)]
+pub struct Compiled<'a> {
+    /// The plan, unless there is an error.
+    pub plan: Option<Plan>,
+    /// The errors and warnings of each text that has any.
+    pub problems: Vec<(SourceText<'a>, Vec<Diagnostic>)>,
+}
+
 /// Makes one plan of several texts, in their order, as `-f DIR` does; the problems of each are told by its name.
 pub fn compile_all<'a>(
+    dialect: Dialect,
     scope: Scope,
     sources: &[SourceText<'a>],
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Plan, Vec<(SourceText<'a>, Vec<Diagnostic>)>> {
+) -> Compiled<'a> {
     let mut plans = Vec::with_capacity(sources.len());
-    let mut failed = Vec::new();
+    let mut all = Vec::new();
     for source in sources {
-        match compile(scope, source.text, env) {
-            Ok(plan) => plans.push(plan),
-            Err(problems) => failed.push((*source, problems)),
+        let (plan, problems) = read(dialect, scope, source.text, Environment::Known(env));
+        if !has_errors(&problems) {
+            plans.push(plan);
+        }
+        if !problems.is_empty() {
+            all.push((*source, problems));
         }
     }
-    if failed.is_empty() { Ok(Plan::joined(None, &plans)) } else { Err(failed) }
+    let plan = (plans.len() == sources.len()).then(|| Plan::joined(None, &plans));
+    Compiled { plan, problems: all }
 }
 
 /// Reads the codec that an option names.
@@ -79,9 +118,15 @@ pub(crate) fn load_codec(call: &Call, problems: &mut Problems) -> Option<PluginC
     settings::load(Kind::Codec, call, problems)
 }
 
-fn read(scope: Scope, text: &str, env: Environment<'_>) -> (Plan, Vec<Diagnostic>) {
+fn read(dialect: Dialect, scope: Scope, text: &str, env: Environment<'_>) -> (Plan, Vec<Diagnostic>) {
     let mut problems = Problems::of(text);
     let mut tree = parse(text, &mut problems);
+    if dialect.support_escapes {
+        escapes::undo(&mut tree);
+    }
+    if let Some(way) = dialect.ecs_compatibility {
+        ecs::fill_in(&mut tree, way);
+    }
     substitute(&mut tree, env, &mut problems);
     let mut checker = Checker { scope, problems, counts: HashMap::new(), ids: HashMap::new() };
     let mut plan = Plan::default();

@@ -61,9 +61,9 @@ mod trial;
 mod unpack;
 pub mod value;
 
-pub use check::{Scope, SourceText, check, check_remote, compile, compile_all};
+pub use check::{Compiled, Dialect, Scope, SourceText, check, check_in, check_remote, compile, compile_all};
 pub use plan::{FeedWanted, Plan, StartFrom};
-pub use reference::reference;
+pub use reference::{PluginOption, PluginPage, no_plugin_hint, plugin_pages, reference};
 pub use runtime::{
     Chunk, Counters, Failed, Feed, RunError, Running, StartError, State, Surroundings, run_to_end, start,
 };

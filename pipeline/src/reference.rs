@@ -1,10 +1,105 @@
 //! Prints the reference pages of all plugins from their declarations.
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use crate::every;
+use crate::lang::absent;
 use crate::lang::kinds::OptionKind;
+use crate::lang::suggest::closest;
 use crate::plugins::PLUGINS;
 use crate::spec::{Kind, OptionSpec, Spec, first_sentence};
+
+/// What a plugin is, does and takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginPage {
+    /// `input`, `codec`, `filter` or `output`.
+    pub kind: &'static str,
+    /// Its name in a configuration.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub summary: String,
+    /// A configuration that uses it.
+    pub example: Option<String>,
+    /// Its own options, then those of every plugin of its kind.
+    pub options: Vec<PluginOption>,
+    /// Options of Logstash's plugin that may be given and change nothing, by name, with the reason.
+    pub accepted: BTreeMap<&'static str, &'static str>,
+    /// Options of Logstash's plugin that are not there, by name, with what to do instead.
+    pub unsupported: BTreeMap<&'static str, &'static str>,
+    /// The whole page in Markdown.
+    #[serde(skip)]
+    pub markdown: String,
+}
+
+/// An option of a plugin.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginOption {
+    /// Its name in a configuration.
+    pub name: &'static str,
+    /// What values it takes, for people.
+    pub r#type: String,
+    /// Its default, as it would be written; null when it has none.
+    pub default: Option<&'static str>,
+    /// Whether it must be given.
+    pub required: bool,
+    /// What it is for, in Markdown.
+    pub description: String,
+}
+
+/// The pages of all plugins.
+pub fn plugin_pages() -> Vec<PluginPage> {
+    PLUGINS.iter().map(|plugin| plugin_page(plugin.spec)).collect()
+}
+
+fn plugin_page(spec: &Spec) -> PluginPage {
+    let options = spec.options.iter().chain(every::spec(spec.kind).options);
+    let option = |option: &OptionSpec| PluginOption {
+        name: option.name,
+        r#type: option.kind.to_string(),
+        default: option.default,
+        required: option.required,
+        description: trimmed(option.docs),
+    };
+    PluginPage {
+        kind: spec.kind.word(),
+        name: spec.name,
+        summary: first_sentence(spec.docs),
+        example: example(spec),
+        options: options.map(option).collect(),
+        accepted: spec.accepted.iter().copied().collect(),
+        unsupported: spec.unsupported.iter().copied().collect(),
+        markdown: page(spec),
+    }
+}
+
+/// The first text between fences in the documentation of a plugin.
+fn example(spec: &Spec) -> Option<String> {
+    let is_fence = |line: &&&str| line.trim() == "```";
+    let start = spec.docs.iter().position(|line| is_fence(&line))?;
+    let inside = spec.docs.iter().skip(start + 1).take_while(|line| !is_fence(line));
+    let lines: Vec<&str> = inside.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    Some(lines.join("\n"))
+}
+
+fn trimmed(docs: &[&str]) -> String {
+    let mut text = String::new();
+    paragraphs(&mut text, docs);
+    text.trim_end().to_owned()
+}
+
+/// What to do when there is no plugin of this name.
+pub fn no_plugin_hint(name: &str) -> String {
+    let absent = Kind::ALL.into_iter().find_map(|kind| absent::advice(kind, name));
+    if let Some(advice) = absent {
+        return format!("Logstash has it, Logherd has not: {advice}");
+    }
+    match closest(name, PLUGINS.iter().map(|plugin| plugin.spec.name)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`logherd plugins` lists all".to_owned(),
+    }
+}
 
 /// The pages: file names and Markdown texts. `README.md` lists the others.
 pub fn reference() -> Vec<(String, String)> {
@@ -129,12 +224,19 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
+    use crate::Scope;
+    use crate::batch::Batch;
+    use crate::dead_letter::DeadLetters;
+    use crate::event::Event;
     use crate::lang::parse::parse_value;
     use crate::lang::problems::Problems;
+    use crate::runtime::chain::{Chain, Routes, Together};
+    use crate::topology::OutputSite;
+    use crate::value::{Timestamp, Value};
 
     #[test]
     fn every_plugin_and_option_has_documentation_that_ends_with_a_full_stop() {
@@ -145,6 +247,55 @@ mod tests {
             for (name, docs) in docs {
                 assert!(!docs.is_empty(), "{spec:?}: `{name}` has no documentation");
                 assert!(docs.first().is_some_and(|d| !d.trim().is_empty()), "{spec:?}: `{name}`");
+            }
+        }
+    }
+
+    /// An event with what the examples speak of.
+    fn event() -> Event {
+        let mut event = Event::with_message(Timestamp::UNIX_EPOCH, "10.1.2.3 GET 0.5".into());
+        for (name, value) in
+            [("client", "10.1.2.3"), ("status", "404"), ("query", "a%20b"), ("level", "debug")]
+        {
+            event.fields_mut().insert(name, Value::from(value));
+        }
+        event.fields_mut().insert("items", Value::List(vec!["one".into(), "two".into()]));
+        event
+    }
+
+    #[test]
+    fn the_example_of_each_plugin_runs() {
+        // An error means that one is installed already.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let letters = Arc::new(DeadLetters::new(dir.path().join("letters"), "p", Arc::default()));
+        for plugin in PLUGINS {
+            let spec = plugin.spec;
+            let Some(example) = example(spec) else {
+                panic!(
+                    "{spec:?} has no example: write one between ``` in its documentation, after the first paragraph"
+                )
+            };
+            let environment = |_: &str| Some("secret".to_owned());
+            let problems = crate::check(Scope::Run, &example, &environment);
+            let told: Vec<String> = problems.iter().map(|p| p.render(spec.name, &example)).collect();
+            assert!(told.is_empty(), "{spec:?}:\n{}", told.join("\n"));
+            assert!(example.contains(spec.name), "{spec:?}: {example}");
+            let plan = crate::compile(Scope::Run, &example, &environment).unwrap();
+            for call in &plan.inputs {
+                if let Err(reason) = crate::plugins::build_input(call) {
+                    // The example may name certificates, which are not on this machine.
+                    assert!(reason.contains("No such file"), "{spec:?}: {reason}");
+                }
+            }
+            let mut chain = Chain::build(&plan.filters, &mut Together::new()).unwrap();
+            chain.run(&mut Batch::new(vec![event()]));
+            assert!(chain.take_undecided().is_empty(), "{spec:?}: {example}");
+            let (routes, calls) = Routes::new(&plan.outputs);
+            routes.choose(&[event()], &mut Vec::new());
+            for call in &calls {
+                let site = OutputSite { id: call.id.clone(), dead_letters: letters.clone() };
+                crate::plugins::build_output(call, site).map(drop).unwrap();
             }
         }
     }

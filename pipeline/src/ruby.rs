@@ -1,4 +1,5 @@
 //! Runs regular expressions of Ruby's syntax, which Logstash's configurations are written in, and never for too long.
+mod ascii;
 mod machine;
 mod nature;
 mod number;
@@ -8,6 +9,7 @@ mod set;
 pub(crate) mod syntax;
 mod text;
 
+pub(crate) use ascii::ascii_classes;
 pub(crate) use number::{decimal, hexadecimal, number_in, to_f, to_i};
 pub(crate) use replace::Replacement;
 pub(crate) use text::to_s;
@@ -86,7 +88,8 @@ impl Ruby {
             Dot::AnyCharacter => RegexOptions::REGEX_OPTION_MULTILINE,
             Dot::NotNewline => RegexOptions::REGEX_OPTION_NONE,
         };
-        let regex = onig::Regex::with_options(pattern, options, Syntax::ruby()).map_err(|error| {
+        let written = ascii_classes(pattern);
+        let regex = onig::Regex::with_options(&written, options, Syntax::ruby()).map_err(|error| {
             let message = format!("the regular expression cannot be used: {}", error.description());
             Mistake::new(0, pattern.len(), message)
         })?;

@@ -29,7 +29,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::lang::ast::{Node, Setting, Span};
+use crate::lang::ast::{Node, Raw, Setting, Span};
 use crate::lang::kinds::{FromSetting, OptionKind};
 use crate::lang::problems::Problems;
 
@@ -130,7 +130,13 @@ pub(crate) fn read_option<T: FromSetting>(
 ) -> Option<T> {
     if let Some(setting) = settings.iter().find(|s| s.key.text == spec.name) {
         // What cannot be known cannot be wrong; nor can it be read.
-        return if setting.value.is_unknown() { None } else { T::from_setting(&setting.value, problems) };
+        let value = match &setting.value.value {
+            Raw::List(items) if spec.kind.is_single() && items.len() == 1 => {
+                items.first().unwrap_or(&setting.value)
+            }
+            _ => &setting.value,
+        };
+        return if value.is_unknown() { None } else { T::from_setting(value, problems) };
     }
     if let Some(default) = spec.default {
         // What a default is blamed for later is shown where it was left out.

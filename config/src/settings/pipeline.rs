@@ -28,12 +28,64 @@ pub struct Sources {
     pub config_string: Vec<String>,
 }
 
+/// What a configuration means depends on these, as it does in Logstash.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct DialectSettings {
+    /// Undo `\n`, `\r`, `\t`, `\0`, `\\`, `\"` and `\'` in quoted texts; otherwise a backslash stays what it is.
+    #[arg(long, alias = "config.support_escapes", env = "LOGHERD_CONFIG_SUPPORT_ESCAPES")]
+    pub config_support_escapes: bool,
+    /// What `ecs_compatibility` is for each plugin that has it and does not give it.
+    #[arg(
+        long,
+        alias = "pipeline.ecs_compatibility",
+        env = "LOGHERD_PIPELINE_ECS_COMPATIBILITY",
+        default_value = "disabled"
+    )]
+    pub pipeline_ecs_compatibility: EcsCompatibility,
+}
+
+/// How plugins name the fields that they set by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EcsCompatibility {
+    /// By Logstash's old names.
+    #[default]
+    Disabled,
+    /// By those of the Elastic Common Schema 1.
+    V1,
+    /// By those of the Elastic Common Schema 8.
+    V8,
+}
+
+impl EcsCompatibility {
+    /// The word for it in a configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::V1 => "v1",
+            Self::V8 => "v8",
+        }
+    }
+}
+
+/// For whom something is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrintFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// `logherd run`: just the pipeline, on this machine.
 #[derive(Clone, Debug, Args)]
 pub struct RunSettings {
     /// What to run.
     #[command(flatten)]
     pub sources: Sources,
+    /// How it is read.
+    #[command(flatten)]
+    pub dialect: DialectSettings,
     /// Where positions are kept. Default: `run` in logherd's state directory.
     #[arg(long, alias = "path.data", env = "LOGHERD_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -69,10 +121,28 @@ pub struct CheckSettings {
     /// What to check.
     #[command(flatten)]
     pub sources: Sources,
+    /// How it is read.
+    #[command(flatten)]
+    pub dialect: DialectSettings,
     /// More files, directories and patterns to check.
     #[arg(value_name = "FILE|DIR|GLOB")]
     pub more: Vec<String>,
     /// What the configurations are for.
     #[arg(long, env = "LOGHERD_SCOPE", default_value = "guess")]
     pub scope: CheckScope,
+    /// For whom the problems are printed. As JSON, everything goes to standard output.
+    #[arg(long, env = "LOGHERD_FORMAT", default_value = "text")]
+    pub format: PrintFormat,
+}
+
+/// `logherd plugins`: says what plugins there are and what they take.
+#[derive(Clone, Debug, Args)]
+pub struct PluginsSettings {
+    /// What to tell about: a plugin (`grok`, `codec/json`) or a kind (`input`, `codec`, `filter`, `output`). Without it, all are
+    /// listed.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// For whom it is printed.
+    #[arg(long, env = "LOGHERD_FORMAT", default_value = "text")]
+    pub format: PrintFormat,
 }

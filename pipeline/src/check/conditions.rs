@@ -5,6 +5,7 @@ use crate::field::FieldRef;
 use crate::lang::ast::{BoolOp, CompareOp, Expr, RawRvalue, Rvalue, Span};
 use crate::lang::problems::Problems;
 use crate::plan::{Condition, Operand, Pattern};
+use crate::ruby::ascii_classes;
 
 /// Compiles a condition; `None` when something is wrong, which has then been reported.
 pub(super) fn compile(expr: &Expr, problems: &mut Problems) -> Option<Condition> {
@@ -152,7 +153,7 @@ fn pattern(source: &str, place: &Rvalue, problems: &mut Problems) -> Option<Patt
         return None;
     }
     let options = onig::RegexOptions::REGEX_OPTION_NONE;
-    match onig::Regex::with_options(source, options, onig::Syntax::ruby()) {
+    match onig::Regex::with_options(&ascii_classes(source), options, onig::Syntax::ruby()) {
         Ok(regex) => Some(Pattern { source: source.to_owned(), regex: Arc::new(regex) }),
         Err(error) => {
             let why = if place.substituted { String::new() } else { format!(": {}", error.description()) };

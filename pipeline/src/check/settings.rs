@@ -1,8 +1,9 @@
 //! Checks one use of a plugin: that it exists, that its options exist, once each, and that their values fit.
+use super::repeated::{again, duplicate_keys};
+use super::slips;
 use crate::every;
 use crate::lang::absent;
-use crate::lang::ast::{Call, Node, Raw, Setting};
-use crate::lang::kinds::OptionKind;
+use crate::lang::ast::{Call, Setting};
 use crate::lang::problems::Problems;
 use crate::lang::suggest::{closest, listed};
 use crate::plan::PluginCall;
@@ -73,11 +74,7 @@ fn known_once(
     let mut known: Vec<Setting> = Vec::with_capacity(call.settings.len());
     let mut misspelled = Vec::new();
     for setting in &call.settings {
-        match &setting.value.value {
-            // The keys themselves are looked at once all settings of this name are together.
-            Raw::Hash(entries) => entries.iter().for_each(|(_, value)| duplicate_keys(value, problems)),
-            _ => duplicate_keys(&setting.value, problems),
-        }
+        duplicate_keys(&setting.value, problems);
         let name = setting.key.text.as_str();
         if spec.accepted.iter().chain(every.accepted).any(|(accepted, _)| *accepted == name) {
             continue;
@@ -89,11 +86,6 @@ fn known_once(
         match known.iter_mut().find(|s| s.key.text == name) {
             None => known.push(setting.clone()),
             Some(first) => again(first, setting, option.kind, problems),
-        }
-    }
-    for setting in &known {
-        if let Raw::Hash(entries) = &setting.value.value {
-            keys_once(entries, problems);
         }
     }
     (known, misspelled)
@@ -113,6 +105,10 @@ fn unknown(
         problems.error(setting.key.span, format!("{owner} does not support `{name}`")).hint(*instead);
         return None;
     }
+    if let Some(instead) = slips::instead(spec, name) {
+        problems.error(setting.key.span, format!("{owner} has no option `{name}`")).hint(instead);
+        return None;
+    }
     let names = || spec.options.iter().chain(every.options).map(|o| o.name);
     let near = closest(name, names());
     let hint = match near {
@@ -121,56 +117,4 @@ fn unknown(
     };
     problems.error(setting.key.span, format!("{owner} has no option `{name}`")).hint(hint);
     near
-}
-
-/// An option given once more: lists and hashes grow, as in Logstash; anything else is a mistake.
-fn again(first: &mut Setting, second: &Setting, kind: OptionKind, problems: &mut Problems) {
-    match (&mut first.value.value, &second.value.value) {
-        (Raw::Hash(all), Raw::Hash(more)) => {
-            all.extend(more.iter().cloned());
-        }
-        _ if matches!(kind, OptionKind::List(_) | OptionKind::Paths) => {
-            let whole = first.value.clone();
-            let mut all = match whole.value {
-                Raw::List(items) => items,
-                _ => vec![whole],
-            };
-            match &second.value.value {
-                Raw::List(more) => all.extend(more.iter().cloned()),
-                _ => all.push(second.value.clone()),
-            }
-            first.value.value = Raw::List(all);
-        }
-        _ => {
-            let line = problems.line_of(first.key.span);
-            problems
-                .error(second.key.span, format!("`{}` is given twice", second.key.text))
-                .hint(format!("it was given in line {line}: remove one of them"));
-        }
-    }
-}
-
-/// Reports keys that a hash has twice, at any depth.
-fn duplicate_keys(node: &Node, problems: &mut Problems) {
-    match &node.value {
-        Raw::Hash(entries) => {
-            keys_once(entries, problems);
-            entries.iter().for_each(|(_, value)| duplicate_keys(value, problems));
-        }
-        Raw::List(items) => items.iter().for_each(|item| duplicate_keys(item, problems)),
-        Raw::Text(_) | Raw::Word(_) | Raw::Number(_) | Raw::Plugin(_) => {}
-    }
-}
-
-fn keys_once(entries: &[(Node, Node)], problems: &mut Problems) {
-    let mut seen = std::collections::HashSet::new();
-    for (key, _) in entries {
-        if let Some(text) = key.text()
-            && !seen.insert(text)
-        {
-            problems
-                .error(key.span, format!("the key `{text}` is given twice"))
-                .hint("give several values as an array: `\"key\" => [ \"a\", \"b\" ]`");
-        }
-    }
 }

@@ -147,7 +147,7 @@ fn a_containers_plan_has_its_own_inputs_and_everyones_filters_and_outputs() {
 #[test]
 fn variables_of_other_machines_are_no_problem_but_other_problems_are_told() {
     let text = "input { file { path => ['${A}', 'relative'] start_position => '${B:end}' } }
-        filter { if [a] =~ '(${C}' { json { source => '[${D}' target => '[x' } } }
+        filter { if [a] =~ '${C}' { json { source => '[${D}' target => '[x' } } }
         output { elasticsearch { hosts => '${E}' password => '${F}' sniffing => true } }";
     let wrong: Vec<_> = check_remote(Scope::Host, text).iter().map(|p| text.get(p.start..p.end)).collect();
     assert_eq!(wrong, [Some("'[x'"), Some("sniffing")]);
@@ -157,11 +157,110 @@ fn variables_of_other_machines_are_no_problem_but_other_problems_are_told() {
 fn texts_of_a_directory_become_one_plan() {
     let sources = ["input { generator { } }", "filter { drop { } }", "output { null { } }"];
     let sources = sources.map(|text| SourceText { name: "x", text });
-    let joined = compile_all(Scope::Run, &sources, &environment).unwrap();
+    let all = |sources| compile_all(Dialect::default(), Scope::Run, sources, &environment);
+    let joined = all(&sources[..]).plan.unwrap();
     assert!(joined.has_inputs() && joined.has_outputs());
     let bad = [sources[0], SourceText { name: "bad.conf", text: "filter {" }];
-    let failed = compile_all(Scope::Run, &bad, &environment).unwrap_err();
-    assert_eq!(failed.iter().map(|(source, _)| source.name).collect::<Vec<_>>(), ["bad.conf"]);
+    let failed = all(&bad[..]);
+    assert!(failed.plan.is_none());
+    assert_eq!(failed.problems.iter().map(|(source, _)| source.name).collect::<Vec<_>>(), ["bad.conf"]);
+}
+
+/// The options of the only plugin, as the plan has them.
+fn options_in(dialect: Dialect, text: &str) -> String {
+    let source = SourceText { name: "x", text };
+    let compiled = compile_all(dialect, Scope::Run, &[source], &|name| match name {
+        "LIST" => Some("['a', \"b\", c]".to_owned()),
+        "QUOTED" => Some("'a b'".to_owned()),
+        "NAME" => Some("name".to_owned()),
+        _ => None,
+    });
+    let Some(plan) = compiled.plan else { panic!("{text}: {:#?}", compiled.problems) };
+    let options = plan.filters.iter().filter_map(|step| match step {
+        Step::Plugin(call) => Some((&call.options, &call.common)),
+        Step::If { .. } => None,
+    });
+    let told = |(options, common): (&crate::spec::AnyOptions, &crate::plan::Common)| {
+        let mutate = options.downcast_ref::<crate::filters::mutate::MutateOptions>();
+        let grok = options.downcast_ref::<crate::filters::grok::GrokOptions>();
+        format!("{mutate:?} {grok:?} {common:?}")
+    };
+    options.map(told).collect()
+}
+
+#[test]
+fn what_is_given_several_times_is_joined() {
+    let same = |one: &str, other: &str| {
+        let told = |text| options_in(Dialect::default(), &format!("filter {{ {text} }}"));
+        assert_eq!(told(one), told(other));
+    };
+    same(
+        "mutate { replace => { 'a' => '1' } replace => { 'b' => '2' } }",
+        "mutate { replace => { 'a' => '1' 'b' => '2' } }",
+    );
+    same(
+        "mutate { add_tag => 'a' add_tag => ['b', 'c'] add_tag => d }",
+        "mutate { add_tag => ['a', 'b', 'c', 'd'] }",
+    );
+    same(
+        "mutate { add_field => { 'a' => '1' } add_field => { 'a' => '2' } add_field => { 'a' => ['3', '4'] } }",
+        "mutate { add_field => { 'a' => ['1', '2', '3', '4'] } }",
+    );
+    same(
+        "mutate { add_field => { 'a' => '1' } add_field => { 'a' => '1' } }",
+        "mutate { add_field => { 'a' => '1' } }",
+    );
+    same(
+        "mutate { add_field => ['a', '1', 'b', '2', 'a', '3'] }",
+        "mutate { add_field => { 'a' => ['1', '3'] 'b' => '2' } }",
+    );
+    same("mutate { id => 'x' id => 'x' }", "mutate { id => 'x' }");
+    same("mutate { tag_on_failure => ['x'] }", "mutate { tag_on_failure => 'x' }");
+}
+
+#[test]
+fn escapes_are_undone_where_that_is_asked_for() {
+    let text = r#"filter { mutate { replace => { "a\tb" => "c\"d\ne" } } }"#;
+    let plain = options_in(Dialect::default(), text);
+    assert!(plain.contains(r#"a\\tb"#) && plain.contains(r#"c\\\"d\\ne"#), "{plain}");
+    let undone = options_in(Dialect { support_escapes: true, ..Dialect::default() }, text);
+    assert!(
+        undone.contains(r#"a\tb"#) && undone.contains(r#"c\"d\ne"#) && !undone.contains(r"\\"),
+        "{undone}"
+    );
+}
+
+#[test]
+fn plugins_take_the_names_of_the_pipeline_unless_they_say_their_own() {
+    let told = |ecs, own| {
+        let text = format!("filter {{ grok {{ match => {{ 'message' => '%{{WORD:w}}' }} {own} }} }}");
+        let told = options_in(Dialect { ecs_compatibility: ecs, ..Dialect::default() }, &text);
+        told.split("ecs_compatibility: ").nth(1).unwrap().split([' ', ',']).next().unwrap().to_owned()
+    };
+    assert_eq!(told(None, ""), "Disabled");
+    assert_eq!(told(Some("v8"), ""), "V8");
+    assert_eq!(told(Some("v8"), "ecs_compatibility => disabled"), "Disabled");
+    let codec = "input { stdin { codec => json } } output { stdout { codec => json { } } }";
+    let dialect = Dialect { ecs_compatibility: Some("v1"), ..Dialect::default() };
+    assert_eq!(check_in(dialect, Scope::Run, codec, &environment), []);
+}
+
+#[test]
+fn variables_lose_their_quotes_and_become_arrays() {
+    let told = |text: &str| options_in(Dialect::default(), &format!("filter {{ {text} }}"));
+    assert_eq!(told("mutate { add_tag => '${LIST}' }"), told("mutate { add_tag => ['a', 'b', 'c'] }"));
+    assert_eq!(told("mutate { add_tag => '${QUOTED}' }"), told("mutate { add_tag => 'a b' }"));
+    assert_eq!(told("mutate { add_tag => '[x][${NAME}]' }"), told("mutate { add_tag => '[x][name]' }"));
+    let condition = "filter { if [a] == '${NAME}' and [b] == 'x${NONE}' { drop { } } }";
+    let Some(Step::If { arms, .. }) = plan_with_name(condition).filters.into_iter().next() else {
+        panic!("no if")
+    };
+    let shown = format!("{arms:?}");
+    assert!(shown.contains("\"name\"") && shown.contains("\"x${NONE}\""), "{shown}");
+}
+
+fn plan_with_name(text: &str) -> Plan {
+    compile(Scope::Run, text, &|name| (name == "NAME").then(|| "name".to_owned())).unwrap()
 }
 
 #[test]

@@ -21,7 +21,7 @@ plugin! {
     /// Reads what Fluentd and Fluent Bit forward, and writes events in their format.
     ///
     /// ```
-    /// input { tcp { port => 24224 codec => fluent } }
+    /// input { udp { port => 24224 codec => fluent } }
     /// ```
     ///
     /// All four ways are read: one event, an array of events, packed events, and packed events compressed by gzip (up to

@@ -19,7 +19,7 @@ plugin! {
     /// Reads lines of Carbon's plaintext protocol, `name value seconds`, and writes numbers of events as such lines.
     ///
     /// ```
-    /// input { tcp { port => 2003 codec => graphite } }
+    /// input { udp { port => 2003 codec => graphite } }
     /// ```
     ///
     /// A line becomes an event with the metric's name as a field. An event without any number to write writes nothing.

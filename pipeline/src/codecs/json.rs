@@ -16,7 +16,7 @@ plugin! {
     /// Reads each message as a JSON document: an object becomes an event, an array an event for each object in it.
     ///
     /// ```
-    /// input { http { port => 8080 codec => json } }
+    /// input { udp { port => 8080 codec => json } }
     /// ```
     ///
     /// What is neither becomes an event with the text as its message and the tag `_jsonparsefailure`. Whole numbers

@@ -15,7 +15,7 @@ plugin! {
     /// Takes a line as the message; writes an event as a line.
     ///
     /// ```
-    /// input { tcp { port => 5000 codec => line { charset => "Windows-1252" } } }
+    /// input { udp { port => 5000 codec => line { charset => "Windows-1252" } } }
     /// ```
     codec "line" => pub(crate) struct LineOptions {
         /// The character set of what is read, by Ruby's name: `UTF-8`, `ISO-8859-15`, `Windows-1252`, `Shift_JIS` and others.

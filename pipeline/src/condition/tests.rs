@@ -18,7 +18,7 @@ fn condition(text: &str) -> Condition {
 fn event() -> Event {
     let json = r#"{
         "message": "GET /index.html 200", "status": 200, "ratio": 0.5, "code": "404", "empty": "", "blank": " ",
-        "false": "false", "zero": 0, "none": [], "yes": true, "first": "a",
+        "false": "false", "zero": 0, "none": [], "yes": true, "first": "a", "umlaut": "Müller",
         "no": false, "nothing": null, "list": ["a", "b", 3], "one": ["GET"], "map": {"inner": {"deep": "x"}, "n": 5},
         "@timestamp": "2026-01-02T03:04:05.678Z", "@metadata": {"from": "test"}, "tags": ["red"]
     }"#;
@@ -114,6 +114,8 @@ const MATCHING: &[Case] = &[
     ("[status] !~ /^2..$/", true),
     ("[list] =~ /^b$/", false),
     ("[yes] =~ /true/", false),
+    ("[umlaut] =~ /^\\w+$/", false),
+    ("[umlaut] =~ /^[[:alpha:]]+$/", true),
     ("'z' =~ /z/", true),
     ("'z' !~ /z/", false),
 ];

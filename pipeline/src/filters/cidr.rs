@@ -19,6 +19,10 @@ use crate::value::Value;
 plugin! {
     /// Does what `add_field`, `add_tag` and the like say to events of which an address lies in one of the networks.
     ///
+    /// ```
+    /// filter { cidr { address => ["%{client}"] network => ["10.0.0.0/8", "192.168.0.0/16"] add_tag => "inside" } }
+    /// ```
+    ///
     /// Networks are written `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `fe80::/10`, or as a single address. Addresses and networks
     /// that cannot be read are passed over.
     filter "cidr" => pub(crate) struct CidrOptions {

@@ -14,6 +14,10 @@ use crate::value::Value;
 plugin! {
     /// Makes a copy of each event for each name in `clones`.
     ///
+    /// ```
+    /// filter { clone { clones => ["audit"] } }
+    /// ```
+    ///
     /// The copies follow the event, which stays as it is: `add_field` and the like apply to the copies. Each copy has its
     /// name in the field `type`, or as a tag with `ecs_compatibility => v1`. An event is acknowledged when its copies are, too.
     filter "clone" => pub(crate) struct CloneOptions {

@@ -26,6 +26,10 @@ const EMPTY: &str = "_csvskippedemptyfield";
 plugin! {
     /// Takes apart a line of comma-separated values, and puts each value into a field.
     ///
+    /// ```
+    /// filter { csv { columns => ["name", "size"] convert => { "size" => "integer" } } }
+    /// ```
+    ///
     /// A value in quotes may hold separators, ends of lines, and quotes, doubled. A value that is empty and not quoted is null.
     /// A text that is no such line gets the tag `_csvparsefailure`.
     filter "csv" => pub(crate) struct CsvOptions {

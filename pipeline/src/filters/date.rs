@@ -22,6 +22,10 @@ use crate::value::{Text, Timestamp, Value};
 plugin! {
     /// Reads a date from a field, and makes it the event's `@timestamp`.
     ///
+    /// ```
+    /// filter { date { match => ["timestamp", "dd/MMM/yyyy:HH:mm:ss Z", "ISO8601"] remove_field => "timestamp" } }
+    /// ```
+    ///
     /// `match` names the field and then the forms to try, in order: `match => ["time", "dd/MMM/yyyy:HH:mm:ss Z", "ISO8601"]`.
     /// A form is `ISO8601`, `UNIX` (seconds since 1970), `UNIX_MS` (milliseconds), `TAI64N`, or a pattern of letters:
     ///

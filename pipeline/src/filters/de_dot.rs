@@ -15,6 +15,10 @@ use crate::value::Value;
 plugin! {
     /// Takes the dots out of the names of fields: `a.b` becomes `a_b`, or `[a][b]` with `nested`.
     ///
+    /// ```
+    /// filter { de_dot { separator => "_" } }
+    /// ```
+    ///
     /// Without `fields` or `recursive` only the fields at the top are looked at. A field that has the new name already is
     /// replaced.
     filter "de_dot" => pub(crate) struct DeDotOptions {

@@ -17,6 +17,10 @@ use crate::value::{Text, Value};
 plugin! {
     /// Takes texts apart at what stands between their parts: `mapping => { "message" => "%{time} %{+time} [%{level}] %{text}" }`.
     ///
+    /// ```
+    /// filter { dissect { mapping => { "message" => "%{at} %{level} [%{thread}] %{text}" } } }
+    /// ```
+    ///
     /// | part | meaning |
     /// |---|---|
     /// | `%{name}` | the field to put it into |

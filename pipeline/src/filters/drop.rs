@@ -11,6 +11,10 @@ use crate::spec::plugin;
 plugin! {
     /// Drops the events that reach it, or a part of them.
     ///
+    /// ```
+    /// filter { if [level] == "debug" { drop { } } }
+    /// ```
+    ///
     /// It is mostly used inside a condition: `if [loglevel] == "debug" { drop { } }`. What is dropped counts as done: it
     /// is neither sent nor read again.
     filter "drop" => pub(crate) struct DropOptions {

@@ -32,6 +32,10 @@ plugin! {
     /// Gives each event a value that is the same for the same contents: to find what came twice, as the id of a document, or
     /// to hide what a field holds.
     ///
+    /// ```
+    /// filter { fingerprint { source => ["message"] target => "[@metadata][id]" method => "SHA256" } }
+    /// ```
+    ///
     /// Of several sources the last one that is there counts, unless they are taken together. A list gets a list of values.
     filter "fingerprint" => pub(crate) struct FingerprintOptions {
         /// The fields that the value is made of.

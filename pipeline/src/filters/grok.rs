@@ -23,6 +23,10 @@ use crate::value::{Names, Text, Value};
 plugin! {
     /// Finds named things in a line of text: `match => { "message" => "%{IP:client} %{WORD:verb}" }`.
     ///
+    /// ```
+    /// filter { grok { match => { "message" => "%{IP:client} %{WORD:verb} %{NUMBER:took:float}" } } }
+    /// ```
+    ///
     /// A pattern is a regular expression of Ruby's syntax in which `%{NAME}` stands for a pattern that has a name,
     /// `%{NAME:field}` keeps what it finds as a field, and `%{NAME:field:int}` or `%{NAME:field:float}` keeps it as a
     /// number. A field may be `[outer][inner]`. `(?<field>…)` keeps what a group finds.

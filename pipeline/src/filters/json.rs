@@ -16,6 +16,10 @@ use crate::value::{Map, Timestamp, Value};
 plugin! {
     /// Parses JSON that stands in a field, and puts what it holds into the event.
     ///
+    /// ```
+    /// filter { json { source => "message" target => "document" remove_field => "message" } }
+    /// ```
+    ///
     /// Fields that are there already are replaced; a name such as `[a][b]` is a path. A field `@timestamp` in the JSON becomes
     /// the event's if it can be read as a moment; else the event's is the present, it gets the tag `_timestampparsefailure`, and
     /// the text is kept as `_@timestamp`. `tags` must be texts: otherwise what stands behind them is left out, and the event

@@ -25,6 +25,10 @@ const DEPTH_MAX: usize = 32;
 plugin! {
     /// Takes apart texts of the form `key=value key="a value"`, and puts the values into the event.
     ///
+    /// ```
+    /// filter { kv { source => "message" field_split => "&" include_keys => ["user", "page"] } }
+    /// ```
+    ///
     /// Values can stand in quotes, `"…"` or `'…'`, and in brackets, `(…)`, `[…]` or `<…>`; a backslash takes a character for
     /// itself. A key that comes again makes a list of the values. `add_field` and the like apply to events in which something
     /// was found.

@@ -24,6 +24,12 @@ pub(super) use text::Style;
 plugin! {
     /// Changes fields.
     ///
+    /// ```
+    /// filter {
+    ///   mutate { rename => { "src" => "[source][ip]" } convert => { "size" => "integer" } lowercase => ["level"] }
+    /// }
+    /// ```
+    ///
     /// Whatever the order in which they are written, the changes of one `mutate` happen in this order: `coerce`, `rename`,
     /// `update`, `replace`, `convert`, `gsub`, `uppercase`, `capitalize`, `lowercase`, `strip`, `split`, `join`, `merge`,
     /// `copy`. Where another order is wanted, write several `mutate`.

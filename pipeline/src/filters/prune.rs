@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 plugin! {
     /// Removes fields by regular expressions (of Ruby's syntax) for their names or for what they hold.
     ///
+    /// ```
+    /// filter { prune { whitelist_names => ["^message$", "^host$", "^@"] } }
+    /// ```
+    ///
     /// Only fields at the top are looked at; `@metadata` stays. With `whitelist_names` every field goes that none of them
     /// matches, `@timestamp` and `@version`, too.
     filter "prune" => pub(crate) struct PruneOptions {

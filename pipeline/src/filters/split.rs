@@ -17,6 +17,10 @@ const FAILURE: &str = "_split_type_failure";
 plugin! {
     /// Makes an event of each item of a list, or of each part of a text.
     ///
+    /// ```
+    /// filter { split { field => "items" target => "item" } }
+    /// ```
+    ///
     /// Each of the new events is a copy of the old one, which is gone, with one item in the field. Empty parts make no event.
     /// A text without the terminator stays as it is; an empty one makes no event at all, as in Logstash. An event whose field is absent or holds something else gets the tag
     /// `_split_type_failure`.

@@ -20,6 +20,10 @@ const DEFAULT: i64 = 13;
 plugin! {
     /// Takes apart the priority of a syslog message (RFC 3164): its facility and its severity, as numbers and as names.
     ///
+    /// ```
+    /// filter { syslog_pri { } }
+    /// ```
+    ///
     /// | | `disabled` | `v1`, `v8` |
     /// |---|---|---|
     /// | the priority | `syslog_pri` | `[log][syslog][priority]` |

@@ -21,6 +21,10 @@ plugin! {
     /// Counts events by a key, in periods of the events' own time, and does what `add_field`, `add_tag` and the like say to
     /// those that are too few or too many: the first ones up to `before_count`, and those after `after_count`.
     ///
+    /// ```
+    /// filter { throttle { key => "%{host}%{message}" after_count => 3 period => 60 add_tag => "often" } }
+    /// ```
+    ///
     /// `add_tag => "throttled"`, and then `if "throttled" in [tags] { drop { } }`.
     filter "throttle" => pub(crate) struct ThrottleOptions {
         /// What to count by: a template such as `%{host}%{message}`.

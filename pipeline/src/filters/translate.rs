@@ -24,6 +24,12 @@ use dictionary::{Dictionary, DictionaryFile, Matching};
 plugin! {
     /// Looks up what a field holds in a dictionary, and puts what stands there into another field.
     ///
+    /// ```
+    /// filter {
+    ///   translate { source => "status" target => "meaning" dictionary => { "200" => "OK" "404" => "Not Found" } fallback => "?" }
+    /// }
+    /// ```
+    ///
     /// The dictionary is written here or in a file: JSON (`.json`), YAML (`.yml`, `.yaml`) or CSV with two columns (`.csv`).
     /// `add_field` and the like apply to events for which something was found, or a `fallback` was taken.
     filter "translate" => pub(crate) struct TranslateOptions {

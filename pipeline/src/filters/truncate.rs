@@ -12,6 +12,10 @@ use crate::value::Value;
 plugin! {
     /// Cuts texts that are longer than `length_bytes`, in lists and in nested fields, too.
     ///
+    /// ```
+    /// filter { truncate { fields => ["message"] length_bytes => 8192 } }
+    /// ```
+    ///
     /// A character is never cut in half: what is left may be some bytes shorter. `add_field` and the like apply to events of
     /// which something was cut.
     filter "truncate" => pub(crate) struct TruncateOptions {

@@ -16,6 +16,10 @@ use crate::value::Value;
 plugin! {
     /// Decodes what is percent-encoded: `%20` becomes a blank. A `+` stays what it is.
     ///
+    /// ```
+    /// filter { urldecode { field => "query" } }
+    /// ```
+    ///
     /// Texts in lists and in nested fields are decoded, too; names of fields are not.
     filter "urldecode" => pub(crate) struct UrldecodeOptions {
         /// The field to decode.

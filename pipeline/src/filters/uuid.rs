@@ -12,6 +12,10 @@ use crate::value::Value;
 plugin! {
     /// Gives each event a random id (a UUID of version 4).
     ///
+    /// ```
+    /// filter { uuid { target => "id" overwrite => true } }
+    /// ```
+    ///
     /// An event that is read again, because it was not acknowledged before a restart, gets another id; `fingerprint` gives
     /// the same one again.
     filter "uuid" => pub(crate) struct UuidOptions {

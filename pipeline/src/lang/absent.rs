@@ -58,6 +58,7 @@ static ABSENT: &[(Kind, &str, &str)] = &[
     (Kind::Codec, "protobuf", "use `json` or `plain`"),
     (Kind::Filter, "age", LOOKUP),
     (Kind::Filter, "aggregate", "events are looked at one by one: aggregate them where they are stored"),
+    (Kind::Filter, "bytes", "outputs that take sizes read them themselves; for numbers use `mutate`"),
     (Kind::Filter, "cipher", "there is no encryption of fields: remove what must not be seen with `mutate`"),
     (Kind::Filter, "dns", LOOKUP),
     (Kind::Filter, "elapsed", "events are looked at one by one: compare them where they are stored"),

@@ -132,11 +132,18 @@ impl Node {
         }
     }
 
+    /// Whether the text of this value stands in the configuration byte for byte: without escapes, without variables.
+    pub(crate) fn is_verbatim(&self) -> bool {
+        let quotes = 2 * usize::from(matches!(self.value, Raw::Text(_)));
+        let written = self.span.end - self.span.start;
+        !self.substituted && self.text().is_some_and(|text| text.len() + quotes == written)
+    }
+
     /// Where the `from..to` bytes of the text of this value stand; the whole value when that cannot be said.
     pub(crate) fn part(&self, from: usize, to: usize) -> Span {
         let quote = usize::from(matches!(self.value, Raw::Text(_)));
         match self.text() {
-            Some(text) if !self.substituted && from <= to && to <= text.len() => {
+            Some(text) if self.is_verbatim() && from <= to && to <= text.len() => {
                 Span::new(self.span.start + quote + from, self.span.start + quote + to)
             }
             _ => self.span,

@@ -1,5 +1,5 @@
 //! Fills `${NAME}` and `${NAME:default}` in, after parsing, so that no value can change what a text says.
-use super::ast::{Call, Expr, Item, Node, Raw, RawRvalue, Rvalue, Text};
+use super::ast::{Call, Expr, Item, Node, Raw, RawRvalue, Rvalue, Span, Text};
 use super::problems::Problems;
 
 /// Where values of variables come from.
@@ -51,8 +51,9 @@ impl Filler<'_, '_> {
     fn node(&mut self, node: &mut Node) {
         match &node.value {
             Raw::Text(text) => {
+                let whole = whole_variable(text);
                 if let Some(filled) = self.text(text, |from, to| node.part(from, to)) {
-                    node.value = Raw::Text(filled.text);
+                    node.value = refined(filled.text, whole, node.span);
                     node.substituted = true;
                     node.unknown = filled.unknown;
                 }
@@ -88,11 +89,20 @@ impl Filler<'_, '_> {
     fn operand(&mut self, operand: &mut Rvalue) {
         let span = operand.span;
         match &mut operand.value {
-            RawRvalue::Text(text) => {
+            // In a condition a variable is the whole of a text, as in Logstash.
+            RawRvalue::Text(text) if whole_variable(text) => {
                 if let Some(filled) = self.text(text, |_, _| span) {
                     operand.value = RawRvalue::Text(filled.text);
                     operand.substituted = true;
                     operand.unknown = filled.unknown;
+                }
+            }
+            RawRvalue::Text(text) => {
+                let variables = text.split("${").skip(1);
+                if variables.into_iter().any(|from| variable(from).is_some()) {
+                    self.problems
+                        .warning(span, "variables inside of a text are not filled in here")
+                        .hint("in conditions a variable is the whole of a text, as in Logstash: \"${NAME}\"");
                 }
             }
             RawRvalue::List(items) => items.iter_mut().for_each(|item| self.operand(item)),
@@ -148,6 +158,34 @@ impl Filler<'_, '_> {
         filled.push_str(rest);
         found.then_some(Filled { text: filled, unknown })
     }
+}
+
+/// Whether a text is one variable and nothing else.
+fn whole_variable(text: &str) -> bool {
+    text.strip_prefix("${").and_then(variable).is_some_and(|(_, after)| after.is_empty())
+}
+
+/// A value with variables filled in: quotes around it are left out, and one variable that holds `[a, 'b']` is an array.
+fn refined(text: String, whole: bool, span: Span) -> Raw {
+    let unquoted = without_quotes(&text);
+    let inside = unquoted.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inside {
+        Some(inside) if whole => {
+            let item = |item: &str| Node {
+                substituted: true,
+                ..Node::new(Raw::Text(without_quotes(item.trim()).to_owned()), span)
+            };
+            Raw::List(inside.split(',').map(item).collect())
+        }
+        _ => Raw::Text(unquoted.to_owned()),
+    }
+}
+
+/// A text without the single quotes, and then without the double quotes around it.
+fn without_quotes(text: &str) -> &str {
+    ['\'', '"'].into_iter().fold(text, |text, quote| {
+        text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(text)
+    })
 }
 
 struct Filled {

@@ -1,4 +1,5 @@
 //! Reads a setting's value as the type that an option declares: one `FromSetting` per kind of option.
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::ast::{Call, Name, Node, Raw, Span};
@@ -41,6 +42,13 @@ pub(crate) enum OptionKind {
     List(&'static OptionKind),
     /// Keys and values, in the order written.
     Hash(&'static OptionKind),
+}
+
+impl OptionKind {
+    /// Whether it takes one value, for which Logstash takes a list of one, too.
+    pub(crate) fn is_single(self) -> bool {
+        !matches!(self, Self::Any | Self::Paths | Self::List(_) | Self::Hash(_))
+    }
 }
 
 impl std::fmt::Display for OptionKind {
@@ -292,7 +300,8 @@ impl<T: FromSetting> FromSetting for Vec<T> {
     }
 }
 
-/// Keys and values in the order written; an array of an even number of items is one, too, as in Logstash.
+/// Keys and values in the order written; an array of an even number of items is one, too, as in Logstash. A key that such an
+/// array has several times has all of their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hash<T>(pub(crate) Vec<(String, T)>);
 
@@ -300,9 +309,9 @@ impl<T: FromSetting> FromSetting for Hash<T> {
     const KIND: OptionKind = OptionKind::Hash(&T::KIND);
 
     fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let entries: Vec<(&Node, &Node)> = match &node.value {
-            Raw::Hash(entries) => entries.iter().map(|(key, value)| (key, value)).collect(),
-            Raw::List(items) if items.len() % 2 == 0 => items.chunks_exact(2).filter_map(pair).collect(),
+        let entries: Vec<(&Node, Cow<'_, Node>)> = match &node.value {
+            Raw::Hash(entries) => entries.iter().map(|(key, value)| (key, Cow::Borrowed(value))).collect(),
+            Raw::List(items) if items.len() % 2 == 0 => pairs(items),
             Raw::List(items) => {
                 problems
                     .error(node.span, format!("an array of {} items cannot be a hash", items.len()))
@@ -315,7 +324,7 @@ impl<T: FromSetting> FromSetting for Hash<T> {
             .into_iter()
             .map(|(key, value)| {
                 let key = read_text(key, OptionKind::Text, problems).map(str::to_owned);
-                let value = T::from_setting(value, problems);
+                let value = T::from_setting(&value, problems);
                 Some((key?, value?))
             })
             .collect();
@@ -323,11 +332,23 @@ impl<T: FromSetting> FromSetting for Hash<T> {
     }
 }
 
-fn pair(items: &[Node]) -> Option<(&Node, &Node)> {
-    match items {
-        [key, value] => Some((key, value)),
-        _ => None,
+/// The keys and values that stand in an array in turn.
+fn pairs(items: &[Node]) -> Vec<(&Node, Cow<'_, Node>)> {
+    let mut pairs: Vec<(&Node, Cow<'_, Node>)> = Vec::new();
+    for pair in items.chunks_exact(2) {
+        let [key, value] = pair else { continue };
+        match pairs.iter_mut().find(|(known, _)| known.text().is_some() && known.text() == key.text()) {
+            None => pairs.push((key, Cow::Borrowed(value))),
+            Some((_, all)) => {
+                let all = all.to_mut();
+                match &mut all.value {
+                    Raw::List(items) => items.push(value.clone()),
+                    _ => all.value = Raw::List(vec![all.clone(), value.clone()]),
+                }
+            }
+        }
     }
+    pairs
 }
 
 /// A codec with its settings.
@@ -390,7 +411,7 @@ impl<T: FromSetting> FromSetting for Placed<T> {
 
     fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
         let value = T::from_setting(node, problems)?;
-        let text_at = (node.text().is_some() && !node.substituted).then(|| node.part(0, 0).start);
+        let text_at = node.is_verbatim().then(|| node.part(0, 0).start);
         Some(Self { value, span: node.span, text_at })
     }
 }

@@ -1,7 +1,7 @@
 //! Reads the configuration language: text → tree → settings with the environment filled in.
 //!
 //! - [`cursor`], [`parse`], [`values`], [`condition`], [`precedence`], [`recover`]: the parser; [`ast`]: the tree.
-//! - [`environment`]: `${NAME}` and `${NAME:default}`.
+//! - [`environment`]: `${NAME}` and `${NAME:default}`; [`escapes`]: `\n` and the like, where they are asked for.
 //! - [`kinds`], [`quantity`]: settings' values as the types that options declare.
 //! - [`problems`], [`suggest`]: what is wrong, and what was probably meant.
 //!
@@ -12,6 +12,7 @@ pub(crate) mod ast;
 mod condition;
 mod cursor;
 pub(crate) mod environment;
+pub(crate) mod escapes;
 pub(crate) mod kinds;
 pub(crate) mod parse;
 mod precedence;

@@ -121,6 +121,50 @@ fn escapes_stay_in_strings_as_in_logstash() {
 }
 
 #[test]
+fn everything_that_logstash_reads_is_read() {
+    for (text, wanted) in [
+        ("input{}output{}", "input()\noutput()"),
+        ("filter { a-b_1 { } \"quoted\" { } }", "filter(a-b_1() quoted())"),
+        ("filter { a { b => \"json\" { c => d } e => json{} } }", "filter(a(b=json(c=d) e=json()))"),
+        ("filter { a { b => [ plain { c => 1 }, \"json\" { } ] } }", "filter(a(b=[plain(c=1) json()]))"),
+        (
+            "filter { a { b => -1 c => 1.5 d => -0.25 e => 0 f => [ ] g => { } } }",
+            "filter(a(b=-1 c=1.5 d=-0.25 e=0 f=[] g={}))",
+        ),
+        (
+            "filter { a { b => { 1 => 2 c => [ { d => e }, [ 1, [ 2 ] ] ] } } }",
+            "filter(a(b={1=2 c=[{d=e} [1 [2]]]}))",
+        ),
+        ("filter {\r\n a {\r\n # c\r\n b => 'é\r\nü'\r\n}\r\n}\r\n", "filter(a(b='é\r\nü'))"),
+        ("filter { a { 'b' => \"it's\" \"c\" => 'say \"x\"' } }", "filter(a(b='it's' c='say \"x\"'))"),
+        (
+            "# early\ninput # x\n{ # x\n a # x\n # x\n { # x\n b # x\n => # x\n c # x\n d => { #x\n 'e' # x\n => # x\n 'f' # x\n } # x\n } # x\n } # end",
+            "input(a(b=c d={'e'='f'}))",
+        ),
+        (
+            "filter { if [a] # x\n or [b] # y\n { } # z\n else if [c]\n and [d] { } else # w\n { } }",
+            "filter(if (or [a] [b]) () if (and [c] [d]) () else ())",
+        ),
+        ("filter{if![a]{}else if!([b]==1){}}", "filter(if not[a] () if not[b]==1 ())"),
+        ("filter { if ([a]) and (([b] == 'x')) { } }", "filter(if (and [a] [b]=='x') ())"),
+        (
+            "filter { if 'a' not  in [b] { } if [a]not in[b]{ } }",
+            "filter(if 'a' not in [b] () if [a] not in [b] ())",
+        ),
+    ] {
+        assert_eq!(shape_of(text), wanted, "{text}");
+    }
+}
+
+#[test]
+fn digits_after_a_zero_are_octal() {
+    let (tree, problems) = read("filter { a { b => 010 c => -017 d => 00 } }");
+    assert_eq!(shape(&tree), "filter(a(b=8 c=-15 d=0))");
+    assert_eq!(problems.len(), 3);
+    assert_eq!(read("filter { a { b => 089 } }").1[0].message, "`089` is no number");
+}
+
+#[test]
 fn variables_are_filled_in_after_parsing() {
     let text = r#"filter { x { y => [ "a${HOME}b", "${NONE:-}", '${NONE:}', "$HOME ${1}" ] } }"#;
     let mut problems = Problems::of(text);

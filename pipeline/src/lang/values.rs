@@ -1,5 +1,6 @@
 //! Parses values: strings, words, numbers, arrays, hashes and plugins as values.
-use super::ast::{Name, Node, Raw};
+use super::ast::{Name, Node, Raw, Span};
+use super::cursor::is_word;
 use super::parse::{Parser, short};
 
 impl Parser<'_, '_> {
@@ -9,13 +10,13 @@ impl Parser<'_, '_> {
         match self.at.peek() {
             Some(quote @ ('"' | '\'')) => {
                 let (text, span) = self.string(quote);
-                Some(Node::new(Raw::Text(text.to_owned()), span))
+                Some(self.text_or_plugin(text, span))
             }
             Some('[') => Some(self.list()),
             Some('{') => Some(self.hash()),
             Some(c) if c.is_ascii_digit() || c == '-' => {
-                let number = self.at.number();
-                self.bare_end(start, number.map(|(text, _)| Raw::Number(text.to_owned())))
+                let number = self.at.number().map(|(text, span)| self.number(text, span));
+                self.bare_end(start, number)
             }
             Some(c) if c.is_ascii_alphabetic() || c == '_' => Some(self.word_or_plugin(start)),
             Some('$') if self.at.rest().starts_with("${") => Some(self.unquoted_variable(start)),
@@ -33,6 +34,48 @@ impl Parser<'_, '_> {
                 );
                 None
             }
+        }
+    }
+
+    /// A number; digits after a zero are octal, as in Ruby.
+    fn number(&mut self, text: &str, span: Span) -> Raw {
+        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+        if digits.len() == 1 || !digits.starts_with('0') || digits.contains('.') {
+            return Raw::Number(text.to_owned());
+        }
+        match u64::from_str_radix(digits, 8) {
+            Ok(number) => {
+                self.problems
+                    .warning(
+                        span,
+                        format!("`{}` is {sign}{number}: digits after a zero are octal", short(text)),
+                    )
+                    .hint("leave out the zero, or write quotes");
+                Raw::Number(format!("{sign}{number}"))
+            }
+            Err(_) => {
+                let hint = format!(
+                    "digits after a zero are octal, as in Logstash: write {sign}{}",
+                    digits.trim_start_matches('0')
+                );
+                self.wrong(span, format!("`{}` is no number", short(text)), hint);
+                Raw::Number(text.to_owned())
+            }
+        }
+    }
+
+    /// A quoted text, or a plugin whose name is quoted, `"json" { … }`.
+    fn text_or_plugin(&mut self, text: &str, span: Span) -> Node {
+        let mut ahead = self.at;
+        ahead.skip_blank();
+        let is_name = !text.is_empty() && text.chars().all(is_word);
+        match ahead.eat("{") {
+            Some(opener) if is_name => {
+                self.at = ahead;
+                let call = self.call(Name { text: text.to_owned(), span }, opener);
+                Node::new(Raw::Plugin(call), self.at.since(span.start))
+            }
+            _ => Node::new(Raw::Text(text.to_owned()), span),
         }
     }
 

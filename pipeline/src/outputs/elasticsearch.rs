@@ -25,6 +25,10 @@ use tracing::warn;
 plugin! {
     /// Sends events to Elasticsearch, or to what speaks its `_bulk` API (OpenSearch).
     ///
+    /// ```
+    /// output { elasticsearch { hosts => ["http://127.0.0.1:9200"] index => "logs-%{+YYYY.MM.dd}" } }
+    /// ```
+    ///
     /// Each document is judged by itself: one that is refused for now (429, 5xx) is sent again until it is taken, while
     /// the inputs wait; one that is refused for good (other 4xx) goes to the dead-letter file in the data directory,
     /// with the reason. With `action => create` and a `document_id`, a document that was sent twice is there once.

@@ -21,6 +21,10 @@ use tokio::task::spawn_blocking;
 plugin! {
     /// Appends events to files. Directories are made when they are missing; a file that was renamed or removed is made
     /// anew. A batch is written at once, so that lines of several pipelines in one file stay whole.
+    ///
+    /// ```
+    /// output { file { path => "/var/log/all/%{host}-%{+YYYY-MM-dd}.log" codec => line { format => "%{message}" } } }
+    /// ```
     output "file" => pub(crate) struct FileOptions {
         /// The path of the file; it may hold `%{field}` and `%{+yyyy-MM-dd}`, but not at its very beginning. An event
         /// whose fields would lead out of the fixed first directories goes to the file of `filename_failure` in them.

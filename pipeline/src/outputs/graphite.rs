@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 plugin! {
     /// Sends numbers of events to Graphite, as lines of Carbon's plaintext protocol.
     ///
+    /// ```
+    /// output { graphite { host => "graphite.example.com" metrics => { "http.%{verb}.time" => "%{took}" } } }
+    /// ```
+    ///
     /// TCP acknowledges nothing: numbers that are on their way when the server goes down can be lost. While it is down the inputs
     /// wait.
     output "graphite" => pub(crate) struct GraphiteOptions {

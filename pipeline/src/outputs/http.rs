@@ -29,6 +29,10 @@ use crate::value::{Map, Timestamp, Value};
 plugin! {
     /// Sends events to a server over HTTP: a request for each event, or for a batch of them.
     ///
+    /// ```
+    /// output { http { url => "https://example.com/events" http_method => "post" format => "json_batch" } }
+    /// ```
+    ///
     /// An answer of 2xx, or one of `ignorable_codes`, acknowledges. An answer of `retryable_codes`, and none at all, is asked for
     /// again while the inputs wait. Any other answer makes dead letters of the events.
     output "http" => pub(crate) struct HttpOptions {

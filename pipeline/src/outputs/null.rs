@@ -7,6 +7,10 @@ use futures_util::future::BoxFuture;
 
 plugin! {
     /// Takes events and does nothing with them.
+    ///
+    /// ```
+    /// output { null { } }
+    /// ```
     output "null" => pub(crate) struct NullOptions {}
 }
 

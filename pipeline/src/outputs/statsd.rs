@@ -16,6 +16,12 @@ const DATAGRAM_MAX: usize = 1400;
 plugin! {
     /// Sends counts, times and values of events to StatsD. Names and values may be templates.
     ///
+    /// ```
+    /// output {
+    ///   statsd { host => "statsd.example.com" increment => ["http.%{status}"] timing => { "http.time" => "%{took}" } }
+    /// }
+    /// ```
+    ///
     /// A metric is named `NAMESPACE.SENDER.NAME`; dots in the sender become `_`. Nobody tells whether datagrams arrive.
     output "statsd" => pub(crate) struct StatsdOptions {
         /// The server.

@@ -13,6 +13,10 @@ use tokio::task::spawn_blocking;
 
 plugin! {
     /// Prints events on the standard output.
+    ///
+    /// ```
+    /// output { stdout { codec => rubydebug } }
+    /// ```
     output "stdout" => pub(crate) struct StdoutOptions {
         /// How an event is printed.
         codec: CodecCall = "rubydebug",

@@ -49,6 +49,10 @@ const PRIORITY: i64 = 13;
 plugin! {
     /// Sends events to a syslog server, as RFC 3164 or RFC 5424 has it.
     ///
+    /// ```
+    /// output { syslog { host => "logs.example.com" port => 514 protocol => "tcp" rfc => "rfc5424" } }
+    /// ```
+    ///
     /// TCP and UDP acknowledge nothing: events that are on their way when the server goes down can be lost. While it is down the
     /// inputs wait, except with UDP. Ends of lines in a message become `\n`.
     output "syslog" => pub(crate) struct SyslogOptions {

@@ -16,6 +16,10 @@ use crate::topology::OutputSite;
 plugin! {
     /// Sends events to a server over TCP, one after the other, each as the codec writes it.
     ///
+    /// ```
+    /// output { tcp { host => "logs.example.com" port => 5000 codec => json_lines } }
+    /// ```
+    ///
     /// TCP acknowledges nothing: events that are on their way when the server goes down can be lost. While it is down the inputs
     /// wait.
     output "tcp" => pub(crate) struct TcpOptions {

@@ -14,6 +14,10 @@ use crate::topology::OutputSite;
 plugin! {
     /// Sends each event as a datagram.
     ///
+    /// ```
+    /// output { udp { host => "logs.example.com" port => 5000 } }
+    /// ```
+    ///
     /// Nobody tells whether datagrams arrive; one that cannot be sent, because it is too long for instance, is lost.
     output "udp" => pub(crate) struct UdpOptions {
         /// The server.

@@ -1,4 +1,4 @@
-//! Runs the cases in `pipeline/cases/filters`: configurations whose first lines say what goes in and what comes out.
+//! Runs the cases in `pipeline/cases`, those of filters and those of the language: configurations whose first lines say what goes in and what comes out.
 //!
 //! - `# in: {…}`: an event, as JSON.
 //! - `# out: {…}`: the whole event that it becomes, less `@version`, and less `@timestamp` where that did not change;
@@ -12,19 +12,19 @@ use serde_json::{Map as JsonMap, Value as Json};
 use crate::batch::Batch;
 use crate::check::{Scope, check, compile};
 use crate::event::Event;
-use crate::plan::{Common, Step};
-use crate::plugins::{Build, Shared, find};
-use crate::spec::Kind;
+use crate::runtime::chain::{Chain, Together};
 use crate::value::{Text, Timestamp, Value};
 
 const NO_ENV: &dyn Fn(&str) -> Option<String> = &|_| None;
 
 fn cases() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/filters");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let mut files = Vec::new();
-    for directory in std::fs::read_dir(root).unwrap() {
-        for file in std::fs::read_dir(directory.unwrap().path()).unwrap() {
-            files.push(file.unwrap().path());
+    for part in ["filters", "language"] {
+        for directory in std::fs::read_dir(root.join(part)).unwrap() {
+            for file in std::fs::read_dir(directory.unwrap().path()).unwrap() {
+                files.push(file.unwrap().path());
+            }
         }
     }
     files.sort();
@@ -32,19 +32,14 @@ fn cases() -> Vec<PathBuf> {
     files
 }
 
-/// The events of `batch` after the filters of `text`, which has no conditions.
+/// The events of `batch` after the filters of `text`.
 fn filtered(text: &str, mut batch: Batch) -> Vec<Event> {
     let plan = compile(Scope::Run, text, NO_ENV).unwrap_or_else(|problems| {
         let shown: Vec<_> = problems.iter().map(|p| p.render("case", text)).collect();
         panic!("{}", shown.join("\n"))
     });
-    for step in &plan.filters {
-        let Step::Plugin(call) = step else { panic!("cases have no conditions") };
-        let Common::Filter(common) = &call.common else { panic!("a filter has a filter's options") };
-        let plugin = find(Kind::Filter, call.spec.name).unwrap();
-        let Build::Filter(build) = plugin.build else { panic!("{:?} is no filter", call.spec) };
-        build(&call.options, common, &mut Shared::default()).unwrap().run(&mut batch);
-    }
+    let mut chain = Chain::build(&plan.filters, &mut Together::new()).unwrap();
+    chain.run(&mut batch);
     batch.into_events()
 }
 

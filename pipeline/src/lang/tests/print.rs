@@ -332,7 +332,8 @@ fn node(value: Raw) -> Node {
 }
 
 fn numbers() -> impl Strategy<Value = String> {
-    "-?[0-9]{1,6}(\\.[0-9]{0,3})?"
+    // Without zeros before other digits, which would make them octal.
+    "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{0,2})?"
 }
 
 pub(crate) fn nodes() -> impl Strategy<Value = Node> {

@@ -36,6 +36,7 @@ pub(crate) struct Fields {
     year: Option<i32>,
     week_year: Option<i32>,
     pub(super) short_year: Option<i32>,
+    pub(super) short_week_year: Option<i32>,
     week: Option<i8>,
     weekday: Option<i8>,
     day_of_year: Option<i32>,
@@ -46,6 +47,8 @@ pub(crate) struct Fields {
     pub(super) afternoon: Option<bool>,
     minute: i8,
     second: i8,
+    /// Whether anything of a time stands there.
+    pub(super) timed: bool,
     /// What is more than the last of hour, minute and second.
     pub(super) millis: i64,
     pub(super) zone: Option<Zone>,
@@ -57,6 +60,15 @@ impl Fields {
     pub(super) fn set(&mut self, field: Number, value: i32) -> Option<()> {
         let small = i8::try_from(value);
         let within = |min: i8, max: i8| small.ok().filter(|v| (min..=max).contains(v));
+        self.timed |= matches!(
+            field,
+            Number::HourOfHalf
+                | Number::ClockHourOfHalf
+                | Number::Hour
+                | Number::ClockHour
+                | Number::Minute
+                | Number::Second
+        );
         match field {
             Number::Century => self.century = Some(value),
             Number::YearOfEra | Number::Year => self.year = Some(value),
@@ -127,26 +139,27 @@ impl Fields {
             || self.day_of_year.is_some()
             || self.day.is_some()
             || self.weekday.is_some();
-        let known = self.year_meant(today);
-        let week_year = self.week_year.or_else(|| known.filter(|_| self.by_short_week_year()));
-        let missing = known.is_none() && week_year.is_none() && in_year;
-        let year =
-            known.filter(|_| !self.by_short_week_year()).or_else(|| missing.then(|| i32::from(today.year())));
+        let week_year = self.week_year.or_else(|| self.short_week_year.map(|within| windowed(within, today)));
+        let missing = || (week_year.is_none() && in_year).then(|| i32::from(today.year()));
+        let year = self.year_meant(today).or_else(missing);
+        let last = if self.timed { None } else { self.smallest(year.is_some()) };
         let mut day = Date::constant(1970, 1, 1);
-        for anew in [true, false] {
+        for round in [0, 1] {
+            // The last of all fields begins anew in the second round, too.
+            let anew = |field: Number| round == 0 || last == Some(field);
             if let Some(year) = year {
                 day = with_year(day, year)?;
-                day = if anew { day.first_of_year() } else { day };
+                day = if anew(Number::Year) { day.first_of_year() } else { day };
             }
             if let Some(year) = week_year {
-                day = with_week_year(day, year, anew)?;
+                day = with_week_year(day, year, anew(Number::WeekYear))?;
             }
             if let Some(month) = self.month {
                 day = with_month(day, month)?;
-                day = if anew { day.first_of_month() } else { day };
+                day = if anew(Number::Month) { day.first_of_month() } else { day };
             }
             if let Some(week) = self.week {
-                day = with_week(day, week, anew)?;
+                day = with_week(day, week, anew(Number::Week))?;
             }
             if let Some(number) = self.day_of_year {
                 day = with_day_of_year(day, number)?;
@@ -162,9 +175,18 @@ impl Fields {
         Some(day)
     }
 
-    /// Whether a year of two digits is that of a week.
-    fn by_short_week_year(&self) -> bool {
-        self.year.is_none() && self.century.is_none() && self.short_year.is_some() && self.week.is_some()
+    /// The smallest field of a date without a time that is more than a day.
+    fn smallest(&self, year: bool) -> Option<Number> {
+        if self.day_of_year.is_some() || self.day.is_some() || self.weekday.is_some() {
+            return None;
+        }
+        let fields = [
+            (self.week.is_some(), Number::Week),
+            (self.month.is_some(), Number::Month),
+            (self.week_year.is_some() || self.short_week_year.is_some(), Number::WeekYear),
+            (year, Number::Year),
+        ];
+        fields.into_iter().find(|(there, _)| *there).map(|(_, field)| field)
     }
 
     fn year_meant(&self, today: Date) -> Option<i32> {

@@ -86,13 +86,13 @@ fn nth(names: &[(&'static str, &'static str)], number: i8, long: bool) -> &'stat
     names.get(index).map_or("", |(short, full)| if long { full } else { short })
 }
 
-/// The number (from 1) and length of the longest of `names` that `text` starts with, in any case; short names that
-/// end with a full stop are also read without it.
+/// The number (from 1) and length of the longest of `names` that `text` starts with; short names that end with a full stop
+/// are also read without it.
 fn longest(names: &[(&'static str, &'static str)], text: &str) -> Option<(i8, usize)> {
     let mut best: Option<(i8, usize)> = None;
     for (number, (short, long)) in (1i8..).zip(names) {
         for name in [short, short.trim_end_matches('.'), long] {
-            if let Some(length) = prefix(text, name)
+            if let Some(length) = name_at(text, name)
                 && best.is_none_or(|(_, longest)| length > longest)
             {
                 best = Some((number, length));
@@ -100,6 +100,15 @@ fn longest(names: &[(&'static str, &'static str)], text: &str) -> Option<(i8, us
         }
     }
     best
+}
+
+/// The bytes of `text` that spell `name` as it is, in small letters or in capitals, if it starts so.
+pub(super) fn name_at(text: &str, name: &str) -> Option<usize> {
+    let length = prefix(text, name)?;
+    let written = text.get(..length)?;
+    let small = !written.chars().any(char::is_uppercase);
+    let capital = !written.chars().any(char::is_lowercase);
+    (written == name || small || capital).then_some(length)
 }
 
 /// The bytes of `text` that spell `name` in any case, if it starts so.

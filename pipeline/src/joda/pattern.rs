@@ -14,6 +14,8 @@ pub(super) enum Item {
     /// `yy`: the last two digits; when `lenient`, any other number of digits is read as the year itself.
     ShortYear {
         lenient: bool,
+        /// `xx`: the year of weeks.
+        of_weeks: bool,
     },
     /// `SSS`: the fraction of the second in so many digits.
     Fraction(u8),
@@ -149,7 +151,7 @@ fn field(letter: char, count: usize, before_number: bool) -> Option<Item> {
     Some(match letter {
         'G' => text(Text::Era),
         'C' => number(Number::Century, digits),
-        'Y' | 'y' | 'x' if count == 2 => Item::ShortYear { lenient: !before_number },
+        'Y' | 'y' | 'x' if count == 2 => Item::ShortYear { lenient: !before_number, of_weeks: letter == 'x' },
         'Y' => number(Number::YearOfEra, year_max),
         'y' => number(Number::Year, year_max),
         'x' => number(Number::WeekYear, year_max),

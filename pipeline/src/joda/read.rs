@@ -3,7 +3,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use super::Format;
 use super::fields::{Fields, Zone};
-use super::locale::{Locale, prefix};
+use super::locale::{Locale, name_at, prefix};
 use super::pattern::{Item, Number, Text};
 
 /// The abbreviations of zones that Joda reads, and the zones it takes them for: the offset is that of the day.
@@ -50,21 +50,23 @@ fn read_item(item: &Item, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut
             let value = i32::try_from(value).ok()?;
             fields.set(*field, if minus { -value } else { value })
         }
-        Item::ShortYear { lenient } => {
+        Item::ShortYear { lenient, of_weeks } => {
             let minus = *lenient && cursor.eat(b'-');
             let (value, digits) = cursor.number(if *lenient { 9 } else { 2 })?;
             let value = i32::try_from(value).ok()?;
             if digits == 2 && !minus {
-                fields.short_year = Some(value);
+                *(if *of_weeks { &mut fields.short_week_year } else { &mut fields.short_year }) = Some(value);
                 Some(())
             } else if *lenient {
-                fields.set(Number::Year, if minus { -value } else { value })
+                let year = if *of_weeks { Number::WeekYear } else { Number::Year };
+                fields.set(year, if minus { -value } else { value })
             } else {
                 None
             }
         }
         Item::Fraction(digits) => {
             fields.millis = cursor.fraction(usize::from(*digits), 1000)?;
+            fields.timed = true;
             Some(())
         }
         Item::Text { field, .. } => read_word(*field, cursor, locale, fields),
@@ -84,7 +86,7 @@ fn read_item(item: &Item, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut
 
 fn read_word(field: Text, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut Fields) -> Option<()> {
     let words = |words: [(&'static str, bool); 4]| {
-        let found = words.into_iter().find(|(word, _)| prefix(cursor.rest, word).is_some());
+        let found = words.into_iter().find(|(word, _)| name_at(cursor.rest, word).is_some());
         found.map(|(word, yes)| (word.len(), yes))
     };
     let length = match field {
@@ -99,8 +101,9 @@ fn read_word(field: Text, cursor: &mut Cursor<'_>, locale: &Locale, fields: &mut
             length
         }
         Text::HalfDay => {
-            let (length, afternoon) = words([("am", false), ("pm", true), ("a.m.", false), ("p.m.", true)])?;
+            let (length, afternoon) = words([("AM", false), ("PM", true), ("a.m.", false), ("p.m.", true)])?;
             fields.afternoon = Some(afternoon);
+            fields.timed = true;
             length
         }
         Text::Era => {

@@ -72,16 +72,15 @@ impl Stamp {
 fn iso8601(text: &str) -> Option<Fields> {
     let mut cursor = Cursor::new(text);
     let mut fields = Fields::default();
-    if !text.starts_with(['T', 't']) {
-        iso_date(&mut cursor, &mut fields)?;
-    }
+    let time_alone = text.starts_with(['T', 't']);
+    let whole_day = !time_alone && iso_date(&mut cursor, &mut fields)?;
     if cursor.at_end() {
         return Some(fields);
     }
-    if cursor.eat(b' ') {
+    if whole_day && cursor.eat(b' ') {
         full_time(&mut cursor, &mut fields)?;
     } else if cursor.eat(b'T') || cursor.eat(b't') {
-        if cursor.digits(1) == 1 {
+        if time_alone || cursor.digits(1) == 1 {
             iso_time(&mut cursor, &mut fields)?;
         }
     } else {
@@ -122,7 +121,8 @@ fn full_time(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<()> {
     Some(())
 }
 
-fn iso_date(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<()> {
+/// Reads a day, a month, a year, or a week; says whether it was a day of a month.
+fn iso_date(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<bool> {
     let minus = cursor.eat(b'-');
     if !minus {
         cursor.eat(b'+');
@@ -138,21 +138,22 @@ fn iso_date(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<()> {
         if cursor.eat(b'-') {
             set(cursor, fields, Number::DayOfWeek)?;
         }
-        return Some(());
+        return Some(false);
     }
     fields.set(Number::Year, year)?;
     if !cursor.eat(b'-') {
-        return Some(());
+        return Some(false);
     }
     if cursor.digits(4) >= 3 {
         let (day, _) = cursor.number(3)?;
-        return fields.set(Number::DayOfYear, i32::try_from(day).ok()?);
+        return fields.set(Number::DayOfYear, i32::try_from(day).ok()?).map(|()| false);
     }
     set(cursor, fields, Number::Month)?;
-    if cursor.eat(b'-') {
+    let day = cursor.eat(b'-');
+    if day {
         set(cursor, fields, Number::Day)?;
     }
-    Some(())
+    Some(day)
 }
 
 fn set(cursor: &mut Cursor<'_>, fields: &mut Fields, field: Number) -> Option<()> {

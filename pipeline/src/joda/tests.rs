@@ -54,6 +54,8 @@ fn dates_of_common_log_formats_are_read() {
         ("xxxx-'W'ww-e 'y'", "2026-W01-4 y", "2025-12-31T23:00:00Z"),
         ("xxxx-'W'ww-e 'y'", "2020-W53-7 y", "2021-01-02T23:00:00Z"),
         ("xx'y'ww", "26y47", "2026-11-15T23:00:00Z"),
+        ("yy ww kk", "45 32 12", "2045-08-08T10:00:00Z"),
+        ("yyyy M ww", "1999 3 20", "1999-05-16T22:00:00Z"),
         ("yyyy ww e", "2026 47 5", "2026-11-19T23:00:00Z"),
         // A day of the week moves the date within its week, in whichever order they stand.
         ("EEE yyyy-MM-dd", "Mon 2024-06-02", "2024-05-26T22:00:00Z"),
@@ -74,7 +76,9 @@ fn dates_of_common_log_formats_are_read() {
 }
 
 #[test]
-fn names_are_read_long_or_short_in_any_case() {
+fn names_are_read_long_or_short_as_they_are_in_small_letters_or_in_capitals() {
+    assert_eq!(read("d MMM yyyy", "1 dEc 2026"), None);
+    assert_eq!(read("yyyy a", "2026 Pm"), None);
     for text in ["1 Dec 2026", "1 DEC 2026", "1 december 2026", "1 December 2026"] {
         for pattern in ["d MMM yyyy", "d MMMM yyyy"] {
             assert_eq!(read(pattern, text).unwrap(), "2026-11-30T23:00:00Z");
@@ -255,6 +259,10 @@ fn iso_dates_are_read_in_all_their_forms() {
         "2026-11-20T09:30:60Z",
         "2026-11-20T09:30:00.1234567890Z",
         " 2026-11-20",
+        "TZ",
+        "T+01",
+        "2026-324 10:01:15.123",
+        "2026 10:01:15.123",
     ] {
         assert_eq!(read(text), None, "{text}");
     }

@@ -178,6 +178,7 @@ struct Launch {
     attached: bool,
     /// When it is told again to end, if it was.
     kill_at: Option<Moment>,
+    killed_since: Option<Moment>,
     /// Since when it runs and is attached.
     well_since: Option<Moment>,
 }

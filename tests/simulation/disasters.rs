@@ -42,6 +42,8 @@ impl World {
                 note!(self, "the wall clock is {:?} ahead", self.wall_ahead);
             }
             Fault::ControlBreak => self.with_executor(Self::detach),
+            Fault::Upgrades => self.order_something(),
+            Fault::Teardown if self.chance.hits(0.1) => self.order_teardown(),
             _ => self.disaster_on_machine(fault),
         }
     }

@@ -3,15 +3,16 @@ use crate::faults::Fault;
 use crate::world::{Event, World, note};
 use local::deterministic::{Answer, Launch};
 use prost::Message;
-use proto::announcement;
 use proto::mesos::v1::executor::{Call, call, event};
 use proto::mesos::v1::{self as mesos, TaskState, executor};
+use proto::{announcement, handover};
 use scheduler::deterministic::Presented;
 use std::time::Duration;
 
 /// How long an executor goes on without its agent.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 const ATTACH_AGAIN: Duration = Duration::from_secs(5);
+const LOOKS_AGAIN: Duration = Duration::from_millis(200);
 
 /// One executor's process, from its launch to its exit.
 pub(crate) struct Executor {
@@ -31,6 +32,10 @@ pub(crate) struct Executor {
     /// Updates that the agent has not acknowledged.
     unacknowledged: Vec<mesos::TaskStatus>,
     pub(crate) running: bool,
+    /// It has the data of its node: one at a time can.
+    works: bool,
+    /// It has said that it waits for them.
+    waits: bool,
     /// It was told to end, or does so by itself.
     ending: bool,
 }
@@ -56,6 +61,8 @@ pub(crate) enum Act {
     Hears(Box<executor::Event>),
     StreamEnds(u64),
     Reports(TaskState),
+    /// It works if nobody else has the data of its node, or looks again later.
+    Works,
     Exits(i32),
     Attaches,
 }
@@ -101,6 +108,8 @@ impl World {
             task_info: None,
             unacknowledged: Vec::new(),
             running: false,
+            works: false,
+            waits: false,
             ending: false,
         }
     }
@@ -158,6 +167,7 @@ impl World {
             Act::Hears(event) => self.hears(machine, container, *event),
             Act::StreamEnds(stream) => self.stream_ends(machine, container, stream),
             Act::Reports(state) => self.reports(machine, container, state),
+            Act::Works => self.works(machine, container),
             Act::Exits(status) => self.exits(machine, container, status),
             Act::Attaches => self.attaches(machine, container),
         }
@@ -227,8 +237,7 @@ impl World {
                 }
                 let soon = Duration::from_millis(20);
                 self.act_in(machine, container, soon, Act::Reports(TaskState::TaskStarting));
-                self.act_in(machine, container, soon + part.runs_after, Act::Reports(TaskState::TaskRunning));
-                self.act_in(machine, container, soon, Act::Attaches);
+                self.act_in(machine, container, soon + part.runs_after, Act::Works);
             }
             event::Type::Kill | event::Type::Shutdown if executor.part.obeys && !executor.ending => {
                 executor.ending = true;
@@ -257,6 +266,27 @@ impl World {
         }
     }
 
+    /// What keeps its data waits for them; then it attaches.
+    fn works(&mut self, machine: usize, container: &str) {
+        let executor = self.executor(machine, container);
+        if executor.ending || executor.works {
+            return;
+        }
+        let framework = executor.framework.clone();
+        let here = self.machines[machine].executors.iter();
+        let mut others = here.filter(|(id, other)| *id != container && other.framework == framework);
+        if others.any(|(_, other)| other.works) {
+            if !std::mem::replace(&mut self.executor(machine, container).waits, true) {
+                self.reports(machine, container, TaskState::TaskStarting);
+            }
+            return self.act_in(machine, container, LOOKS_AGAIN, Act::Works);
+        }
+        let executor = self.executor(machine, container);
+        (executor.works, executor.waits) = (true, false);
+        self.reports(machine, container, TaskState::TaskRunning);
+        self.act_in(machine, container, Duration::from_millis(20), Act::Attaches);
+    }
+
     /// Sends an update. After the last one it ends soon.
     fn reports(&mut self, machine: usize, container: &str, state: TaskState) {
         let (now, uuid) = (self.now, self.chance.uuid());
@@ -265,6 +295,8 @@ impl World {
         let Some(task) = executor.task.clone().filter(|_| ended || !executor.ending) else { return };
         executor.running |= state == TaskState::TaskRunning;
         executor.ending |= ended;
+        executor.works &= !ended;
+        let waits = executor.waits && state == TaskState::TaskStarting;
         let status = mesos::TaskStatus {
             task_id: mesos::TaskId { value: task },
             state: state.into(),
@@ -272,6 +304,7 @@ impl World {
             executor_id: Some(mesos::ExecutorId { value: executor.id.clone() }),
             timestamp: Some(now.as_secs_f64()),
             uuid: Some(uuid),
+            data: waits.then(|| handover::WAITS.to_vec()),
             ..Default::default()
         };
         executor.unacknowledged.push(status.clone());
@@ -315,6 +348,10 @@ impl World {
         let admitted = self.office(run).is_some_and(|office| office.scheduler.presented(&presented).is_ok());
         if admitted {
             note!(self, "{id} attaches to s{}", run.0);
+            let data = format!("/work/{container}/data");
+            if let Some(office) = self.office(run) {
+                office.scheduler.keeps_data_at(&id, &data);
+            }
             self.executor(machine, container).attached = Some(run);
             self.after(run);
         } else {

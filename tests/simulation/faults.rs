@@ -104,6 +104,12 @@ faults! {
     SchedulerFrozen = "scheduler-frozen",
     /// Another scheduler is elected while the old one does not know it yet.
     TwoSchedulers = "two-schedulers",
+    /// Schedulers come back with other settings of executors, and upgrades are ordered, paused, aborted and rolled back.
+    Upgrades = "upgrades",
+    /// Offers come in two roles, and what executors use is reserved. It is no fault, but more can go wrong.
+    Reservations = "reservations",
+    /// A person tears the framework down.
+    Teardown = "teardown",
     /// The wall clock jumps; what runs already goes on counting from its own start.
     ClockJump = "clock-jump",
 }

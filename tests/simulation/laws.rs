@@ -11,6 +11,11 @@ use scheduler::ids::TaskId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+fn accept_launches(call: &Call) -> bool {
+    let operations = call.accept.iter().flat_map(|accept| &accept.operations);
+    operations.flat_map(|operation| &operation.launch).next().is_some()
+}
+
 /// What Mesos may answer to a call that was not wrong, only late.
 const LATE: [&str; 3] = ["stream ID", "Framework cannot be found", "Framework is not subscribed"];
 
@@ -135,6 +140,9 @@ impl World {
                     return Err(format!("the framework id is not stored, {stored:?} is"));
                 }
                 let launches = accept.operations.into_iter().filter_map(|operation| operation.launch);
+                if self.store.torn_down.is_some() && self.is_in_office(run) && accept_launches(call) {
+                    return Err("the framework is torn down".to_owned());
+                }
                 for info in launches.flat_map(|launch| launch.task_infos) {
                     let task = TaskId(info.task_id.value.clone());
                     if !self.store.launches.contains_key(&task) && self.is_in_office(run) {
@@ -158,8 +166,10 @@ impl World {
             }
             call::Type::Kill => {
                 let task = call.kill.as_ref().map(|kill| kill.task_id.value.clone()).unwrap_or_default();
+                self.check_replacement(run, &TaskId(task.clone()))?;
                 self.may_end(run, &task)
             }
+            call::Type::Teardown if self.store.torn_down.is_some() || !self.is_in_office(run) => Ok(()),
             call::Type::Shutdown => {
                 let executor = call.shutdown.as_ref().map(|call| call.executor_id.value.clone());
                 let of = |(_, id): &(&String, &String)| Some(*id) == executor.as_ref();
@@ -180,7 +190,7 @@ impl World {
     }
 
     /// Whether the store takes what this scheduler writes: only then can it tell what has to be stored.
-    fn is_in_office(&mut self, run: Run) -> bool {
+    pub(crate) fn is_in_office(&mut self, run: Run) -> bool {
         let epoch = self.store.epoch;
         self.office(run).is_some_and(|office| office.epoch == epoch)
     }
@@ -211,7 +221,9 @@ impl World {
         let leaves =
             |machine: &Machine| machine.maintenance.is_some() && machine.machine_id().hostname == host;
         let away = self.machines.iter().any(leaves);
-        if launched && !away && !self.called_over.contains(task) && self.is_in_office(run) {
+        let on_purpose = self.is_ended_on_purpose(&TaskId(task.to_owned()));
+        let called_over = self.called_over.contains(task);
+        if launched && !away && !on_purpose && !called_over && self.is_in_office(run) {
             return Err(format!("{task} is ours and should live"));
         }
         Ok(())
@@ -258,9 +270,10 @@ impl World {
     pub(crate) fn check_launch(&mut self, machine: usize, launch: &Launch) {
         let id = &launch.executor.executor_id.value;
         let here = self.machines[machine].executors.values();
+        let beside = self.store.beside.get(id).map(|task| task.0.clone());
         let other = here
             .filter(|e| e.agent_id == launch.agent_id && e.framework == launch.framework_id && e.id != *id)
-            .find(|e| !self.called_lost.contains(&e.id))
+            .find(|e| !self.called_lost.contains(&e.id) && e.task != beside)
             .map(|e| e.id.clone());
         if let Some(other) = other {
             self.broken(format!("agent {machine} starts {id} while {other} lives"));
@@ -273,10 +286,10 @@ impl World {
         let agents = self.machines.iter().map(|machine| machine.run as usize + 1).sum::<usize>();
         let Some(office) = self.office(run) else { return };
         let size = office.scheduler.size();
-        let within = size.launches <= agents
-            && size.executors <= agents
+        let within = size.launches <= 2 * agents
+            && size.executors <= 2 * agents
             && size.nodes <= agents
-            && size.asked <= agents
+            && size.asked <= 2 * agents
             && size.over <= 20 * agents
             && size.held_offers <= 20 * agents
             && size.changes <= 50 * agents

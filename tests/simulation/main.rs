@@ -17,6 +17,7 @@ mod faults;
 mod laws;
 mod machines;
 mod offices;
+mod orders;
 mod queue;
 mod report;
 mod settle;

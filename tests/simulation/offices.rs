@@ -75,7 +75,7 @@ impl World {
 
     /// The election finds a leader among those that stand, if there is none.
     pub(crate) fn elect(&mut self) {
-        if self.elected.is_some() {
+        if self.elected.is_some() || self.store.is_over() {
             return;
         }
         let epoch = self.store.epoch;
@@ -112,8 +112,10 @@ impl World {
         let wall_ahead = self.wall_ahead;
         let moment = Moment(u64::try_from((self.now + wall_ahead).as_millis()).unwrap_or(u64::MAX));
         let scheduler = Scheduler::new(&self.settings, office, stored, moment);
+        let scheduler = scheduler.expect("the settings are right");
+        self.orders.leads_since = self.now;
         let office = Office {
-            scheduler: scheduler.expect("the settings are right"),
+            scheduler: scheduler.going_on(self.store.rollouts.clone(), self.store.torn_down, moment),
             epoch,
             wall_ahead,
             connection: None,
@@ -184,7 +186,11 @@ impl World {
                         office.saves.push_back((ticket, change));
                     }
                 }
-                Wanted::End => self.broken(format!("s{} ends though nobody ordered a teardown", run.0)),
+                Wanted::End if self.store.is_over() => self.retire(run),
+                Wanted::End if self.is_in_office(run) => {
+                    self.broken(format!("s{} ends though it is not stored that it is torn down", run.0));
+                }
+                Wanted::End => {}
                 Wanted::Register => {
                     if let Some(office) = self.office(run) {
                         office.waits_to_register = false;
@@ -280,6 +286,13 @@ impl World {
             self.processes[run.0].superseded = Some(epoch);
         }
         self.vacate(run, Duration::from_millis(100));
+    }
+
+    /// The framework is torn down: its scheduler ends for good.
+    fn retire(&mut self, run: Run) {
+        note!(self, "s{} ends: the framework is torn down", run.0);
+        self.leave_office(run);
+        self.elected = self.elected.filter(|elected| *elected != run);
     }
 
     fn leave_office(&mut self, run: Run) {

@@ -46,6 +46,9 @@ impl World {
     }
 
     fn well(&mut self) -> Result<(), String> {
+        if self.store.is_over() {
+            return self.is_torn_down();
+        }
         let run = self.elected.ok_or("nobody leads")?;
         let leading = (0..self.processes.len()).filter(|p| self.processes[*p].office.is_some()).count();
         if leading != 1 {
@@ -63,6 +66,11 @@ impl World {
             return Err("updates are not acknowledged".to_owned());
         }
         let moment = office.moment(now);
+        if let Some((state, detail)) = office.scheduler.rollout(moment)
+            && matches!(state.as_str(), "rolling" | "canary")
+        {
+            return Err(format!("the rollout goes on: {detail}"));
+        }
         let nodes = office.scheduler.nodes(moment);
         let mut running = BTreeSet::new();
         for machine in 0..self.machines.len() {

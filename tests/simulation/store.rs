@@ -2,7 +2,8 @@
 use crate::faults::Fault;
 use crate::world::{Event, Run, World, note};
 use scheduler::core::effects::{Change, LaunchRecord, Phase, Ticket};
-use scheduler::ids::{FrameworkId, TaskId};
+use scheduler::core::rollout::RolloutRecord;
+use scheduler::ids::{FrameworkId, Moment, TaskId};
 use std::collections::BTreeMap;
 
 /// What is stored.
@@ -11,6 +12,13 @@ pub(crate) struct Store {
     /// Raised by each leader that takes office; a write of an earlier one changes nothing.
     pub(crate) epoch: u64,
     pub(crate) framework: Option<FrameworkId>,
+    /// Since when it is torn down; without a framework: it is.
+    pub(crate) torn_down: Option<Moment>,
+    pub(crate) rollouts: RolloutRecord,
+    /// How many nodes a rollout may leave uncovered.
+    pub(crate) limit: usize,
+    /// Beside which task each executor was ever stored to be launched.
+    pub(crate) beside: BTreeMap<String, TaskId>,
     pub(crate) launches: BTreeMap<TaskId, LaunchRecord>,
     /// Every phase in which each launch was ever stored.
     pub(crate) phases: BTreeMap<TaskId, Vec<Phase>>,
@@ -38,19 +46,39 @@ enum Fate {
 
 const DEPOSED: &str = "another scheduler leads";
 
+/// More nodes than there are machines.
+const LIMIT_MAX: usize = 10;
+
 impl Store {
+    /// Whether the framework is torn down, and that is all there is to know.
+    pub(crate) fn is_over(&self) -> bool {
+        self.framework.is_none() && self.torn_down.is_some()
+    }
+
     fn apply(&mut self, change: &Change) {
         match change {
-            Change::Framework(id) | Change::TearDown { framework: id, .. } => self.framework.clone_from(id),
+            Change::Framework(id) => (self.framework, self.torn_down) = (id.clone(), None),
+            Change::TearDown { framework, since } => {
+                (self.framework, self.torn_down) = (framework.clone(), Some(*since));
+            }
             Change::Launch(record) => {
+                if let Some(task) = &record.lineage.beside {
+                    self.beside.insert(record.executor.0.clone(), task.clone());
+                }
                 self.phases.entry(record.task.clone()).or_default().push(record.phase);
                 self.launches.insert(record.task.clone(), record.clone());
             }
             Change::Ended(task) => drop(self.launches.remove(task)),
             // Simulated executors talk no TLS.
             Change::Authority(_) => {}
-            // Nobody orders a rollout here, so what is remembered of generations decides nothing.
-            Change::Rollout(_) => {}
+            Change::Rollout(record) => {
+                let limit = |record: &RolloutRecord| {
+                    record.rollout.as_ref().map_or(0, |rollout| rollout.max_unavailable.of(LIMIT_MAX))
+                };
+                // What was decided just before is stored just after.
+                self.limit = limit(record).max(limit(&self.rollouts));
+                self.rollouts = RolloutRecord::clone(record);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::executors::Act;
 use crate::faults::Fault;
 use crate::machines::{Link, Machine};
 use crate::offices::Process;
+use crate::orders::Orders;
 use crate::queue::Queue;
 use crate::store::{Store, Write};
 use crate::trace::Trace;
@@ -149,6 +150,8 @@ pub(crate) struct World {
     pub(crate) called_lost: BTreeSet<String>,
     /// Tasks that anybody called over.
     pub(crate) called_over: BTreeSet<String>,
+    /// What people ordered, and what came of it.
+    pub(crate) orders: Orders,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -169,6 +172,10 @@ impl World {
         let mut settings =
             SchedulerSettings::for_master("m:5050", "zk://z:2181/logherd").expect("the settings are right");
         settings.executor.executor_binary = Some("/opt/logherd/logherd".into());
+        if plan.faults.contains(&Fault::Reservations) {
+            settings.placement.reserve = true;
+            settings.placement.roles = vec!["logherd".to_owned(), "spare".to_owned()];
+        }
         let processes = (0..plan.schedulers).map(|_| Process::default()).collect();
         let machines = (0..plan.machines).map(Machine::new).collect();
         let (calm_at, now) = (BEGAN + plan.trouble, BEGAN);
@@ -204,6 +211,7 @@ impl World {
             executor_of: BTreeMap::new(),
             called_lost: BTreeSet::new(),
             called_over: BTreeSet::new(),
+            orders: Orders::new(),
             failure: None,
             plan,
         };

@@ -1,4 +1,5 @@
-//! Ends executors by KILL, again and again until Mesos says that they ended: a call may be lost.
+//! Ends executors by KILL, again and again until Mesos says that they ended: a call may be lost. One that takes much longer
+//! than its grace does not listen: it is shut down, which its agent sees to.
 use super::effects::Call;
 use super::{Core, Stage};
 use crate::ids::{Moment, TaskId};
@@ -6,6 +7,8 @@ use std::time::Duration;
 
 /// How long after a KILL it is sent again.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
+/// How much longer than its grace it may take before it is shut down.
+const SLACK: Duration = Duration::from_secs(15);
 
 impl Core {
     /// Tells an executor to flush and end, unless it was told a moment ago.
@@ -18,8 +21,13 @@ impl Core {
             return;
         }
         let first = launch.kill_at.replace(now.after(KILL_AGAIN)).is_none();
+        let patience = self.rules.grace + SLACK;
+        let listens = now.since(*launch.killed_since.get_or_insert(now)) < patience;
         let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());
-        self.call(Call::Kill(task.clone(), agent.clone()));
+        self.call(match listens {
+            true => Call::Kill(task.clone(), agent.clone()),
+            false => Call::Shutdown(executor.clone(), agent.clone()),
+        });
         if first {
             self.decide(now, Some(agent), format!("ending executor {executor}: {why}"));
         }

@@ -309,6 +309,7 @@ impl Launch {
             announced_at: None,
             attached: false,
             kill_at: None,
+            killed_since: None,
             well_since: None,
         }
     }

@@ -325,22 +325,24 @@ impl Core {
         true
     }
 
-    /// KILL may be lost.
+    /// KILL may be lost; and one that heard it and does not end is shut down, which its agent sees to.
     fn tell_again(&mut self, now: Moment) {
         let patience = self.rules.spec.grace + TOLD_AGAIN;
-        let is_due = |since: &Option<Moment>| since.is_some_and(|since| now.since(since) >= patience);
-        let due = self.rollouts.told.iter().filter(|(_, since)| is_due(since));
-        let due: Vec<TaskId> = due.map(|(task, _)| task.clone()).collect();
-        for task in due {
+        let told = self.rollouts.told.iter().filter_map(|(task, since)| Some((task.clone(), (*since)?)));
+        let due: Vec<_> = told.filter(|(_, since)| now.since(*since) >= patience).collect();
+        for (task, since) in due {
             let launch = self.launches.get(&task).filter(|launch| matches!(launch.stage, Stage::Asked));
             let Some(record) = launch.map(|launch| &launch.record) else {
                 self.rollouts.told.remove(&task);
                 continue;
             };
             if record.phase != Phase::Unreachable {
-                let agent = record.agent.clone();
+                let (agent, executor) = (record.agent.clone(), record.executor.clone());
                 self.rollouts.told.insert(task.clone(), Some(now));
-                self.call(Call::Kill(task, agent));
+                self.call(match since {
+                    Moment(0) => Call::Kill(task, agent),
+                    _ => Call::Shutdown(executor, agent),
+                });
             }
         }
     }

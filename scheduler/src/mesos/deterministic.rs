@@ -8,6 +8,7 @@ use super::launch::Template;
 use super::wire::{self, Heard};
 use super::{Ended, MesosEvent, Registration, end_of, operator};
 use crate::core::effects::{Call, Change, Effect, LaunchRecord, Ticket};
+use crate::core::rollout::RolloutRecord;
 use crate::core::{Core, NodeState, NotAdmitted, OrderId, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment};
 use crate::{Error, running};
@@ -103,6 +104,14 @@ impl Scheduler {
             stream: None,
             wanted: Vec::new(),
         })
+    }
+
+    /// The same, where generations, rollouts or a teardown were stored as well.
+    #[must_use]
+    pub fn going_on(mut self, rollouts: RolloutRecord, torn_down: Option<Moment>, now: Moment) -> Self {
+        self.core = self.core.tearing_down(torn_down, now).going_on(rollouts, now);
+        self.carry_out();
+        self
     }
 
     /// The SUBSCRIBE call to begin with.
@@ -248,6 +257,17 @@ impl Scheduler {
     pub fn ordered(&mut self, now: Moment, order: Order) {
         self.core.ordered(now, OrderId(0), order);
         self.carry_out();
+    }
+
+    /// An attached executor says where in its sandbox it keeps its data.
+    pub fn keeps_data_at(&mut self, executor: &ExecutorId, data: &str) {
+        self.core.keeps_data_at(executor, data, true);
+        self.carry_out();
+    }
+
+    /// How the newest rollout stands: its state, and what it waits for.
+    pub fn rollout(&self, now: Moment) -> Option<(String, String)> {
+        self.core.rollouts(now).rollout.map(|rollout| (rollout.state, rollout.detail))
     }
 
     /// An attached executor is gone.

@@ -41,6 +41,8 @@ struct Cluster {
     silent: BTreeSet<String>,
     /// Whether agents have room for two executors.
     roomy: bool,
+    /// Whether executors do not listen when they are told to end.
+    deaf: bool,
     /// How long executors take to end.
     ends_in: Duration,
     /// Agents that cannot be reached.
@@ -78,6 +80,7 @@ impl Cluster {
             broken_agents: BTreeSet::new(),
             silent: BTreeSet::new(),
             roomy: false,
+            deaf: false,
             ends_in: ENDS_IN,
             away: BTreeSet::new(),
             stored: RolloutRecord::default(),
@@ -189,6 +192,12 @@ impl Cluster {
                     waits: false,
                 };
                 self.tasks.insert(launch.task, task);
+            }
+            Call::Kill(task, _) if self.deaf => drop(task),
+            Call::Shutdown(executor, _) => {
+                for task in self.tasks.values_mut().filter(|task| task.executor == executor) {
+                    task.changes_at = Some((self.now.after(self.ends_in), TaskState::Failed));
+                }
             }
             Call::Kill(task, _) => {
                 if let Some(task) = self.tasks.get_mut(&task) {

@@ -243,3 +243,18 @@ fn an_executor_is_told_to_end_only_when_that_is_stored() {
     cluster.pass(60);
     assert_eq!(cluster.running("2"), 2);
 }
+
+#[test]
+fn an_executor_that_does_not_listen_is_shut_down_whether_it_is_old_or_waits() {
+    let mut cluster = roomy(2);
+    cluster.deaf = true;
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(200);
+    assert_eq!((cluster.running("2"), cluster.tasks.len()), (2, 2));
+    cluster.overlap("3");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.until("one comes up", |cluster| cluster.tasks.len() == 3);
+    cluster.order(Order::Abort).unwrap();
+    cluster.pass(100);
+    assert_eq!((cluster.running("2"), cluster.tasks.len()), (2, 2));
+}

@@ -46,6 +46,7 @@ mod place;
 pub(crate) mod plan;
 pub(crate) mod plugins;
 mod positions;
+mod redis;
 mod reference;
 mod ruby;
 mod runtime;

@@ -21,6 +21,7 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     Plugin::input::<inputs::generator::GeneratorOptions>(),
     Plugin::input::<inputs::heartbeat::HeartbeatOptions>(),
     Plugin::input::<inputs::http::HttpOptions>(),
+    Plugin::input::<inputs::redis::RedisOptions>(),
     Plugin::input::<inputs::stdin::StdinOptions>(),
     Plugin::input::<inputs::syslog::SyslogOptions>(),
     Plugin::input::<inputs::tcp::TcpOptions>(),

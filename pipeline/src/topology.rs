@@ -166,7 +166,7 @@ impl Inputs<'_> {
                 let name = common.codec.as_ref().map_or("plain", |codec| codec.spec.name);
                 let codec = match &common.codec {
                     Some(codec) => plugins::build_codec(codec).map_err(|reason| broken(call, reason))?,
-                    None => Codec::lines(),
+                    None => input.codec(),
                 };
                 (reading(codec, call)?, name, Decorate::new(common).map(Arc::new))
             }

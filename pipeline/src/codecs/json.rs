@@ -47,6 +47,12 @@ pub(crate) struct Json {
     pub(crate) original: Option<FieldRef>,
 }
 
+impl Default for Json {
+    fn default() -> Self {
+        Self { charset: Charset::Utf8, target: None, original: None }
+    }
+}
+
 impl Json {
     fn add(&self, fields: Map, text: Option<&Text>, events: &mut Maker<'_>) {
         let mut event = events.targeted(self.target.as_ref(), fields);

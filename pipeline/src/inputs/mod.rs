@@ -4,6 +4,7 @@ pub(crate) mod file;
 pub(crate) mod generator;
 pub(crate) mod heartbeat;
 pub(crate) mod http;
+pub(crate) mod redis;
 pub(crate) mod stdin;
 pub(crate) mod syslog;
 pub(crate) mod tcp;

@@ -41,7 +41,6 @@ static ABSENT: &[(Kind, &str, &str)] = &[
     ),
     (Kind::Input, "pipeline", "there is one pipeline for each configuration: put everything into it"),
     (Kind::Input, "rabbitmq", TAIL),
-    (Kind::Input, "redis", TAIL),
     (Kind::Input, "s3", TAIL),
     (Kind::Input, "snmp", TAIL),
     (Kind::Input, "sqs", TAIL),

@@ -4,7 +4,7 @@ use super::decorate::Decorate;
 use super::lines::{Cut, LINES_MAX, Line};
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
-use crate::codec::{Decode, Framing, Maker, decode_whole};
+use crate::codec::{Codec, Decode, Framing, Maker, decode_whole};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::positions::Ledger;
@@ -226,6 +226,11 @@ pub(crate) struct Closed;
 pub(crate) trait Input: Send {
     /// Reads until the end, or until the intake is to stop. What was not sent as whole lines by then is not read.
     fn run(self: Box<Self>, intake: Intake) -> BoxFuture<'static, Result<(), InputError>>;
+
+    /// The codec, if none is given.
+    fn codec(&self) -> Codec {
+        Codec::lines()
+    }
 
     /// How its bytes are cut into messages, before what the codec says.
     fn framing(&self) -> Option<Framing> {

@@ -393,7 +393,10 @@ impl Parser<'_, '_> {
     fn regexp(&mut self) -> RawRvalue {
         let start = self.at.at;
         let text = match self.at.quoted('/') {
-            Quoted::Closed(text) => text,
+            Quoted::Closed(text) => {
+                self.no_flags();
+                text
+            }
             Quoted::Open(text) => {
                 let span = self.at.since(start);
                 self.wrong(
@@ -405,6 +408,16 @@ impl Parser<'_, '_> {
             }
         };
         RawRvalue::Regexp(text.to_owned())
+    }
+
+    /// Reports letters right after a regular expression.
+    fn no_flags(&mut self) {
+        let start = self.at.at;
+        let flags = self.at.take_while(|c| c.is_ascii_alphabetic());
+        if !flags.is_empty() {
+            let hint = format!("they go into the expression: `/(?{})…/`", short(flags));
+            self.wrong(self.at.since(start), "there are no flags after a regular expression", hint);
+        }
     }
 
     /// A word where an operand should be: a field without brackets, or a text without quotes.
@@ -423,9 +436,12 @@ impl Parser<'_, '_> {
             return None;
         }
         let hint = match word {
-            "true" | "false" => format!(
-                "write \"{word}\" to compare with that, or `[field]` alone to ask whether a field is set"
-            ),
+            "true" => "a boolean is asked for by `[field]` alone; a text is written \"true\"".to_owned(),
+            "false" => "a boolean is asked for by `![field]`; a text is written \"false\"".to_owned(),
+            "nil" | "null" | "none" | "undefined" => {
+                "whether a field is there is asked by `[field]` alone, whether it is not by `![field]`"
+                    .to_owned()
+            }
             _ => format!("a field is written `[{0}]`, a text \"{0}\"", short(word)),
         };
         self.wrong(span, format!("`{}` needs brackets or quotes", short(word)), hint);

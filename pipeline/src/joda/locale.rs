@@ -1,5 +1,8 @@
 //! Holds the names of months and weekdays in the languages that dates are read in.
 
+/// The names of all languages but English.
+const NAMES: &str = include_str!("../../locales/names");
+
 /// A language's names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Locale {
@@ -48,16 +51,26 @@ impl Locale {
     /// The locale for a tag such as `en`, `en-US` or `de_AT`: its language counts, its region does not.
     pub(crate) fn named(tag: &str) -> Option<Self> {
         let language = tag.split(['-', '_']).next().unwrap_or(tag);
-        Self::all().into_iter().find(|l| l.language.eq_ignore_ascii_case(language))
+        if language.eq_ignore_ascii_case(Self::ENGLISH.language) {
+            return Some(Self::ENGLISH);
+        }
+        lines().find(|line| language_of(line).eq_ignore_ascii_case(language)).and_then(Self::read)
     }
 
     /// The languages there are, for a message.
     pub(crate) fn languages() -> String {
-        Self::all().map(|l| l.language).join(", ")
+        std::iter::once(Self::ENGLISH.language).chain(lines().map(language_of)).collect::<Vec<_>>().join(", ")
     }
 
-    fn all() -> [Self; 7] {
-        [Self::ENGLISH, GERMAN, FRENCH, SPANISH, ITALIAN, DUTCH, PORTUGUESE]
+    /// Reads a line of names.
+    fn read(line: &'static str) -> Option<Self> {
+        let mut columns = line.split(' ');
+        let language = columns.next()?;
+        Some(Self {
+            language,
+            months: pairs(columns.next()?, columns.next()?)?,
+            weekdays: pairs(columns.next()?, columns.next()?)?,
+        })
     }
 
     /// The name of month 1 to 12.
@@ -79,6 +92,22 @@ impl Locale {
     pub(super) fn read_weekday(&self, text: &str) -> Option<(i8, usize)> {
         longest(&self.weekdays, text)
     }
+}
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    NAMES.lines().filter(|line| !line.starts_with('#'))
+}
+
+fn language_of(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}
+
+/// Short and long names in pairs.
+fn pairs<const N: usize>(
+    short: &'static str,
+    long: &'static str,
+) -> Option<[(&'static str, &'static str); N]> {
+    short.split(',').zip(long.split(',')).collect::<Vec<_>>().try_into().ok()
 }
 
 fn nth(names: &[(&'static str, &'static str)], number: i8, long: bool) -> &'static str {
@@ -104,7 +133,7 @@ fn longest(names: &[(&'static str, &'static str)], text: &str) -> Option<(i8, us
 
 /// The bytes of `text` that spell `name` as it is, in small letters or in capitals, if it starts so.
 pub(super) fn name_at(text: &str, name: &str) -> Option<usize> {
-    let length = prefix(text, name)?;
+    let length = spelled(text, name.chars().map(|letter| if letter == '_' { ' ' } else { letter }))?;
     let written = text.get(..length)?;
     let small = !written.chars().any(char::is_uppercase);
     let capital = !written.chars().any(char::is_lowercase);
@@ -113,8 +142,12 @@ pub(super) fn name_at(text: &str, name: &str) -> Option<usize> {
 
 /// The bytes of `text` that spell `name` in any case, if it starts so.
 pub(super) fn prefix(text: &str, name: &str) -> Option<usize> {
+    spelled(text, name.chars())
+}
+
+fn spelled(text: &str, name: impl Iterator<Item = char>) -> Option<usize> {
     let mut chars = text.char_indices();
-    for wanted in name.chars() {
+    for wanted in name {
         let (_, found) = chars.next()?;
         if found != wanted && !found.to_lowercase().eq(wanted.to_lowercase()) {
             return None;
@@ -122,165 +155,3 @@ pub(super) fn prefix(text: &str, name: &str) -> Option<usize> {
     }
     Some(text.len() - chars.as_str().len())
 }
-
-const GERMAN: Locale = Locale {
-    language: "de",
-    months: [
-        ("Jan", "Januar"),
-        ("Feb", "Februar"),
-        ("Mär", "März"),
-        ("Apr", "April"),
-        ("Mai", "Mai"),
-        ("Jun", "Juni"),
-        ("Jul", "Juli"),
-        ("Aug", "August"),
-        ("Sep", "September"),
-        ("Okt", "Oktober"),
-        ("Nov", "November"),
-        ("Dez", "Dezember"),
-    ],
-    weekdays: [
-        ("Mo", "Montag"),
-        ("Di", "Dienstag"),
-        ("Mi", "Mittwoch"),
-        ("Do", "Donnerstag"),
-        ("Fr", "Freitag"),
-        ("Sa", "Samstag"),
-        ("So", "Sonntag"),
-    ],
-};
-
-const FRENCH: Locale = Locale {
-    language: "fr",
-    months: [
-        ("janv.", "janvier"),
-        ("févr.", "février"),
-        ("mars", "mars"),
-        ("avr.", "avril"),
-        ("mai", "mai"),
-        ("juin", "juin"),
-        ("juil.", "juillet"),
-        ("août", "août"),
-        ("sept.", "septembre"),
-        ("oct.", "octobre"),
-        ("nov.", "novembre"),
-        ("déc.", "décembre"),
-    ],
-    weekdays: [
-        ("lun.", "lundi"),
-        ("mar.", "mardi"),
-        ("mer.", "mercredi"),
-        ("jeu.", "jeudi"),
-        ("ven.", "vendredi"),
-        ("sam.", "samedi"),
-        ("dim.", "dimanche"),
-    ],
-};
-
-const SPANISH: Locale = Locale {
-    language: "es",
-    months: [
-        ("ene", "enero"),
-        ("feb", "febrero"),
-        ("mar", "marzo"),
-        ("abr", "abril"),
-        ("may", "mayo"),
-        ("jun", "junio"),
-        ("jul", "julio"),
-        ("ago", "agosto"),
-        ("sep", "septiembre"),
-        ("oct", "octubre"),
-        ("nov", "noviembre"),
-        ("dic", "diciembre"),
-    ],
-    weekdays: [
-        ("lun", "lunes"),
-        ("mar", "martes"),
-        ("mié", "miércoles"),
-        ("jue", "jueves"),
-        ("vie", "viernes"),
-        ("sáb", "sábado"),
-        ("dom", "domingo"),
-    ],
-};
-
-const ITALIAN: Locale = Locale {
-    language: "it",
-    months: [
-        ("gen", "gennaio"),
-        ("feb", "febbraio"),
-        ("mar", "marzo"),
-        ("apr", "aprile"),
-        ("mag", "maggio"),
-        ("giu", "giugno"),
-        ("lug", "luglio"),
-        ("ago", "agosto"),
-        ("set", "settembre"),
-        ("ott", "ottobre"),
-        ("nov", "novembre"),
-        ("dic", "dicembre"),
-    ],
-    weekdays: [
-        ("lun", "lunedì"),
-        ("mar", "martedì"),
-        ("mer", "mercoledì"),
-        ("gio", "giovedì"),
-        ("ven", "venerdì"),
-        ("sab", "sabato"),
-        ("dom", "domenica"),
-    ],
-};
-
-const DUTCH: Locale = Locale {
-    language: "nl",
-    months: [
-        ("jan", "januari"),
-        ("feb", "februari"),
-        ("mrt", "maart"),
-        ("apr", "april"),
-        ("mei", "mei"),
-        ("jun", "juni"),
-        ("jul", "juli"),
-        ("aug", "augustus"),
-        ("sep", "september"),
-        ("okt", "oktober"),
-        ("nov", "november"),
-        ("dec", "december"),
-    ],
-    weekdays: [
-        ("ma", "maandag"),
-        ("di", "dinsdag"),
-        ("wo", "woensdag"),
-        ("do", "donderdag"),
-        ("vr", "vrijdag"),
-        ("za", "zaterdag"),
-        ("zo", "zondag"),
-    ],
-};
-
-const PORTUGUESE: Locale = Locale {
-    language: "pt",
-    months: [
-        ("jan", "janeiro"),
-        ("fev", "fevereiro"),
-        ("mar", "março"),
-        ("abr", "abril"),
-        ("mai", "maio"),
-        ("jun", "junho"),
-        ("jul", "julho"),
-        ("ago", "agosto"),
-        ("set", "setembro"),
-        ("out", "outubro"),
-        ("nov", "novembro"),
-        ("dez", "dezembro"),
-    ],
-    weekdays: [
-        ("seg", "segunda-feira"),
-        ("ter", "terça-feira"),
-        ("qua", "quarta-feira"),
-        ("qui", "quinta-feira"),
-        ("sex", "sexta-feira"),
-        ("sáb", "sábado"),
-        ("dom", "domingo"),
-    ],
-};

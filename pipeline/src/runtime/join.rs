@@ -88,8 +88,7 @@ impl Join {
         let now = Timestamp::now();
         // Behind each line stand the others and their delimiters.
         let mut behind = (frame.cut.size + frame.cut.len() * self.delimiter) as u64;
-        let mut joined = Vec::new();
-        let mut by = By { how: &self.how, groups: &mut Groups::new() };
+        let mut by = By { how: &self.how, groups: &mut Groups::new(), joined: Vec::new() };
         for line in frame.cut.lines() {
             let start = frame.cut.end.saturating_sub(behind).max(left.end.min(frame.cut.end));
             let (line, length) = match line {
@@ -100,11 +99,11 @@ impl Join {
                 Line::Bytes(bytes) => (to_text(bytes.clone(), self.how.charset), bytes.len()),
             };
             behind = behind.saturating_sub((length + self.delimiter) as u64);
-            joined.extend(left.push(line, start, now, &mut by));
+            left.push(line, start, now, &mut by);
         }
         left.end = frame.cut.end;
         left.since = Instant::now();
-        let messages = joined.into_iter().map(|joined| joined.into_event(self.how.original.as_ref()));
+        let messages = by.joined.into_iter().map(|joined| joined.into_event(self.how.original.as_ref()));
         let fields = source.fields_for_frame();
         let mut maker = Maker::new(now, &fields, &mut frame.ready);
         messages.for_each(|event| maker.event(event));
@@ -136,6 +135,8 @@ impl Join {
 struct By<'a> {
     how: &'a Joining,
     groups: &'a mut Groups,
+    /// The messages that became whole.
+    joined: Vec<Joined>,
 }
 
 impl Waiting {
@@ -145,24 +146,26 @@ impl Waiting {
     }
 
     /// Takes a line that begins at `start`. An empty line of a file is none; one of a stream counts if another follows.
-    fn push(&mut self, line: Text, start: u64, now: Timestamp, by: &mut By<'_>) -> Vec<Joined> {
+    fn push(&mut self, line: Text, start: u64, now: Timestamp, by: &mut By<'_>) {
         if line.is_empty() {
             self.blank += usize::from(!self.source.again);
-            return Vec::new();
+            return;
         }
-        let blank = std::mem::take(&mut self.blank);
-        let mut joined = Vec::new();
-        for line in std::iter::repeat_n(Text::default(), blank).chain([line]) {
-            if self.joiner.is_empty() {
-                self.start = start;
-            }
-            if let Some(whole) = self.joiner.push(line, now, by.how, by.groups) {
-                joined.push(whole);
-                // With `previous` the line itself waits now.
-                self.start = start;
-            }
+        for _ in 0..std::mem::take(&mut self.blank) {
+            self.push_one(Text::default(), start, now, by);
         }
-        joined
+        self.push_one(line, start, now, by);
+    }
+
+    fn push_one(&mut self, line: Text, start: u64, now: Timestamp, by: &mut By<'_>) {
+        if self.joiner.is_empty() {
+            self.start = start;
+        }
+        if let Some(whole) = self.joiner.push(line, now, by.how, by.groups) {
+            by.joined.push(whole);
+            // With `previous` the line itself waits now.
+            self.start = start;
+        }
     }
 
     fn end(mut self, how: &Joining) -> Option<Frame> {

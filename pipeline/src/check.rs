@@ -129,7 +129,7 @@ fn read(dialect: Dialect, scope: Scope, text: &str, env: Environment<'_>) -> (Pl
     }
     substitute(&mut tree, env, &mut problems);
     let mut checker = Checker { scope, problems, counts: HashMap::new(), ids: HashMap::new() };
-    let mut plan = Plan::default();
+    let mut plan = Plan { tells_metadata: text.contains("metadata"), ..Plan::default() };
     for section in &tree.sections {
         checker.section(section, &mut plan);
     }

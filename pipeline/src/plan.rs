@@ -13,6 +13,8 @@ pub struct Plan {
     pub(crate) inputs: Vec<PluginCall>,
     pub(crate) filters: Vec<Step>,
     pub(crate) outputs: Vec<Step>,
+    /// Whether anything may look at metadata. What nobody looks at, inputs need not set.
+    pub(crate) tells_metadata: bool,
 }
 
 /// One thing to do with each event.
@@ -177,6 +179,7 @@ impl Plan {
             }
             joined.filters.extend(host.filters.iter().cloned());
             joined.outputs.extend(host.outputs.iter().cloned());
+            joined.tells_metadata |= host.tells_metadata;
         }
         joined.make_ids_unique();
         joined

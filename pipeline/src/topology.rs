@@ -93,8 +93,15 @@ pub(crate) fn assemble(
 
     // inputs
     let budget = Budget::of_process();
-    let inputs =
-        Inputs { around: &around, stop, ledger: &ledger, health: &health, frames: frames_in, budget };
+    let inputs = Inputs {
+        around: &around,
+        stop,
+        ledger: &ledger,
+        health: &health,
+        frames: frames_in,
+        budget,
+        tells_metadata: plan.tells_metadata,
+    };
     let inputs = inputs.build(&plan.inputs)?;
     let mut feeds = around.feeds;
 
@@ -150,6 +157,7 @@ struct Inputs<'a> {
     health: &'a Arc<Health>,
     frames: mpsc::Sender<Frame>,
     budget: Arc<Budget>,
+    tells_metadata: bool,
 }
 
 impl Inputs<'_> {
@@ -179,6 +187,7 @@ impl Inputs<'_> {
             stop: self.stop.clone(),
             framing,
             host: self.around.host.as_str().into(),
+            tells_metadata: self.tells_metadata,
             feeds: Vec::new(),
             ledger: self.ledger.clone(),
             health: self.health.clone(),

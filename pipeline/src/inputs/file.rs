@@ -29,7 +29,7 @@ plugin! {
     ///
     /// How far a file has been delivered is remembered in the data directory: after a restart, reading goes on at the
     /// byte. A file is known by its device and inode and its first bytes, not by its path. Each event has the fields
-    /// `path` and `host`.
+    /// `path` and `host`, and both in `[@metadata]`, too.
     input "file" => pub(crate) struct FileOptions {
         /// Files of this machine; `*`, `?`, `[…]`, `{a,b}` and `**` are understood.
         path: Placed<Paths> = [],
@@ -231,7 +231,13 @@ impl Input for Files {
 fn origin(path: &str, ecs: Ecs, intake: &Intake) -> Vec<(FieldRef, Value)> {
     let host = ecs.choose(FieldRef::top("host"), FieldRef::from_names(&["host", "name"]));
     let field = ecs.choose(FieldRef::top("path"), FieldRef::from_names(&["log", "file", "path"]));
-    vec![(host, Value::Str(intake.host.clone())), (field, Value::from(path))]
+    let mut fields = vec![(host, Value::Str(intake.host.clone())), (field, Value::from(path))];
+    if intake.tells_metadata {
+        let metadata = |name| FieldRef::from_names(&["@metadata", name]);
+        fields.push((metadata("path"), Value::from(path)));
+        fields.push((metadata("host"), Value::Str(intake.host.clone())));
+    }
+    fields
 }
 
 /// Reads a feed until it is closed.

@@ -247,6 +247,8 @@ pub(crate) struct Intake {
     pub(crate) framing: Framing,
     /// The name of this machine.
     pub(crate) host: Text,
+    /// Whether anything may look at metadata.
+    pub(crate) tells_metadata: bool,
     /// The feeds of this input.
     pub(crate) feeds: Vec<Feed>,
     pub(crate) ledger: Arc<Ledger>,

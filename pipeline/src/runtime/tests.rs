@@ -124,7 +124,7 @@ async fn feeds_are_acknowledged_at_ends_of_lines_and_the_rest_at_their_end() {
     let output = dir.path().join("o.log");
     let text = format!(
         "input {{ file {{ docker-path => '/var/log/a.log' }} }}
-         output {{ file {{ path => '{}' codec => line {{ format => '%{{message}} %{{path}} %{{host}} %{{[container][id]}}' }} }} }}",
+         output {{ file {{ path => '{}' codec => line {{ format => '%{{message}} %{{path}} %{{[@metadata][host]}} %{{[container][id]}}' }} }} }}",
         output.display()
     );
     let (feed, acked, open) = feed(&["a\nb\nc", "c\nd"], true);

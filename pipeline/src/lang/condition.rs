@@ -281,7 +281,7 @@ impl Parser<'_, '_> {
                 RawRvalue::Text(self.at.word().map(|(word, _)| word).unwrap_or_default().to_owned())
             }
             Some(c) if c.is_ascii_digit() || c == '-' => match self.at.number() {
-                Some((number, _)) => RawRvalue::Number(number.to_owned()),
+                Some((number, span)) => RawRvalue::Number(self.number(number, span)),
                 None => return self.no_operand(),
             },
             Some(c) if is_word(c) || c == '@' => self.bare_operand(start)?,

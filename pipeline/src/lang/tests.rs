@@ -161,6 +161,7 @@ fn digits_after_a_zero_are_octal() {
     let (tree, problems) = read("filter { a { b => 010 c => -017 d => 00 } }");
     assert_eq!(shape(&tree), "filter(a(b=8 c=-15 d=0))");
     assert_eq!(problems.len(), 3);
+    assert_eq!(shape(&read("filter { if [a] == 010 { } }").0), "filter(if [a]==8 ())");
     assert_eq!(read("filter { a { b => 089 } }").1[0].message, "`089` is no number");
 }
 

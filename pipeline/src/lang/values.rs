@@ -15,7 +15,7 @@ impl Parser<'_, '_> {
             Some('[') => Some(self.list()),
             Some('{') => Some(self.hash()),
             Some(c) if c.is_ascii_digit() || c == '-' => {
-                let number = self.at.number().map(|(text, span)| self.number(text, span));
+                let number = self.at.number().map(|(text, span)| Raw::Number(self.number(text, span)));
                 self.bare_end(start, number)
             }
             Some(c) if c.is_ascii_alphabetic() || c == '_' => Some(self.word_or_plugin(start)),
@@ -38,10 +38,10 @@ impl Parser<'_, '_> {
     }
 
     /// A number; digits after a zero are octal, as in Ruby.
-    fn number(&mut self, text: &str, span: Span) -> Raw {
+    pub(super) fn number(&mut self, text: &str, span: Span) -> String {
         let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
         if digits.len() == 1 || !digits.starts_with('0') || digits.contains('.') {
-            return Raw::Number(text.to_owned());
+            return text.to_owned();
         }
         match u64::from_str_radix(digits, 8) {
             Ok(number) => {
@@ -51,7 +51,7 @@ impl Parser<'_, '_> {
                         format!("`{}` is {sign}{number}: digits after a zero are octal", short(text)),
                     )
                     .hint("leave out the zero, or write quotes");
-                Raw::Number(format!("{sign}{number}"))
+                format!("{sign}{number}")
             }
             Err(_) => {
                 let hint = format!(
@@ -59,7 +59,7 @@ impl Parser<'_, '_> {
                     digits.trim_start_matches('0')
                 );
                 self.wrong(span, format!("`{}` is no number", short(text)), hint);
-                Raw::Number(text.to_owned())
+                text.to_owned()
             }
         }
     }

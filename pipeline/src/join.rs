@@ -92,6 +92,13 @@ impl Joiner {
         }
     }
 
+    /// Copies the lines that wait, so that they do not keep the buffers that they were read into.
+    pub(crate) fn detach(&mut self) {
+        for line in &mut self.lines {
+            *line = std::mem::take(line).detached();
+        }
+    }
+
     fn keep(&mut self, line: Text, now: Timestamp) {
         if self.lines.is_empty() {
             self.at = now;

@@ -100,6 +100,14 @@ impl Text {
         }
     }
 
+    /// The same text in a buffer of its own, for what is kept for long: a short part would keep the whole buffer.
+    pub(crate) fn detached(self) -> Self {
+        match &self.0 {
+            Repr::Shared(slice) if slice.whole.len() > slice.len as usize => slice.as_str().to_owned().into(),
+            _ => self,
+        }
+    }
+
     /// The text of which these are the lines, if they lie in one buffer with a newline between each two.
     pub(crate) fn spanning(lines: &[Self]) -> Option<Self> {
         let (Self(Repr::Shared(first)), rest) = lines.split_first()? else { return None };

@@ -341,4 +341,6 @@ fn neighbouring_lines_share_their_buffer_when_joined() {
     let lines: Vec<Text> = whole.split('\n').map(|line| whole.part(line)).collect();
     assert_eq!(Text::spanning(&lines), Some(whole.clone()));
     assert_eq!(Text::spanning(&[lines[0].clone(), lines[2].clone()]), None);
+    let apart: Vec<Text> = lines.iter().cloned().map(Text::detached).collect();
+    assert_eq!((&apart, Text::spanning(&apart)), (&lines, None));
 }

@@ -112,6 +112,7 @@ impl Join {
         }
         frame.cut = Cut::without_lines(frame.cut.size, left.start);
         if !left.joiner.is_empty() {
+            left.joiner.detach();
             waiting.insert(key, left);
         }
         frame

@@ -60,6 +60,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use teardown::Teardown;
+use web::view::Cause;
 
 /// How many decisions are kept for people to read.
 const DECISIONS: usize = 200;
@@ -402,7 +403,10 @@ impl Core {
     fn not_stored(&mut self, now: Moment, ticket: Ticket, then: Then, why: &str) {
         self.retry_at = Some(now.after(RETRY_SAVE));
         match then {
-            Then::Accept(task) => self.give_up_intent(now, &task, why),
+            Then::Accept(task) => {
+                let text = format!("not launched: the intent could not be stored: {why}");
+                self.give_up_intent(now, &task, Cause::NotStored, &text);
+            }
             // Not acknowledged: the agent sends the update again, and then it is tried again.
             Then::Acknowledge(task, _) | Then::Forgotten(task, _) => {
                 if let Some(launch) = self.launches.get_mut(&task).filter(|l| l.pending == Some(ticket)) {

@@ -78,6 +78,10 @@ impl Core {
     /// The intent is stored: launch, unless the offers went away meanwhile.
     pub(super) fn accept(&mut self, now: Moment, task: &TaskId, ticket: Ticket) {
         self.mark_stored(task, ticket);
+        if self.is_tearing_down() {
+            let text = "not launched: the framework is to be torn down";
+            return self.give_up_intent(now, task, Cause::OfferWithdrawn, text);
+        }
         let connected = self.connected;
         let Some(launch) = self.launches.get_mut(task) else { return };
         let Stage::Storing(held) = &mut launch.stage else { return };
@@ -112,8 +116,8 @@ impl Core {
         self.decide(now, Some(agent), text);
     }
 
-    /// The intent could not be stored: nothing is launched, and the offers go back.
-    pub(super) fn give_up_intent(&mut self, now: Moment, task: &TaskId, why: &str) {
+    /// Nothing is launched, and the offers go back.
+    pub(super) fn give_up_intent(&mut self, now: Moment, task: &TaskId, cause: Cause, text: &str) {
         let Some(launch) = self.launches.get_mut(task) else { return };
         let Stage::Storing(held) = &mut launch.stage else { return };
         let offers = held.take().map(|held| held.offers);
@@ -121,9 +125,8 @@ impl Core {
         if let Some(offers) = offers {
             self.call(Call::Decline { offers, refuse: RETRY_SAVE });
         }
-        let text = format!("not launched: the intent could not be stored: {why}");
-        self.not_launched(now, task, Cause::NotStored, &text);
-        self.decide(now, Some(agent), text);
+        self.not_launched(now, task, cause, text);
+        self.decide(now, Some(agent), text.to_owned());
         // The write may have happened all the same.
         self.drop_launch(task, Vec::new());
     }

@@ -237,3 +237,15 @@ fn the_end_of_a_teardown_is_stored_again_and_again_until_it_is() {
     assert!(changed.contains(&over()) && !changed.iter().any(|c| matches!(c, Change::Framework(_))));
     assert_eq!(others, [Effect::TornDown]);
 }
+
+#[test]
+fn what_was_intended_before_a_teardown_was_ordered_is_not_launched_any_more() {
+    let mut core = reserving();
+    core.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    core.ordered(NOW, ORDER, Order::TearDown { framework: "f-0000".to_owned() });
+    let (intent, _) = saves(&core.take_effects()).remove(0);
+    core.saved(NOW, intent, Ok(()));
+    let effects = core.take_effects();
+    assert!(matches!(&calls(&effects)[..], [Call::Decline { .. }]), "{effects:?}");
+    assert!(matches!(&saves(&effects)[..], [(_, Change::Ended(_))]), "{effects:?}");
+}

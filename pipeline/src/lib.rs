@@ -6,6 +6,7 @@
 //! - `plugins`: the table of all inputs, codecs, filters and outputs; one file each in the directories of these names.
 //! - [`start`]: a plan and its [`Surroundings`] → a [`Running`] pipeline. `topology` shows the whole path of a record;
 //!   `runtime` has its stages; `tail`, `positions`, `dead_letter`, `client` and `bulk` are what inputs and outputs stand on.
+//! - `listening`, `link`, `tls`, `redis`, `lumberjack`, `syslog`, `msgpack`, `unpack`, `charset`: how others are spoken with.
 //! - `grok`, `ruby`, `joda`: patterns for lines, regular expressions, dates; `patterns/` beside has the stock patterns.
 //! - [`event`], [`value`], [`field`], [`batch`], [`template`], `json`, `joda`, `condition`: what flows, and what can be
 //!   asked of it. Fields are slices of the line that they came from.

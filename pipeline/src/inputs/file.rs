@@ -231,13 +231,9 @@ impl Input for Files {
 fn origin(path: &str, ecs: Ecs, intake: &Intake) -> Vec<(FieldRef, Value)> {
     let host = ecs.choose(FieldRef::top("host"), FieldRef::from_names(&["host", "name"]));
     let field = ecs.choose(FieldRef::top("path"), FieldRef::from_names(&["log", "file", "path"]));
-    let mut fields = vec![(host, Value::Str(intake.host.clone())), (field, Value::from(path))];
-    if intake.tells_metadata {
-        let metadata = |name| FieldRef::from_names(&["@metadata", name]);
-        fields.push((metadata("path"), Value::from(path)));
-        fields.push((metadata("host"), Value::Str(intake.host.clone())));
-    }
-    fields
+    let metadata = |name| FieldRef::from_names(&["@metadata", name]);
+    let (name, path) = (Value::Str(intake.host.clone()), Value::from(path));
+    vec![(metadata("host"), name.clone()), (metadata("path"), path.clone()), (host, name), (field, path)]
 }
 
 /// Reads a feed until it is closed.

@@ -271,6 +271,8 @@ impl Intake {
         for (field, value) in of {
             match field.as_top() {
                 Some(name) => drop(fields.insert(name.clone(), value)),
+                // Nobody would see it, and each event would be slower.
+                None if field.is_metadata() && !self.tells_metadata => {}
                 None => inner.push((field, value)),
             }
         }

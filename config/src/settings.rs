@@ -24,8 +24,9 @@ pub use libprocess::LibprocessTls;
 pub use log::{LogFormat, ProcessSettings};
 pub use marathon::host as marathon_host;
 pub use pipeline::{
-    CheckScope, CheckSettings, DialectSettings, EcsCompatibility, PluginsSettings, PrintFormat, RunSettings,
-    Sources,
+    ApiSettings, CheckScope, CheckSettings, DeadLetterPolicy, DeadLetterSettings, DialectSettings, DlqFormat,
+    DlqSettings, EcsCompatibility, PluginsSettings, PortRange, PrintFormat, QueueSettings, QueueType,
+    RunSettings, Sources,
 };
 pub use placement::Placement;
 pub use secret::Secret;

@@ -1,5 +1,6 @@
 //! Declares the command line: the commands, and which settings each one takes.
 use crate::client::ClientCommand;
+use crate::run::dlq::DlqCommand;
 use clap::{Parser, Subcommand};
 use config::settings::{
     CheckSettings, ExecutorSettings, LocalSettings, PluginsSettings, ProcessSettings, RunSettings,
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     Check(CheckSettings),
     /// Say what plugins there are and what they take.
     Plugins(PluginsSettings),
+    /// Look at the events that outputs were refused for good, and send them again.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Ask a running scheduler.
     #[command(flatten)]
     Client(ClientCommand),

@@ -42,12 +42,11 @@ fn main() -> ExitCode {
 }
 
 fn call(command: Command) -> anyhow::Result<Exit> {
+    let all = all_processors();
     match command {
-        Command::Local(settings) => {
-            until_stopped(all_processors(), async |stop| local::local(*settings, stop).await)
-        }
+        Command::Local(settings) => until_stopped(all, async |stop| local::local(*settings, stop).await),
         Command::Scheduler(settings) => {
-            until_stopped(all_processors(), async |stop| scheduler::scheduler(*settings, stop).await)
+            until_stopped(all, async |stop| scheduler::scheduler(*settings, stop).await)
         }
         Command::Executor(settings) => {
             until_stopped(FEW_THREADS, async |stop| executor::executor(*settings, stop).await)
@@ -55,6 +54,7 @@ fn call(command: Command) -> anyhow::Result<Exit> {
         Command::Run(settings) => until_stopped(FEW_THREADS, async |stop| run::run(settings, stop).await),
         Command::Check(settings) => check::check(&settings),
         Command::Plugins(settings) => plugins::plugins(&settings),
+        Command::Dlq(command) => until_stopped(FEW_THREADS, async |stop| run::dlq::call(command, stop).await),
         Command::Client(command) => until_stopped(FEW_THREADS, async |_| client::call(command).await),
     }
 }

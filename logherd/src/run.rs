@@ -1,11 +1,17 @@
 //! `logherd run`: just a pipeline on this machine, until its inputs end or a signal stops it.
+pub(crate) mod dlq;
+mod node_api;
+
 use crate::check::{self, dialect};
 use crate::exit::Exit;
 use crate::sources::{self, Depth, Source};
 use crate::terminal::complain;
 use anyhow::{Context as _, bail};
-use config::settings::{RunSettings, environment};
-use pipeline::{Compiled, Plan, Scope, SourceText, Surroundings};
+use config::settings::{
+    DeadLetterPolicy, DeadLetterSettings, DialectSettings, QueueSettings, QueueType, RunSettings, Sources,
+    environment,
+};
+use pipeline::{Compiled, DeadLetterLimits, Plan, Scope, SourceText, Surroundings, WhenFull};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
@@ -15,16 +21,28 @@ const DEFAULT_INPUT: &str = "input { stdin { type => stdin } }";
 /// What it has when it has no output.
 const DEFAULT_OUTPUT: &str = "output { stdout { codec => rubydebug } }";
 
+/// The id of the pipeline, as with Logstash.
+pub(crate) const PIPELINE: &str = "main";
+
 /// Runs the pipeline; positions are saved, so that a second run goes on where the first stopped.
 pub(crate) async fn run(settings: RunSettings, stop: CancellationToken) -> anyhow::Result<Exit> {
-    let Some(plan) = plan(&settings) else { return Ok(Exit::BadConfiguration) };
+    let Some(plan) = plan(&settings.sources, settings.dialect) else { return Ok(Exit::BadConfiguration) };
     let data_dir = settings.data_dir();
-    let _lock = if plan.keeps_positions() { Some(lock(&data_dir)?) } else { None };
-    let mut around = Surroundings::new(data_dir, host_name(), "main");
+    let keeps = plan.keeps_positions() || settings.queue.queue_type == QueueType::Persisted;
+    let _lock = if keeps { Some(lock(&data_dir)?) } else { None };
+    let mut around = Surroundings::new(data_dir, host_name(), PIPELINE);
+    around.dead_letters = dead_letters(&settings.dead_letters);
+    around.queue = queue(&settings.queue);
     around.workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let counters = Box::pin(pipeline::run_to_end(plan, around, stop, settings.stop_deadline))
-        .await
-        .context("run the pipeline")?;
+    let (host, workers) = (around.host.clone(), around.workers);
+    let running = pipeline::start(plan, around).context("run the pipeline")?;
+    let end_of_api = CancellationToken::new();
+    let mut api = node_api::start(&settings.api, running.view(), host, workers, end_of_api.clone()).await;
+    let ended = Box::pin(running.to_end(stop, settings.stop_deadline)).await;
+    end_of_api.cancel();
+    // A connection that is kept open does not keep the process.
+    api.abort_all();
+    let counters = ended.context("run the pipeline")?;
     tracing::info!(
         events_in = counters.events_in,
         events_out = counters.events_out,
@@ -33,8 +51,32 @@ pub(crate) async fn run(settings: RunSettings, stop: CancellationToken) -> anyho
     Ok(Exit::Fine)
 }
 
+/// The disk queue that settings ask for.
+fn queue(settings: &QueueSettings) -> Option<pipeline::QueueSettings> {
+    (settings.queue_type == QueueType::Persisted).then(|| pipeline::QueueSettings {
+        max_bytes: settings.queue_max_bytes.as_u64(),
+        max_events: settings.queue_max_events,
+        page_bytes: settings.queue_page_capacity.as_u64(),
+        sync_events: settings.queue_checkpoint_writes,
+        checkpoint: settings.queue_checkpoint_interval,
+        drain: settings.queue_drain,
+    })
+}
+
+/// The limits that settings name.
+pub(crate) fn dead_letters(settings: &DeadLetterSettings) -> DeadLetterLimits {
+    DeadLetterLimits {
+        max_bytes: settings.dead_letter_queue_max_bytes.as_u64(),
+        retain: settings.dead_letter_queue_retain_age,
+        when_full: match settings.dead_letter_queue_storage_policy {
+            DeadLetterPolicy::DropNewer => WhenFull::DropNewer,
+            DeadLetterPolicy::DropOlder => WhenFull::DropOlder,
+        },
+    }
+}
+
 /// Locks the data directory: two processes that kept positions in it would lose each other's.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let path = data_dir.join("lock");
     let shown = || format!("lock `{}`", path.display());
     std::fs::create_dir_all(data_dir).with_context(shown)?;
@@ -50,20 +92,20 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 }
 
 /// Makes the plan of all texts together; says what is wrong with them if there is none.
-fn plan(settings: &RunSettings) -> Option<Plan> {
-    let (mut found, failed) = sources::read(&settings.sources, Depth::Own);
+pub(crate) fn plan(named: &Sources, language: DialectSettings) -> Option<Plan> {
+    let (mut found, failed) = sources::read(named, Depth::Own);
     for error in &failed {
         complain(&format!("error: {}", check::chain(error)));
     }
     if !failed.is_empty() {
         return None;
     }
-    let plan = compile(settings, &found)?;
+    let plan = compile(language, &found)?;
     let missing = missing(&plan);
     if missing.is_empty() {
         return Some(plan);
     }
-    if settings.sources.config_string.is_empty() {
+    if named.config_string.is_empty() {
         complain(
             "error: the configuration has no input or no output, so that nothing would happen; add what is missing",
         );
@@ -71,7 +113,7 @@ fn plan(settings: &RunSettings) -> Option<Plan> {
     }
     found.extend(missing.into_iter().map(|text| Source { name: "default".into(), text: text.into() }));
     // What is to be said of the texts was said.
-    all(settings, &found).plan
+    all(language, &found).plan
 }
 
 fn missing(plan: &Plan) -> Vec<&'static str> {
@@ -81,8 +123,8 @@ fn missing(plan: &Plan) -> Vec<&'static str> {
 }
 
 /// Makes the plan; tells the problems, warnings among them.
-fn compile(settings: &RunSettings, sources: &[Source]) -> Option<Plan> {
-    let compiled = all(settings, sources);
+fn compile(language: DialectSettings, sources: &[Source]) -> Option<Plan> {
+    let compiled = all(language, sources);
     for (text, problems) in &compiled.problems {
         check::show(&Source { name: text.name.into(), text: text.text.into() }, problems);
     }
@@ -92,14 +134,14 @@ fn compile(settings: &RunSettings, sources: &[Source]) -> Option<Plan> {
     compiled.plan
 }
 
-fn all<'a>(settings: &RunSettings, sources: &'a [Source]) -> Compiled<'a> {
+fn all<'a>(language: DialectSettings, sources: &'a [Source]) -> Compiled<'a> {
     let texts: Vec<SourceText<'_>> =
         sources.iter().map(|source| SourceText { name: &source.name, text: &source.text }).collect();
-    pipeline::compile_all(dialect(settings.dialect), Scope::Run, &texts, &environment)
+    pipeline::compile_all(dialect(language), Scope::Run, &texts, &environment)
 }
 
 /// The name of this machine, for the field `host` of events.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

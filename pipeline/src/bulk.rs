@@ -1,36 +1,22 @@
 //! Writes the bodies of Elasticsearch's `_bulk` requests and reads their answers; decides what to do, does nothing.
-use crate::event::Event;
-use crate::json::write_str;
+mod action;
+pub(crate) mod cluster;
+pub(crate) mod setup;
+
+pub(crate) use action::{Action, DataStream, Shape, Target, Update, Verb};
+
 use crate::runtime::load::Load;
-use crate::template::Template;
 use serde::Deserialize;
 use std::collections::HashMap;
-
-/// What every document is told.
-#[derive(Clone, Debug)]
-pub(crate) struct Shape {
-    /// `index` or `create`.
-    pub(crate) action: &'static str,
-    pub(crate) index: Template,
-    pub(crate) document_id: Option<Template>,
-    pub(crate) pipeline: Option<Template>,
-    pub(crate) routing: Option<Template>,
-}
-
-impl Shape {
-    /// As [`Template::period_s`], of all of it.
-    fn period_s(&self) -> i64 {
-        let others = [&self.document_id, &self.pipeline, &self.routing];
-        others.into_iter().flatten().chain([&self.index]).map(Template::period_s).min().unwrap_or(0)
-    }
-}
 
 /// The body of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) text: Vec<u8>,
-    /// How many events are in it.
+    /// How many events it takes account of.
     pub(crate) events: usize,
+    /// Those of them that are not in it, by number, because they cannot be sent; and why.
+    pub(crate) unfit: Vec<(usize, String)>,
 }
 
 /// Limits of one request; at least one event is in it.
@@ -43,45 +29,37 @@ pub(crate) struct Limits {
 /// Writes the events from the `from`th on, as many as the limits allow, into `buffer`, which is emptied.
 pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits, mut buffer: Vec<u8>) -> Body {
     buffer.clear();
-    let mut body = Body { text: buffer, events: 0 };
+    let mut body = Body { text: buffer, events: 0, unfit: Vec::new() };
     let period_s = shape.period_s();
-    let mut action = Vec::new();
-    let mut action_of = None;
+    let mut line = Vec::new();
+    let mut line_of = None;
+    let mut action = Action::Index;
     for event in load.iter().skip(from).take(limits.events.max(1)) {
         let before = body.text.len();
-        // Without fields in it, the action is the same for a second, an hour, a day.
-        let period = event.timestamp().filter(|_| period_s > 0).map(|at| at.as_second().div_euclid(period_s));
-        if period.is_none() || period != action_of {
-            action.clear();
-            write_action(shape, event, &mut action);
-            action_of = period;
+        // Without fields in it, the line is the same for a second, an hour, a day.
+        let own = period_s == 0 || !event.metadata().is_empty();
+        let period = event.timestamp().filter(|_| !own).map(|at| at.as_second().div_euclid(period_s));
+        if period.is_none() || period != line_of {
+            line.clear();
+            match shape.write_action(event, &mut line) {
+                Ok(written) => (action, line_of) = (written, period),
+                Err(why) => {
+                    line_of = None;
+                    body.unfit.push((body.events, why));
+                    body.events += 1;
+                    continue;
+                }
+            }
         }
-        body.text.extend_from_slice(&action);
-        event.write_json(&mut body.text);
-        body.text.push(b'\n');
-        if body.text.len() > limits.bytes && body.events > 0 {
+        body.text.extend_from_slice(&line);
+        shape.write_document(action, event, &mut body.text);
+        if body.text.len() > limits.bytes && before > 0 {
             body.text.truncate(before);
             break;
         }
         body.events += 1;
     }
     body
-}
-
-fn write_action(shape: &Shape, event: &Event, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"");
-    out.extend_from_slice(shape.action.as_bytes());
-    out.extend_from_slice(b"\":{\"_index\":");
-    write_str(&shape.index.render(event), out);
-    let others = [("_id", &shape.document_id), ("pipeline", &shape.pipeline), ("routing", &shape.routing)];
-    for (name, template) in others {
-        let Some(template) = template else { continue };
-        out.push(b',');
-        write_str(name, out);
-        out.push(b':');
-        write_str(&template.render(event), out);
-    }
-    out.extend_from_slice(b"}}\n");
 }
 
 /// What an answer means.
@@ -106,6 +84,8 @@ pub(crate) enum Verdict {
     Later(String),
     /// It will never be taken.
     Refused(String),
+    /// It will never be taken, and nobody wants to keep it.
+    Dropped(String),
 }
 
 #[derive(Deserialize)]
@@ -163,13 +143,30 @@ struct WholeError {
     error: Cause,
 }
 
+/// What becomes of documents that are not taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// The statuses that are for good; documents with others are sent again.
+    pub(crate) refused: Vec<u16>,
+    /// The kinds of errors whose documents are dropped.
+    pub(crate) dropped: Vec<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { refused: vec![400, 404], dropped: Vec::new() }
+    }
+}
+
 /// Reads the answer to a request with `sent` documents.
-pub(crate) fn read_answer(status: u16, text: &[u8], sent: usize) -> Answer {
+pub(crate) fn read_answer(status: u16, text: &[u8], sent: usize, rules: &Rules) -> Answer {
     let whole = || serde_json::from_slice::<WholeError>(text).ok().map(|e| e.error.text());
     match status {
         200..=299 => match serde_json::from_slice::<Reply>(text) {
             Ok(reply) if !reply.errors => Answer::Taken,
-            Ok(reply) if reply.items.len() == sent => Answer::Each(reply.items.iter().map(verdict).collect()),
+            Ok(reply) if reply.items.len() == sent => {
+                Answer::Each(reply.items.iter().map(|item| verdict(item, rules)).collect())
+            }
             Ok(reply) => {
                 Answer::Later(format!("{} documents were answered instead of {sent}", reply.items.len()))
             }
@@ -194,7 +191,7 @@ pub(crate) fn read_answer(status: u16, text: &[u8], sent: usize) -> Answer {
     }
 }
 
-fn verdict(item: &HashMap<String, Item>) -> Verdict {
+fn verdict(item: &HashMap<String, Item>, rules: &Rules) -> Verdict {
     let Some((action, item)) = item.iter().next() else {
         return Verdict::Later("a document was not answered".to_owned());
     };
@@ -202,20 +199,29 @@ fn verdict(item: &HashMap<String, Item>) -> Verdict {
         let cause = item.error.as_ref().map_or_else(|| "no reason given".to_owned(), Cause::text);
         format!("{cause} ({})", item.status)
     };
+    let kind = match &item.error {
+        Some(Cause::Full { kind, .. }) => kind.as_str(),
+        _ => "",
+    };
     match item.status {
         200..=299 => Verdict::Taken,
-        // It is there already: sent twice because an acknowledgement was lost.
-        409 if action == "create" => Verdict::Taken,
-        429 | 500..=599 => Verdict::Later(reason()),
-        _ => Verdict::Refused(reason()),
+        // It is there already: sent twice because an acknowledgement was lost; or a later version of it is there.
+        409 if action != "update" => Verdict::Taken,
+        409 => Verdict::Refused(reason()),
+        _ if rules.dropped.iter().any(|dropped| dropped == kind) => Verdict::Dropped(reason()),
+        status if rules.refused.contains(&status) => Verdict::Refused(reason()),
+        _ => Verdict::Later(reason()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Event;
+    use crate::field::FieldRef;
     use crate::runtime::chain::Chosen;
-    use crate::value::{Text, Timestamp};
+    use crate::template::Template;
+    use crate::value::{Text, Timestamp, Value};
     use expect_test::expect;
     use proptest::prelude::*;
     use std::sync::Arc;
@@ -228,13 +234,142 @@ mod tests {
     }
 
     fn shape() -> Shape {
+        let name = Template::parse("logs-%{+YYYY.MM.dd}");
         Shape {
-            action: "create",
-            index: Template::parse("logs-%{+YYYY.MM.dd}"),
+            verb: Verb::Always(Action::Create),
+            target: Target::Index { name, built_in: false },
             document_id: Some(Template::parse("%{message}")),
             pipeline: None,
             routing: None,
+            version: None,
+            version_type: None,
+            parent: None,
+            update: Update {
+                doc_as_upsert: false,
+                upsert: None,
+                script: None,
+                script_as: "source",
+                script_lang: "painless".into(),
+                script_var_name: "event".into(),
+                scripted_upsert: false,
+                retry_on_conflict: 1,
+            },
+            refuse_unfilled: true,
         }
+    }
+
+    fn written(shape: &Shape, event: Event) -> String {
+        let mut load = Load::default();
+        load.add(Arc::new(vec![event]), Chosen::All);
+        let body = body(shape, &load, 0, Limits { bytes: 10_000, events: 10 }, Vec::new());
+        match body.unfit.first() {
+            Some((0, why)) => format!("unfit: {why}"),
+            _ => String::from_utf8(body.text).unwrap(),
+        }
+    }
+
+    fn of_json(json: &str) -> Event {
+        let Value::Map(map) = crate::json::parse(&Text::from(json)).unwrap() else { panic!("{json}") };
+        Event::from_map("2026-01-02T03:04:05Z".parse().unwrap(), map)
+    }
+
+    #[test]
+    fn documents_are_updated_by_parts_by_scripts_and_put_in_when_absent() {
+        let mut shape = shape();
+        shape.verb = Verb::Of(Template::parse("%{[@metadata][do]}"));
+        shape.version = Some(Template::parse("%{v}"));
+        shape.version_type = Some("external");
+        let event =
+            |verb: &str| of_json(&format!(r#"{{"message":"m","v":"7","@metadata":{{"do":"{verb}"}}}}"#));
+        let head = r#"{"_index":"logs-2026.01.02","_id":"m","version":7,"version_type":"external""#;
+        let document = r#"{"@timestamp":"2026-01-02T03:04:05.000Z","message":"m","v":"7","@version":"1"}"#;
+        assert_eq!(written(&shape, event("delete")), format!("{{\"delete\":{head}}}}}\n"));
+        assert_eq!(written(&shape, event("index")), format!("{{\"index\":{head}}}}}\n{document}\n"));
+        assert_eq!(written(&shape, event("explode")), "unfit: there is no action `explode`");
+        let update = format!("{{\"update\":{head},\"retry_on_conflict\":1}}}}\n");
+        assert_eq!(written(&shape, event("update")), format!("{update}{{\"doc\":{document}}}\n"));
+        shape.update.doc_as_upsert = true;
+        let expected = format!("{update}{{\"doc\":{document},\"doc_as_upsert\":true}}\n");
+        assert_eq!(written(&shape, event("update")), expected);
+        shape.update.doc_as_upsert = false;
+        shape.update.upsert = Some(Template::parse("{\"n\":\n1}"));
+        shape.update.script = Some(Template::parse("ctx._source.n += 1"));
+        let script = format!(
+            "{{\"script\":{{\"params\":{{\"event\":{document}}},\"source\":\"ctx._source.n += 1\",\"lang\":\"painless\"}},\"upsert\":{{\"n\": 1}}}}\n"
+        );
+        assert_eq!(written(&shape, event("update")), format!("{update}{script}"));
+    }
+
+    #[test]
+    fn an_event_may_say_where_it_goes_and_one_whose_index_cannot_be_filled_in_is_unfit() {
+        let mut shape = shape();
+        shape.document_id = None;
+        shape.target = Target::Index { name: Template::parse("logstash"), built_in: true };
+        let event = of_json(
+            r#"{"@metadata":{"_ingest_document":{"id":"i","index":"own","routing":"r","pipeline":"p","version":3,"version_type":"external_gte"}}}"#,
+        );
+        let line = r#"{"create":{"_index":"own","_id":"i","pipeline":"p","routing":"r","version":3,"version_type":"external_gte"}}"#;
+        assert_eq!(written(&shape, event).lines().next().unwrap(), line);
+        let event = of_json(r#"{"@metadata":{"target_ingest_pipeline":"to-%{x}"},"x":1}"#);
+        assert!(written(&shape, event).starts_with(r#"{"create":{"_index":"logstash","pipeline":"to-1"}}"#));
+        shape.target = Target::Index { name: Template::parse("a-%{none}"), built_in: false };
+        assert!(written(&shape, of_json("{}")).contains("still contains placeholder: [a-%{none}]"));
+    }
+
+    #[test]
+    fn data_streams_are_chosen_by_events_and_told_in_them() {
+        let mut shape = shape();
+        shape.document_id = None;
+        let stream = |auto_routing| DataStream {
+            kind: "logs".into(),
+            dataset: "generic".into(),
+            namespace: "default".into(),
+            auto_routing,
+            sync_fields: true,
+        };
+        shape.target = Target::Stream(stream(true));
+        let own = r#"{"data_stream":{"dataset":"web","namespace":null}}"#;
+        let text = written(&shape, of_json(own));
+        assert!(text.starts_with(r#"{"create":{"_index":"logs-web-default"}}"#), "{text}");
+        assert!(
+            text.contains(r#""data_stream":{"dataset":"web","namespace":"default","type":"logs"}"#),
+            "{text}"
+        );
+        shape.target = Target::Stream(stream(false));
+        let text = written(&shape, of_json(own));
+        assert!(text.starts_with(r#"{"create":{"_index":"logs-generic-default"}}"#), "{text}");
+        assert!(text.contains(r#""dataset":"generic""#), "{text}");
+    }
+
+    #[test]
+    fn a_child_names_its_parent_in_the_field_of_the_relation() {
+        let mut shape = shape();
+        shape.document_id = None;
+        shape.parent = Some((Template::parse("%{of}"), Some(FieldRef::parse("kind").unwrap())));
+        let text = written(&shape, of_json(r#"{"kind":"answer","of":"q1"}"#));
+        assert!(
+            text.contains(r#""routing":"q1""#) && text.contains(r#""kind":{"name":"answer","parent":"q1"}"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn some_errors_are_dropped_others_refused_and_all_others_sent_again() {
+        let rules = Rules { refused: vec![400, 404, 403], dropped: vec!["too_late".to_owned()] };
+        let item = |action: &str, status: u16, kind: &str| {
+            let text = format!(
+                r#"{{"errors":true,"items":[{{"{action}":{{"status":{status},"error":{{"type":"{kind}"}}}}}}]}}"#
+            );
+            match read_answer(200, text.as_bytes(), 1, &rules) {
+                Answer::Each(verdicts) => verdicts.into_iter().next().unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(item("index", 400, "too_late"), Verdict::Dropped("too_late (400)".into()));
+        assert_eq!(item("index", 403, "x"), Verdict::Refused("x (403)".into()));
+        assert_eq!(item("index", 401, "x"), Verdict::Later("x (401)".into()));
+        assert_eq!(item("index", 409, "x"), Verdict::Taken);
+        assert_eq!(item("update", 409, "x"), Verdict::Refused("x (409)".into()));
     }
 
     #[test]
@@ -266,27 +401,36 @@ mod tests {
         let refused = Verdict::Refused("mapper_parsing_exception: bad; x (400)".into());
         let gone = Verdict::Refused("gone (404)".into());
         let all = vec![Verdict::Taken, later, refused, Verdict::Taken, gone];
-        assert_eq!(read_answer(200, text, 5), Answer::Each(all));
+        assert_eq!(read_answer(200, text, 5, &Rules::default()), Answer::Each(all));
     }
 
     #[test]
     fn what_is_said_of_the_whole_request_is_never_a_reason_to_lose_all() {
-        assert_eq!(read_answer(200, br#"{"errors":false}"#, 5), Answer::Taken);
-        assert!(matches!(read_answer(200, b"<html>", 5), Answer::Later(_)));
-        assert!(matches!(read_answer(200, br#"{"errors":true,"items":[]}"#, 5), Answer::Later(_)));
-        assert!(matches!(read_answer(413, b"", 5), Answer::SendLess(_)));
-        assert!(matches!(read_answer(400, b"plain HTTP to an HTTPS port", 5), Answer::Later(_)));
+        assert_eq!(read_answer(200, br#"{"errors":false}"#, 5, &Rules::default()), Answer::Taken);
+        assert!(matches!(read_answer(200, b"<html>", 5, &Rules::default()), Answer::Later(_)));
+        assert!(matches!(
+            read_answer(200, br#"{"errors":true,"items":[]}"#, 5, &Rules::default()),
+            Answer::Later(_)
+        ));
+        assert!(matches!(read_answer(413, b"", 5, &Rules::default()), Answer::SendLess(_)));
+        assert!(matches!(
+            read_answer(400, b"plain HTTP to an HTTPS port", 5, &Rules::default()),
+            Answer::Later(_)
+        ));
         let bad = br#"{"error":{"type":"illegal_argument_exception","reason":"r"},"status":400}"#;
-        assert_eq!(read_answer(400, bad, 5), Answer::SendLess("illegal_argument_exception: r (400)".into()));
+        assert_eq!(
+            read_answer(400, bad, 5, &Rules::default()),
+            Answer::SendLess("illegal_argument_exception: r (400)".into())
+        );
         for status in [301, 401, 403, 404, 429, 500, 503] {
-            assert!(matches!(read_answer(status, b"", 5), Answer::Later(_)), "{status}");
+            assert!(matches!(read_answer(status, b"", 5, &Rules::default()), Answer::Later(_)), "{status}");
         }
     }
 
     proptest! {
         #[test]
         fn any_answer_can_be_read(status in 100_u16..600, text in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Answer::Each(verdicts) = read_answer(status, &text, 2) {
+            if let Answer::Each(verdicts) = read_answer(status, &text, 2, &Rules::default()) {
                 prop_assert_eq!(verdicts.len(), 2);
             }
         }
@@ -296,7 +440,7 @@ mod tests {
     fn the_moment_of_the_event_chooses_the_index() {
         let event = Event::with_message(Timestamp::UNIX_EPOCH, Text::from("x"));
         let mut out = Vec::new();
-        write_action(&shape(), &event, &mut out);
+        shape().write_action(&event, &mut out).unwrap();
         assert!(String::from_utf8(out).unwrap().contains("logs-1970.01.01"));
     }
 }

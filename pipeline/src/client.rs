@@ -1,15 +1,17 @@
 //! Makes HTTP clients, one for all outputs of this process that are set up alike: a node with a hundred containers that
 //! ship to one cluster has one pool of connections and one set of trusted certificates.
+use crate::lang::kinds::Placed;
+use crate::lang::problems::Problems;
 use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client};
+use reqwest::{Certificate, Client, Identity, Proxy};
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 /// What a client is made with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Setup {
     /// Sent with each request; secrets in it are marked as such.
     pub(crate) headers: HeaderMap,
@@ -19,14 +21,48 @@ pub(crate) struct Setup {
     pub(crate) authorities: Vec<PathBuf>,
     /// Whether there are servers that speak TLS: without any, the certificates of the system are not read.
     pub(crate) tls: bool,
+    /// Files with the certificate to show, and its key.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// The URL of a proxy, which may hold a password.
+    pub(crate) proxy: Option<String>,
 }
 
 /// How a server's certificate is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Verify {
+    #[default]
     AuthorityAndName,
     Authority,
     Nothing,
+}
+
+/// The files of a client's certificate and its key, when both are given.
+pub(crate) fn identity(
+    certificate: Option<&Placed<String>>,
+    key: Option<&Placed<String>>,
+) -> Option<(PathBuf, PathBuf)> {
+    Some((PathBuf::from(&certificate?.value), PathBuf::from(&key?.value)))
+}
+
+/// Reports a certificate without its key, and the other way round.
+pub(crate) fn both_or_none(
+    certificate: Option<&Placed<String>>,
+    key: Option<&Placed<String>>,
+    problems: &mut Problems,
+) {
+    match (certificate, key) {
+        (Some(certificate), None) => {
+            problems
+                .error(certificate.span, "the `ssl_certificate` has no `ssl_key`")
+                .hint("add `ssl_key => \"/path/to/key.pem\"`");
+        }
+        (None, Some(key)) => {
+            problems
+                .error(key.span, "the `ssl_key` has no `ssl_certificate`")
+                .hint("add `ssl_certificate => \"/path/to/certificate.pem\"`");
+        }
+        _ => {}
+    }
 }
 
 /// A set-up with what its files held, and the client that was made with it, while somebody uses it.
@@ -37,7 +73,8 @@ static MADE: LazyLock<Mutex<Vec<Made>>> = LazyLock::new(Mutex::default);
 /// A client of this set-up. The reason why there is none is for people.
 pub(crate) fn client(setup: &Setup) -> Result<Arc<Client>, String> {
     let read = |path: &PathBuf| std::fs::read(path).map_err(|e| format!("read `{}`: {e}", path.display()));
-    let pems: Vec<Vec<u8>> = setup.authorities.iter().map(read).collect::<Result<_, _>>()?;
+    let identity = setup.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+    let pems: Vec<Vec<u8>> = setup.authorities.iter().chain(identity).map(read).collect::<Result<_, _>>()?;
     let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     made.retain(|(_, _, client)| client.strong_count() > 0);
     let alike = made.iter().find(|(with, held, _)| with == setup && *held == pems);
@@ -55,8 +92,20 @@ fn make(setup: &Setup, pems: &[Vec<u8>]) -> Result<Client, String> {
         .default_headers(setup.headers.clone())
         .connect_timeout(Duration::from_secs(10))
         .timeout(setup.timeout)
-        .redirect(Policy::none())
-        .no_proxy();
+        .redirect(Policy::none());
+    builder = match &setup.proxy {
+        // Not shown: it may hold a password.
+        Some(proxy) => builder.proxy(Proxy::all(proxy).map_err(|_| "the `proxy` is not a URL".to_owned())?),
+        None => builder.no_proxy(),
+    };
+    if let [.., certificate, key] = pems
+        && setup.identity.is_some()
+    {
+        let identity = Identity::from_pem(&[certificate.as_slice(), b"\n", key].concat());
+        builder = builder.identity(
+            identity.map_err(|error| format!("read the client's certificate and key: {}", chain(&error)))?,
+        );
+    }
     let mut authorities = Vec::new();
     for (path, pem) in setup.authorities.iter().zip(pems) {
         let bundle = Certificate::from_pem_bundle(pem);
@@ -95,13 +144,7 @@ mod tests {
     use super::*;
 
     fn setup(seconds: u64) -> Setup {
-        Setup {
-            headers: HeaderMap::new(),
-            timeout: Duration::from_secs(seconds),
-            verify: Verify::AuthorityAndName,
-            authorities: Vec::new(),
-            tls: true,
-        }
+        Setup { timeout: Duration::from_secs(seconds), tls: true, ..Setup::default() }
     }
 
     #[test]

@@ -1,109 +1,349 @@
-//! Keeps events that an output was refused for good, each with the reason, in a file that cannot grow without limit.
+//! Keeps events that an output was refused for good, each with what refused it, why and when, in a room of limited size.
 //!
-//! Invariants: an event counts as kept only after its line is on disk; one file never has more than `FILE_MAX` bytes
-//! and there are two at most, the current one and the one before it. When both are full the older is replaced, and
-//! the lines that go with it are counted as dropped.
+//! Invariants: an event counts as kept only after it is on disk; the segments of one pipeline never have more than
+//! `max_bytes`; what goes when there is no room, or when it is too old, is counted as dropped. What is torn or changed on
+//! disk costs the letters that it hits and no others ([`crate::journal`]).
 //!
-//! Format: one JSON object per line: `time`, `pipeline`, `output`, `reason`, `event`.
-use crate::event::Event;
+//! Format: a journal in `dead_letter_queue/PIPELINE` of the data directory. Each record is an event as
+//! [`crate::event::stored`] writes it; what is known of its refusal stands in `[@metadata][dead_letter_queue]`. The file
+//! `pipeline` beside holds the id of the pipeline.
+use crate::event::{Event, stored};
+use crate::field::FieldRef;
+use crate::journal::{self, Journal, Reader};
 use crate::json;
+use crate::positions::file_name;
 use crate::runtime::tally::{Tally, count};
-use crate::value::Timestamp;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use crate::value::{Map, Timestamp, Value};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
-/// The most bytes of one file.
-const FILE_MAX: u64 = 64 << 20;
+/// The directory of all dead letters below a data directory.
+const DIRECTORY: &str = "dead_letter_queue";
+/// The file that says whose the letters beside it are.
+const OWNER: &str = "pipeline";
+/// Locked while letters are written.
+const LOCK: &str = "lock";
+/// Where an event says why it is a dead letter.
+const FIELD: [&str; 2] = ["@metadata", "dead_letter_queue"];
+/// A segment is this part of the room, at most this large, and open for this part of the time that letters are kept.
+const SEGMENTS: u64 = 8;
+const SEGMENT_BYTES_MAX: u64 = 10 << 20;
+
+/// How much is kept of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetterLimits {
+    /// The most bytes of one pipeline's letters.
+    pub max_bytes: u64,
+    /// How long a letter is kept; without end when absent.
+    pub retain: Option<Duration>,
+    /// What goes when there is no room.
+    pub when_full: WhenFull,
+}
+
+/// What goes when there is no room for a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The new letter.
+    DropNewer,
+    /// The oldest letters.
+    DropOlder,
+}
+
+impl Default for DeadLetterLimits {
+    fn default() -> Self {
+        Self { max_bytes: 128 << 20, retain: None, when_full: WhenFull::DropOlder }
+    }
+}
 
 /// The dead letters of one pipeline.
 #[derive(Debug)]
-pub(crate) struct DeadLetters {
+pub(crate) struct Letterbox {
     pipeline: String,
-    path: PathBuf,
+    dir: PathBuf,
+    limits: DeadLetterLimits,
     tally: Arc<Tally>,
-    file_max: u64,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Open>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
-    file: File,
-    size: u64,
+    /// Opened with the first letter.
+    journal: Option<Journal>,
+    /// When the current segment was begun.
+    since: Option<Timestamp>,
+}
+
+/// What one output puts dead letters into.
+#[derive(Clone, Debug)]
+pub(crate) struct DeadLetters {
+    letterbox: Arc<Letterbox>,
+    /// The name of the plugin, and its id.
+    plugin: &'static str,
+    id: String,
 }
 
 impl DeadLetters {
-    /// Dead letters in a file at `path`, which is made when there is the first.
-    pub(crate) fn new(path: PathBuf, pipeline: &str, tally: Arc<Tally>) -> Self {
-        Self { pipeline: pipeline.to_owned(), path, tally, file_max: FILE_MAX, open: Mutex::new(None) }
-    }
-
     /// Keeps events with their reasons; returns when they are on disk.
     pub(crate) fn keep<'e>(
         &self,
-        output: &str,
         now: Timestamp,
         refused: impl IntoIterator<Item = (&'e Event, &'e str)>,
     ) -> io::Result<()> {
-        let start = self.start(output, now);
-        let mut lines = Vec::new();
-        let mut kept = 0;
-        for (event, reason) in refused {
-            lines.extend_from_slice(&start);
-            json::write_str(reason, &mut lines);
-            lines.extend_from_slice(b",\"event\":");
-            event.write_json(&mut lines);
-            lines.extend_from_slice(b"}\n");
-            kept += 1;
-        }
-        if kept == 0 {
-            return Ok(());
-        }
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let appended = self.append(&mut open, &lines);
-        if appended.is_err() {
-            // It is opened anew the next time.
-            *open = None;
-        }
-        appended?;
-        count(&self.tally.dead_letters, kept);
-        Ok(())
+        let letters: Vec<Vec<u8>> =
+            refused.into_iter().map(|(event, reason)| self.letter(now, event, reason)).collect();
+        if letters.is_empty() { Ok(()) } else { self.letterbox.put(now, &letters) }
     }
 
-    /// What every line of these begins with.
-    fn start(&self, output: &str, now: Timestamp) -> Vec<u8> {
-        let mut out = b"{\"time\":".to_vec();
-        json::write_time(now, &mut out);
-        out.extend_from_slice(b",\"pipeline\":");
-        json::write_str(&self.pipeline, &mut out);
-        out.extend_from_slice(b",\"output\":");
-        json::write_str(output, &mut out);
-        out.extend_from_slice(b",\"reason\":");
+    /// Counts events that were refused and that nobody wants to keep.
+    pub(crate) fn count_dropped(&self, events: usize) {
+        count(&self.letterbox.tally.dropped_lines, events);
+    }
+
+    fn letter(&self, now: Timestamp, event: &Event, reason: &str) -> Vec<u8> {
+        let mut event = event.clone();
+        let about = [
+            ("entry_time", Value::Time(now)),
+            ("plugin_type", self.plugin.into()),
+            ("plugin_id", self.id.as_str().into()),
+            ("reason", reason.into()),
+        ];
+        // `@metadata` is always a map.
+        let _set = event.set(&FieldRef::from_names(&FIELD), Value::Map(about.into_iter().collect::<Map>()));
+        let mut out = Vec::with_capacity(1024);
+        stored::write(&event, &mut out);
         out
     }
+}
 
-    fn append(&self, open: &mut Option<Open>, lines: &[u8]) -> io::Result<()> {
-        if open.as_ref().is_some_and(|o| o.size > 0 && o.size + lines.len() as u64 > self.file_max) {
-            *open = None;
-            let older = self.path.with_extension("1.jsonl");
-            let dropped = fs::read(&older).map_or(0, |old| memchr::memchr_iter(b'\n', &old).count());
-            count(&self.tally.dropped_lines, dropped);
-            fs::rename(&self.path, &older)?;
+impl Letterbox {
+    /// The dead letters of a pipeline; their directory is made when there is the first.
+    pub(crate) fn new(data_dir: &Path, pipeline: &str, limits: DeadLetterLimits, tally: Arc<Tally>) -> Self {
+        let dir = directory(&data_dir.join(DIRECTORY), pipeline);
+        Self { pipeline: pipeline.to_owned(), dir, limits, tally, open: Mutex::default() }
+    }
+
+    /// What the output with this name and id puts its letters into.
+    pub(crate) fn of(self: &Arc<Self>, plugin: &'static str, id: &str) -> DeadLetters {
+        DeadLetters { letterbox: self.clone(), plugin, id: id.to_owned() }
+    }
+
+    fn put(&self, now: Timestamp, letters: &[Vec<u8>]) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let open = &mut *open;
+        // Another process may write letters of a pipeline with this id: one after the other.
+        fs::create_dir_all(&self.dir)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(self.dir.join(LOCK))?;
+        lock.lock()?;
+        if open.journal.as_ref().is_some_and(|journal| journal.is_overtaken().unwrap_or(true)) {
+            open.journal = None;
         }
-        if open.is_none() {
-            if let Some(dir) = self.path.parent() {
-                fs::create_dir_all(dir)?;
+        let journal = match &mut open.journal {
+            Some(journal) => journal,
+            none => none.insert(self.begin()?),
+        };
+        journal.refresh()?;
+        self.remove_old(journal, now)?;
+        let size: u64 = letters.iter().map(|letter| letter.len() as u64 + 64).sum();
+        while journal.bytes() > 0 && journal.bytes() + size > self.limits.max_bytes {
+            if self.limits.when_full == WhenFull::DropNewer {
+                tracing::warn!(pipeline = %self.pipeline, count = letters.len(), "no room for dead letters; events are dropped");
+                count(&self.tally.dropped_lines, letters.len());
+                return Ok(());
             }
-            let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-            let size = file.metadata()?.len();
-            *open = Some(Open { file, size });
+            count(&self.tally.dropped_lines, journal.drop_oldest()?);
         }
-        let Some(current) = open else { return Ok(()) };
-        current.file.write_all(lines)?;
-        current.file.sync_data()?;
-        current.size += lines.len() as u64;
+        if let (Some(retain), Some(since)) = (self.limits.retain, open.since)
+            && now.duration_since(since).unsigned_abs() > retain / SEGMENTS as u32
+        {
+            journal.seal()?;
+            open.since = None;
+        }
+        open.since.get_or_insert(now);
+        journal.append(letters)?;
+        journal.sync()?;
+        count(&self.tally.dead_letters, letters.len());
         Ok(())
+    }
+
+    fn begin(&self) -> io::Result<Journal> {
+        fs::write(self.dir.join(OWNER), &self.pipeline)?;
+        let segment = (self.limits.max_bytes / SEGMENTS).clamp(1, SEGMENT_BYTES_MAX);
+        Journal::open(&self.dir, segment, 0)
+    }
+
+    /// Drops letters that are older than they are kept for; to be called now and then.
+    pub(crate) fn forget_old(&self, now: Timestamp) -> io::Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if open.journal.is_none() && self.limits.retain.is_some() && self.dir.exists() {
+            open.journal = Some(self.begin()?);
+        }
+        match &mut open.journal {
+            Some(journal) => self.remove_old(journal, now),
+            None => Ok(()),
+        }
+    }
+
+    fn remove_old(&self, journal: &mut Journal, now: Timestamp) -> io::Result<()> {
+        let Some(retain) = self.limits.retain else { return Ok(()) };
+        let is_old =
+            |written: SystemTime| SystemTime::from(now).duration_since(written).is_ok_and(|age| age > retain);
+        while journal.oldest_written().is_some_and(is_old) {
+            count(&self.tally.dropped_lines, journal.drop_oldest()?);
+        }
+        Ok(())
+    }
+}
+
+/// Where the letters of a pipeline are, below the directory of all letters.
+pub(crate) fn directory(all: &Path, pipeline: &str) -> PathBuf {
+    all.join(file_name(pipeline))
+}
+
+/// An event that was refused, with what is known of its refusal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// Its number; later ones have greater numbers.
+    pub number: u64,
+    /// When it was refused.
+    pub time: Timestamp,
+    /// The name of the plugin that it was refused by.
+    pub plugin_type: String,
+    /// The id of that plugin.
+    pub plugin_id: String,
+    /// Why.
+    pub reason: String,
+    /// The event itself.
+    pub event: Event,
+}
+
+impl DeadLetter {
+    /// The letter as one JSON object: `entry_time`, `plugin_type`, `plugin_id`, `reason`, `event`.
+    pub fn to_json(&self) -> String {
+        let mut out = b"{\"entry_time\":".to_vec();
+        json::write_time(self.time, &mut out);
+        for (name, text) in [
+            (",\"plugin_type\":", &self.plugin_type),
+            (",\"plugin_id\":", &self.plugin_id),
+            (",\"reason\":", &self.reason),
+        ] {
+            out.extend_from_slice(name.as_bytes());
+            json::write_str(text, &mut out);
+        }
+        out.extend_from_slice(b",\"event\":");
+        self.event.write_json(&mut out);
+        out.push(b'}');
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// Reads a letter; `None` when it is none.
+    pub(crate) fn read(record: &journal::Record) -> Option<Self> {
+        let event = stored::read(&record.payload).ok()?;
+        let about = event.get(&FieldRef::from_names(&FIELD))?.as_map()?;
+        let text = |name: &str| match about.get(name) {
+            Some(Value::Str(text)) => text.as_str().to_owned(),
+            _ => String::new(),
+        };
+        let time = match about.get("entry_time") {
+            Some(Value::Time(time)) => *time,
+            _ => Timestamp::UNIX_EPOCH,
+        };
+        let (plugin_type, plugin_id, reason) = (text("plugin_type"), text("plugin_id"), text("reason"));
+        Some(Self { number: record.number, time, plugin_type, plugin_id, reason, event })
+    }
+}
+
+/// What there is of one pipeline's dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSummary {
+    /// The id of the pipeline.
+    pub pipeline: String,
+    /// How many letters can be read.
+    pub letters: u64,
+    /// How many bytes they have on disk.
+    pub bytes: u64,
+    /// How many bytes were torn or changed on disk.
+    pub damaged_bytes: u64,
+    /// When the first was refused, and the last.
+    pub first_and_last: Option<(Timestamp, Timestamp)>,
+    /// The number of the last one; 0 when there is none.
+    pub last_number: u64,
+}
+
+/// Tells what dead letters there are in a data directory, by pipeline.
+pub fn dead_letter_summaries(data_dir: &Path) -> io::Result<Vec<DeadLetterSummary>> {
+    let entries = match fs::read_dir(data_dir.join(DIRECTORY)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let Ok(pipeline) = fs::read_to_string(entry?.path().join(OWNER)) else { continue };
+        let mut summary = DeadLetterSummary {
+            letters: 0,
+            bytes: journal::segments(&directory(&data_dir.join(DIRECTORY), &pipeline))?
+                .iter()
+                .map(|segment| segment.bytes)
+                .sum(),
+            damaged_bytes: 0,
+            first_and_last: None,
+            last_number: 0,
+            pipeline,
+        };
+        let mut letters = dead_letters(data_dir, &summary.pipeline);
+        for letter in letters.by_ref() {
+            let letter = letter?;
+            summary.letters += 1;
+            let first = summary.first_and_last.map_or(letter.time, |(first, _)| first);
+            summary.first_and_last = Some((first, letter.time));
+            summary.last_number = letter.number;
+        }
+        summary.damaged_bytes = letters.reader.damaged();
+        found.push(summary);
+    }
+    found.sort_by(|a, b| a.pipeline.cmp(&b.pipeline));
+    Ok(found)
+}
+
+/// The dead letters of a pipeline in their order; see [`dead_letters`].
+#[derive(Debug)]
+pub struct DeadLetterList {
+    reader: Reader,
+}
+
+/// Removes the letters of a pipeline through this number: the last one that there was when a process that has the data
+/// directory for itself began.
+pub fn remove_dead_letters(data_dir: &Path, pipeline: &str, through: u64) -> io::Result<()> {
+    journal::remove_all_through(&directory(&dead_letter_directory(data_dir), pipeline), through)
+}
+
+/// The directory of all dead letters below a data directory.
+pub fn dead_letter_directory(data_dir: &Path) -> PathBuf {
+    data_dir.join(DIRECTORY)
+}
+
+/// Reads the dead letters of a pipeline, in their order. What cannot be read is passed over.
+pub fn dead_letters(data_dir: &Path, pipeline: &str) -> DeadLetterList {
+    DeadLetterList { reader: Reader::new(&directory(&dead_letter_directory(data_dir), pipeline), 0) }
+}
+
+impl Iterator for DeadLetterList {
+    type Item = io::Result<DeadLetter>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.reader.next() {
+                Ok(Some(record)) => match DeadLetter::read(&record) {
+                    Some(letter) => return Some(Ok(letter)),
+                    None => continue,
+                },
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 }
 
@@ -111,40 +351,96 @@ impl DeadLetters {
 mod tests {
     use super::*;
     use crate::value::Text;
-    use expect_test::expect;
 
-    #[test]
-    fn a_dead_letter_has_its_reason_and_its_event() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("dead/p.jsonl");
+    fn letterbox(dir: &Path, limits: DeadLetterLimits) -> (DeadLetters, Arc<Tally>) {
         let tally = Arc::new(Tally::default());
-        let letters = DeadLetters::new(path.clone(), "p", tally.clone());
-        let now: Timestamp = "2026-01-02T03:04:05.006Z".parse().unwrap();
-        let event = Event::with_message(now, Text::from("hello"));
-        letters.keep("es", now, [(&event, "mapper_parsing_exception: \"no\"")]).unwrap();
-        expect![[r#"
-            {"time":"2026-01-02T03:04:05.006Z","pipeline":"p","output":"es","reason":"mapper_parsing_exception: \"no\"","event":{"@timestamp":"2026-01-02T03:04:05.006Z","@version":"1","message":"hello"}}
-        "#]]
-        .assert_eq(&fs::read_to_string(path).unwrap());
-        assert_eq!(tally.read().dead_letters, 1);
+        let letterbox = Arc::new(Letterbox::new(dir, "p", limits, tally.clone()));
+        (letterbox.of("elasticsearch", "es"), tally)
+    }
+
+    fn event(text: &str) -> Event {
+        Event::with_message(Timestamp::UNIX_EPOCH, Text::from(text))
+    }
+
+    fn messages(dir: &Path) -> Vec<String> {
+        let text = |letter: DeadLetter| match letter.event.fields().get("message") {
+            Some(Value::Str(text)) => text.as_str().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        dead_letters(dir, "p").map(|letter| text(letter.unwrap())).collect()
     }
 
     #[test]
-    fn the_oldest_are_dropped_and_counted_when_there_are_too_many() {
+    fn a_dead_letter_has_its_reason_and_its_event_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("p.jsonl");
-        let tally = Arc::new(Tally::default());
-        let mut letters = DeadLetters::new(path.clone(), "p", tally.clone());
-        letters.file_max = 1000;
-        let event = Event::with_message(Timestamp::UNIX_EPOCH, Text::from("x".repeat(200)));
-        for _ in 0..20 {
-            letters.keep("es", Timestamp::UNIX_EPOCH, [(&event, "no")]).unwrap();
+        let (letters, tally) = letterbox(dir.path(), DeadLetterLimits::default());
+        let now: Timestamp = "2026-01-02T03:04:05.006Z".parse().unwrap();
+        let mut event = event("hello");
+        event.set(&FieldRef::parse("[@metadata][kept]").unwrap(), Value::Float(1.5)).unwrap();
+        letters.keep(now, [(&event, "mapper_parsing_exception: \"no\"")]).unwrap();
+        let found: Vec<DeadLetter> = dead_letters(dir.path(), "p").collect::<Result<_, _>>().unwrap();
+        let [letter] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            (letter.time, letter.plugin_id.as_str(), letter.plugin_type.as_str()),
+            (now, "es", "elasticsearch")
+        );
+        assert_eq!(letter.reason, "mapper_parsing_exception: \"no\"");
+        assert_eq!(letter.event.metadata().get("kept"), Some(&Value::Float(1.5)));
+        assert_eq!(tally.read().dead_letters, 1);
+        let summaries = dead_letter_summaries(dir.path()).unwrap();
+        assert_eq!(
+            (summaries[0].pipeline.as_str(), summaries[0].letters, summaries[0].last_number),
+            ("p", 1, 1)
+        );
+    }
+
+    #[test]
+    fn without_room_the_oldest_or_the_newest_are_dropped_and_counted() {
+        for when_full in [WhenFull::DropOlder, WhenFull::DropNewer] {
+            let dir = tempfile::tempdir().unwrap();
+            let limits = DeadLetterLimits { max_bytes: 2000, retain: None, when_full };
+            let (letters, tally) = letterbox(dir.path(), limits);
+            for n in 0..20 {
+                letters.keep(Timestamp::UNIX_EPOCH, [(&event(&format!("{n:0100}")), "no")]).unwrap();
+            }
+            let kept: Vec<usize> = messages(dir.path()).iter().map(|m| m.parse().unwrap()).collect();
+            let expected: Vec<usize> = match when_full {
+                WhenFull::DropOlder => (20 - kept.len()..20).collect(),
+                WhenFull::DropNewer => (0..kept.len()).collect(),
+            };
+            assert_eq!(kept, expected);
+            assert!((3..18).contains(&kept.len()), "{kept:?}");
+            assert_eq!(tally.read().dropped_lines + kept.len() as u64, 20);
+            assert!(dead_letter_summaries(dir.path()).unwrap()[0].bytes <= 2000);
         }
-        let lines = |path: PathBuf| fs::read_to_string(path).unwrap().lines().count() as u64;
-        let kept = lines(path.clone()) + lines(path.with_extension("1.jsonl"));
-        let counters = tally.read();
-        assert_eq!(counters.dead_letters, 20);
-        assert_eq!(kept + counters.dropped_lines, 20);
-        assert!(counters.dropped_lines > 0);
+    }
+
+    #[test]
+    fn letters_of_two_processes_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, _) = letterbox(dir.path(), DeadLetterLimits::default());
+        let (other, _) = letterbox(dir.path(), DeadLetterLimits::default());
+        for n in 0..6 {
+            let letters = if n % 3 == 0 { &one } else { &other };
+            letters.keep(Timestamp::UNIX_EPOCH, [(&event(&n.to_string()), "no")]).unwrap();
+        }
+        assert_eq!(messages(dir.path()), ["0", "1", "2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn letters_that_are_too_old_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits =
+            DeadLetterLimits { retain: Some(Duration::from_secs(3600)), ..DeadLetterLimits::default() };
+        let (letters, tally) = letterbox(dir.path(), limits);
+        let now = Timestamp::now();
+        letters.keep(now, [(&event("old"), "no")]).unwrap();
+        letters.letterbox.forget_old(now).unwrap();
+        assert_eq!(messages(dir.path()), ["old"]);
+        let later = now + Duration::from_secs(3700);
+        letters.keep(later, [(&event("new"), "no")]).unwrap();
+        assert_eq!((messages(dir.path()), tally.read().dropped_lines), (vec!["new".to_owned()], 1));
+        letters.letterbox.forget_old(later + Duration::from_secs(7200)).unwrap();
+        assert_eq!(messages(dir.path()), [""; 0]);
     }
 }

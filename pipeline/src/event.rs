@@ -1,4 +1,6 @@
 //! Holds one event: a moment, fields, metadata and tags.
+pub(crate) mod stored;
+
 use crate::field::{self, FieldError, FieldRef, Root, Segment};
 use crate::json;
 use crate::value::{Map, Marks, Name, Text, Timestamp, Value};

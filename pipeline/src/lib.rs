@@ -34,13 +34,16 @@ mod grok;
 mod inputs;
 pub(crate) mod joda;
 mod join;
+mod journal;
 pub(crate) mod json;
+mod kafka;
 pub(crate) mod lang;
 mod link;
 mod listening;
 mod lumberjack;
 mod mistake;
 mod msgpack;
+mod node_stats;
 mod outputs;
 pub mod own_output;
 mod place;
@@ -49,6 +52,7 @@ pub(crate) mod plugins;
 mod positions;
 mod redis;
 mod reference;
+mod resp;
 mod ruby;
 mod runtime;
 pub(crate) mod spec;
@@ -64,8 +68,14 @@ mod unpack;
 pub mod value;
 
 pub use check::{Compiled, Dialect, Scope, SourceText, check, check_in, check_remote, compile, compile_all};
+pub use dead_letter::{
+    DeadLetter, DeadLetterLimits, DeadLetterList, DeadLetterSummary, WhenFull, dead_letter_directory,
+    dead_letter_summaries, dead_letters, remove_dead_letters,
+};
+pub use node_stats::{NodeAbout, ProcessFigures, node_answer};
 pub use plan::{FeedWanted, Plan, StartFrom};
 pub use reference::{PluginOption, PluginPage, no_plugin_hint, plugin_pages, reference};
 pub use runtime::{
-    Chunk, Counters, Failed, Feed, RunError, Running, StartError, State, Surroundings, run_to_end, start,
+    Chunk, Counters, Failed, Feed, PluginFigures, QueueLevel, QueueSettings, RunError, Running, StartError,
+    State, Surroundings, View, run_to_end, start,
 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -106,7 +106,21 @@ impl Open {
     }
 }
 
+/// Bytes both ways.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
+
 impl Server {
+    /// A connection that is read from, too.
+    pub(crate) async fn duplex(&self) -> io::Result<Box<dyn Duplex>> {
+        Ok(match self.connect().await? {
+            Open::Tcp(stream) => Box::new(stream),
+            Open::Tls(stream) => stream,
+            Open::Udp(_) => return Err(io::Error::new(ErrorKind::Unsupported, "datagrams are no stream")),
+        })
+    }
+
     async fn connect(&self) -> io::Result<Open> {
         let place = (self.host.as_str(), self.port);
         match &self.way {

@@ -1,4 +1,6 @@
 //! Holds what a checked configuration says to do: inputs, steps of filters, steps of outputs.
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::field::FieldRef;
@@ -198,7 +200,59 @@ impl Plan {
 
     /// Whether an input remembers how far it has read, so that its data directory is for one process only.
     pub fn keeps_positions(&self) -> bool {
-        self.inputs.iter().any(|call| call.spec.name == "file")
+        self.inputs.iter().any(|call| ["dead_letter_queue", "file"].contains(&call.spec.name))
+    }
+
+    /// The plan that gives the dead letters of a pipeline once more to the outputs that refused them, whatever the
+    /// conditions around these, or all of them to the output `to`. Letters that arrived are removed; filters are not run
+    /// again. `wanted` are the ids of the outputs that letters name; an error is the ids that are missing here.
+    pub fn replaying(
+        mut self,
+        letters: &Path,
+        pipeline: &str,
+        wanted: &BTreeSet<String>,
+        to: Option<&str>,
+    ) -> Result<Plan, Vec<String>> {
+        let mut calls = Vec::new();
+        each_call(&mut self.outputs, &mut |call| calls.push(call.clone()));
+        let needed: BTreeSet<&str> = match to {
+            Some(to) => [to].into(),
+            None => wanted.iter().map(String::as_str).collect(),
+        };
+        calls.retain(|call| needed.contains(call.id.as_str()));
+        let missing: Vec<String> = needed
+            .into_iter()
+            .filter(|id| !calls.iter().any(|call| call.id == *id))
+            .map(str::to_owned)
+            .collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let field = FieldRef::from_names(&["@metadata", "dead_letter_queue", "plugin_id"]);
+        let step = |call: PluginCall| match to {
+            Some(_) => Step::Plugin(call),
+            None => Step::If {
+                arms: vec![(
+                    Condition::Compare {
+                        left: Operand::Field(field.clone()),
+                        op: CompareOp::Equal,
+                        right: Operand::Text(call.id.clone()),
+                    },
+                    vec![Step::Plugin(call)],
+                )],
+                otherwise: Vec::new(),
+            },
+        };
+        let inputs = vec![crate::inputs::dead_letter_queue::replay(letters, pipeline)];
+        let outputs = calls.into_iter().map(step).collect();
+        Ok(Plan { inputs, filters: Vec::new(), outputs, tells_metadata: self.tells_metadata })
+    }
+
+    /// The ids of all outputs.
+    pub fn output_ids(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        each_call(&mut self.outputs.clone(), &mut |call| ids.push(call.id.clone()));
+        ids
     }
 
     /// Whether anything comes in.

@@ -17,6 +17,7 @@ use crate::{codecs, filters, inputs, outputs};
 pub(crate) static PLUGINS: &[Plugin] = &[
     // inputs
     Plugin::input::<inputs::beats::BeatsOptions>(),
+    Plugin::input::<inputs::dead_letter_queue::DeadLetterQueueOptions>(),
     Plugin::input::<inputs::file::FileOptions>(),
     Plugin::input::<inputs::generator::GeneratorOptions>(),
     Plugin::input::<inputs::heartbeat::HeartbeatOptions>(),
@@ -65,7 +66,10 @@ pub(crate) static PLUGINS: &[Plugin] = &[
     Plugin::output::<outputs::file::FileOptions>(),
     Plugin::output::<outputs::graphite::GraphiteOptions>(),
     Plugin::output::<outputs::http::HttpOptions>(),
+    Plugin::output::<outputs::influxdb::InfluxdbOptions>(),
+    Plugin::output::<outputs::kafka::KafkaOptions>(),
     Plugin::output::<outputs::null::NullOptions>(),
+    Plugin::output::<outputs::redis::RedisOptions>(),
     Plugin::output::<outputs::statsd::StatsdOptions>(),
     Plugin::output::<outputs::stdout::StdoutOptions>(),
     Plugin::output::<outputs::syslog::SyslogOptions>(),

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::Scope;
     use crate::batch::Batch;
-    use crate::dead_letter::DeadLetters;
+    use crate::dead_letter::Letterbox;
     use crate::event::Event;
     use crate::lang::parse::parse_value;
     use crate::lang::problems::Problems;
@@ -268,7 +268,8 @@ mod tests {
         // An error means that one is installed already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
-        let letters = Arc::new(DeadLetters::new(dir.path().join("letters"), "p", Arc::default()));
+        let limits = crate::DeadLetterLimits::default();
+        let letters = Arc::new(Letterbox::new(dir.path(), "p", limits, Arc::default())).of("x", "x");
         for plugin in PLUGINS {
             let spec = plugin.spec;
             let Some(example) = example(spec) else {
@@ -288,7 +289,7 @@ mod tests {
                     assert!(reason.contains("No such file"), "{spec:?}: {reason}");
                 }
             }
-            let mut chain = Chain::build(&plan.filters, &mut Together::new()).unwrap();
+            let mut chain = Chain::build(&plan.filters, &mut Together::new(), &Default::default()).unwrap();
             chain.run(&mut Batch::new(vec![event()]));
             assert!(chain.take_undecided().is_empty(), "{spec:?}: {example}");
             let (routes, calls) = Routes::new(&plan.outputs);

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! A codec that puts lines together has a stage of its own just behind the input.
+//! With a disk queue, frames are written to disk where the first arrow is and read from there again; sources are told when
+//! they are on disk.
 //!
 //! Every arrow is a channel with a limit: when an output is slow, its outlet's channel fills, then the filters wait,
 //! then the inputs, and nobody reads any further. The end travels the same way: an input that is done drops its
 //! sender, and each stage ends when there is nothing more to come. At most `FRAMES_MAX` + workers + `ON_THEIR_WAY_MAX`
 //! batches of a pipeline are in memory, and of all pipelines together no more than `runtime::budget` allows.
 use crate::codec::{Codec, Decode, Framing};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetters, Letterbox};
 use crate::plan::{Common, Plan, PluginCall};
 use crate::plugins;
 use crate::positions::{Ledger, file_name};
@@ -22,12 +24,14 @@ use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
 use crate::runtime::budget::Budget;
 use crate::runtime::chain::{Chain, Routes, Together};
 use crate::runtime::decorate::Decorate;
+use crate::runtime::disk_queue::{DiskQueue, QueueSettings, QueueSite};
 use crate::runtime::join::Join;
-use crate::runtime::outlet::{Outlet, WAITING_MAX};
+use crate::runtime::meter::Meter;
+use crate::runtime::outlet::{Outlet, Parcel, WAITING_MAX};
 use crate::runtime::source::{Feed, Frame, Intake, fields_of};
 use crate::runtime::supervise::{Supervisor, panic_reason};
 use crate::runtime::tally::{Health, Tally};
-use crate::runtime::work::Work;
+use crate::runtime::work::{IF_STATEMENT, Work};
 use crate::runtime::{StartError, Surroundings};
 use crate::value::Map;
 use std::sync::Arc;
@@ -42,7 +46,7 @@ const FRAMES_MAX: usize = 4;
 pub(crate) struct OutputSite {
     /// The id of the plugin.
     pub(crate) id: String,
-    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) dead_letters: DeadLetters,
 }
 
 /// Makes every stage and starts it.
@@ -55,6 +59,7 @@ pub(crate) fn assemble(
         return Err(StartError::NoOutput);
     }
     let tally = Arc::new(Tally::default());
+    tally.meter_all(Meter::all_of(plan));
     let health = Arc::new(Health::new());
     let ledger = Arc::new(open_ledger(&around)?);
     let (frames_in, frames_out) = mpsc::channel(FRAMES_MAX);
@@ -63,23 +68,15 @@ pub(crate) fn assemble(
 
     // outputs
     let (routes, output_calls) = Routes::new(&plan.outputs);
-    let letters = around.data_dir.join("dead-letters").join(file_name(&around.id)).with_extension("jsonl");
-    let letters = Arc::new(DeadLetters::new(letters, &around.id, tally.clone()));
-    let mut parcels_in = Vec::new();
-    let mut outlets = Vec::new();
-    for call in output_calls {
-        let site = OutputSite { id: call.id.clone(), dead_letters: letters.clone() };
-        let output = plugins::build_output(&call, site).map_err(|reason| broken(&call, reason))?;
-        let (parcels, waiting) = mpsc::channel(WAITING_MAX);
-        parcels_in.push(parcels);
-        let (tally, health) = (tally.clone(), health.clone());
-        outlets.push(Outlet { id: call.id, output, parcels: waiting, tally, health });
-    }
+    let letters = Letterbox::new(&around.data_dir, &around.id, around.dead_letters, tally.clone());
+    let letters = Arc::new(letters);
+    let (parcels_in, outlets) = make_outlets(output_calls, &letters, &tally, &health)?;
 
     // filters
     let workers = around.workers.max(1);
     let mut together = Together::new();
-    let chains = (0..workers).map(|_| Chain::build(&plan.filters, &mut together)).collect::<Result<_, _>>();
+    let chains =
+        (0..workers).map(|_| Chain::build(&plan.filters, &mut together, &tally)).collect::<Result<_, _>>();
     let chains = chains.map_err(|(plugin, reason)| StartError::Plugin { plugin, reason })?;
     let work = Work {
         frames: frames_out,
@@ -88,7 +85,16 @@ pub(crate) fn assemble(
         outlets: parcels_in,
         tickets: tickets_in,
         tally: tally.clone(),
-        letters,
+        letters: letters.of(IF_STATEMENT, IF_STATEMENT),
+    };
+
+    // a queue on disk between the inputs and all of this
+    let (tallied, healthy) = (tally.clone(), health.clone());
+    let queue = around.queue.map(|settings| open_queue(&around, settings, tallied, healthy)).transpose()?;
+    let gauge = queue.as_ref().map(|queue| queue.writer.gauge.clone());
+    let frames_in = match queue {
+        Some(queue) => queue.between(&mut stages, frames_in, &stop),
+        None => frames_in,
     };
 
     // inputs
@@ -98,6 +104,7 @@ pub(crate) fn assemble(
         stop,
         ledger: &ledger,
         health: &health,
+        tally: &tally,
         frames: frames_in,
         budget,
         tells_metadata: plan.tells_metadata,
@@ -124,7 +131,7 @@ pub(crate) fn assemble(
         stages.spawn(async move { outlet.run().await.map_err(|reason| format!("{id}: {reason}")) });
     }
     stages.spawn(tell(tickets_out, tally.clone()));
-    Ok(Supervisor { id: around.id, stages, ledger, tally, health })
+    Ok(Supervisor { id: around.id, stages, ledger, letters, tally, health, gauge })
 }
 
 async fn tell(tickets: mpsc::Receiver<acks::Ticket>, tally: Arc<Tally>) -> Result<(), String> {
@@ -141,6 +148,38 @@ fn open_ledger(around: &Surroundings) -> Result<Ledger, StartError> {
     Ledger::open(path.clone(), &around.id).map_err(|source| StartError::Positions { path, source })
 }
 
+/// The senders of parcels and the outlets that receive them, one of each for each output.
+type Outlets = (Vec<mpsc::Sender<Parcel>>, Vec<Outlet>);
+
+fn make_outlets(
+    calls: Vec<PluginCall>,
+    letters: &Arc<Letterbox>,
+    tally: &Arc<Tally>,
+    health: &Arc<Health>,
+) -> Result<Outlets, StartError> {
+    let (mut parcels_in, mut outlets) = (Vec::new(), Vec::new());
+    for call in calls {
+        let dead_letters = letters.of(call.spec.name, &call.id);
+        let site = OutputSite { id: call.id.clone(), dead_letters };
+        let output = plugins::build_output(&call, site).map_err(|reason| broken(&call, reason))?;
+        let (parcels, waiting) = mpsc::channel(WAITING_MAX);
+        parcels_in.push(parcels);
+        let (tally, health) = (tally.clone(), health.clone());
+        outlets.push(Outlet { id: call.id, output, parcels: waiting, tally, health });
+    }
+    Ok((parcels_in, outlets))
+}
+
+fn open_queue(
+    around: &Surroundings,
+    settings: QueueSettings,
+    tally: Arc<Tally>,
+    health: Arc<Health>,
+) -> Result<DiskQueue, StartError> {
+    let site = QueueSite { data_dir: &around.data_dir, pipeline: &around.id, settings, tally, health };
+    DiskQueue::open(site).map_err(|source| StartError::Queue { path: around.data_dir.clone(), source })
+}
+
 fn take_feeds(feeds: &mut Vec<Feed>, input: usize) -> Vec<Feed> {
     let (mine, others) = feeds.drain(..).partition(|feed| feed.input == input);
     *feeds = others;
@@ -155,6 +194,7 @@ struct Inputs<'a> {
     stop: CancellationToken,
     ledger: &'a Arc<Ledger>,
     health: &'a Arc<Health>,
+    tally: &'a Tally,
     frames: mpsc::Sender<Frame>,
     budget: Arc<Budget>,
     tells_metadata: bool,
@@ -197,6 +237,7 @@ impl Inputs<'_> {
             decode,
             codec_name,
             decorate,
+            meter: self.tally.meter(&call.id),
         };
         Ok((input, intake, join))
     }

@@ -31,6 +31,7 @@ mod events;
 mod guard;
 mod metrics;
 mod names;
+mod node_api;
 pub mod order;
 mod pages;
 mod paging;
@@ -48,6 +49,7 @@ mod wording;
 
 pub use app::Requests;
 pub use artifact::Artifact;
+pub use node_api::{NodeAnswers, serve_node_api};
 pub use serve::{ServeError, serve};
 
 #[cfg(test)]

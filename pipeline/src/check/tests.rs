@@ -148,9 +148,9 @@ fn a_containers_plan_has_its_own_inputs_and_everyones_filters_and_outputs() {
 fn variables_of_other_machines_are_no_problem_but_other_problems_are_told() {
     let text = "input { file { path => ['${A}', 'relative'] start_position => '${B:end}' } }
         filter { if [a] =~ '${C}' { json { source => '[${D}' target => '[x' } } }
-        output { elasticsearch { hosts => '${E}' password => '${F}' sniffing => true } }";
+        output { elasticsearch { hosts => '${E}' password => '${F}' truststore => '/a' } }";
     let wrong: Vec<_> = check_remote(Scope::Host, text).iter().map(|p| text.get(p.start..p.end)).collect();
-    assert_eq!(wrong, [Some("'[x'"), Some("sniffing")]);
+    assert_eq!(wrong, [Some("'[x'"), Some("truststore")]);
 }
 
 #[test]

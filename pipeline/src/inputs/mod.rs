@@ -1,5 +1,6 @@
 //! Brings messages in.
 pub(crate) mod beats;
+pub(crate) mod dead_letter_queue;
 pub(crate) mod file;
 pub(crate) mod generator;
 pub(crate) mod heartbeat;

@@ -1,9 +1,14 @@
 //! Sends events to Elasticsearch, or to what speaks its `_bulk` API.
-use crate::bulk::{self, Answer, Body, Limits, Shape, Verdict};
-use crate::client::{Setup, Verify, chain, client};
+mod check;
+mod prepare;
+
+use crate::bulk::cluster::{Cluster, Request};
+use crate::bulk::setup::Setup;
+use crate::bulk::{self, Answer, Body, Limits, Rules, Shape, Verdict};
 use crate::dead_letter::DeadLetters;
+use crate::ecs::Ecs;
+use crate::field::FieldRef;
 use crate::lang::kinds::{ByteSize, Hash, Password, Placed};
-use crate::lang::problems::Problems;
 use crate::plugins::OutputOptions;
 use crate::runtime::load::{Failure, Load, Output};
 use crate::runtime::supervise::panic_reason;
@@ -11,12 +16,12 @@ use crate::spec::{plugin, words};
 use crate::template::Template;
 use crate::topology::OutputSite;
 use crate::value::Timestamp;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url};
-use std::path::PathBuf;
+use reqwest::Method;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -29,28 +34,99 @@ plugin! {
     /// output { elasticsearch { hosts => ["http://127.0.0.1:9200"] index => "logs-%{+YYYY.MM.dd}" } }
     /// ```
     ///
-    /// Each document is judged by itself: one that is refused for now (429, 5xx) is sent again until it is taken, while
-    /// the inputs wait; one that is refused for good (other 4xx) goes to the dead-letter file in the data directory,
-    /// with the reason. With `action => create` and a `document_id`, a document that was sent twice is there once.
+    /// Each document is judged by itself: one that is refused for good (400, 404 and `dlq_custom_codes`) becomes a dead
+    /// letter in the data directory, with the reason (`logherd dlq`); one that is there already (409) is done; any other is
+    /// sent again until it is taken, while the inputs wait. With `action => create` and a `document_id`, a document that was
+    /// sent twice is there once.
+    ///
+    /// Servers are asked in turn; one that does not answer is left out for `resurrect_delay`, and asked for a sign of life before
+    /// it gets events again. A request that is too large is sent in parts.
+    ///
+    /// An event may say in `[@metadata][_ingest_document]` what its `id`, `index`, `routing`, `pipeline`, `version` and `version_type`
+    /// are, and in `[@metadata][target_ingest_pipeline]` its ingest pipeline; options that are given win.
     output "elasticsearch" => pub(crate) struct ElasticsearchOptions {
-        /// The servers: `host:port` or URLs. When one does not answer, the next one is asked.
+        /// The servers: `host:port` or URLs.
         hosts: Placed<Vec<String>> = ["http://127.0.0.1:9200"],
-        /// The index of each event.
-        index: Template = "logstash-%{+YYYY.MM.dd}",
+        /// The Cloud ID, instead of `hosts`.
+        cloud_id: Option<Placed<String>>,
+        /// The path below which the servers answer, for those in `hosts` that have none.
+        path: Option<String>,
+        /// The path of the bulk API. Default: `_bulk` below `path`.
+        bulk_path: Option<String>,
+        /// Added to the query of each request.
+        parameters: Hash<String> = {},
+        /// The index of each event. Default: `logstash-%{+yyyy.MM.dd}`, with `ecs-` before it when `ecs_compatibility` is on.
+        index: Option<Placed<Template>>,
         /// The id of the document; made by the server when left out.
         document_id: Option<Template>,
-        /// What to do with a document of that id that is there already.
-        action: Action = "index",
+        /// What to do: `index`, `create`, `update`, `delete`, or a template. Default: `index`, and `create` for data streams.
+        action: Option<Placed<Template>>,
         /// The ingest pipeline.
-        pipeline: Option<Template>,
+        pipeline: Option<Placed<Template>>,
         /// The routing of the document.
-        routing: Option<Template>,
+        routing: Option<Placed<Template>>,
+        /// The version of the document.
+        version: Option<Placed<Template>>,
+        /// How versions are compared.
+        version_type: Option<Placed<VersionType>>,
+        /// The id of the parent, for documents in a parent-child relation.
+        parent: Option<Placed<Template>>,
+        /// The field that holds the relation; its value is the name of the relation.
+        join_field: Option<Placed<FieldRef>>,
+        /// With `action => update`: put the event in when there is no document of that id.
+        doc_as_upsert: bool = false,
+        /// With `action => update`: the JSON to put in when there is no document of that id.
+        upsert: Option<Template>,
+        /// With `action => update`: the script to run; the event is its parameter.
+        script: Option<Template>,
+        /// What `script` is.
+        script_type: ScriptType = "inline",
+        /// The language of the script.
+        script_lang: String = "painless",
+        /// What the event is called in the script.
+        script_var_name: String = "event",
+        /// Whether the script also runs when there is no document of that id.
+        scripted_upsert: bool = false,
+        /// How often the server tries an update again when the document changes meanwhile.
+        retry_on_conflict: u32 = 1,
+        /// Whether events go to a data stream. `auto`: when `ecs_compatibility` is on and no option speaks against it.
+        data_stream: Option<Placed<Maybe>>,
+        /// The type of the data stream.
+        data_stream_type: Option<Placed<StreamType>>,
+        /// The dataset of the data stream. Default: `generic`.
+        data_stream_dataset: Option<Placed<String>>,
+        /// The namespace of the data stream. Default: `default`.
+        data_stream_namespace: Option<Placed<String>>,
+        /// Whether the fields `[data_stream][…]` of an event are made to say where it goes. Default: `true`.
+        data_stream_sync_fields: Option<Placed<bool>>,
+        /// Whether the fields `[data_stream][…]` of an event choose where it goes. Default: `true`.
+        data_stream_auto_routing: Option<Placed<bool>>,
+        /// Whether an index template is installed. Default: yes, unless events go to a data stream.
+        manage_template: Option<Placed<bool>>,
+        /// A file with the index template, instead of the built-in one.
+        template: Option<Placed<String>>,
+        /// The name of the index template. Default: `logstash`, with `ecs-` before it when `ecs_compatibility` is on.
+        template_name: Option<Placed<String>>,
+        /// Whether a template that is there is replaced.
+        template_overwrite: bool = false,
+        /// The API for index templates; `auto` asks the server.
+        template_api: TemplateApi = "auto",
+        /// Whether indices are rolled over by index lifecycle management. `auto`: when `ilm_rollover_alias` is given.
+        ilm_enabled: Maybe = "auto",
+        /// The alias that events are written to with index lifecycle management.
+        ilm_rollover_alias: Option<Placed<String>>,
+        /// How the first index behind the alias ends.
+        ilm_pattern: String = "{now/d}-000001",
+        /// The lifecycle policy. The default one is made when it is not there: a new index after 50 GB or 30 days.
+        ilm_policy: String = "logstash-policy",
         /// The name of the user.
         user: Option<Placed<String>>,
         /// The password of the user.
         password: Option<Placed<Password>>,
         /// The API key, as `id:key` or in Base64.
-        api_key: Option<Password>,
+        api_key: Option<Placed<Password>>,
+        /// The user and the password, as `user:password`.
+        cloud_auth: Option<Placed<Password>>,
         /// Whether to speak TLS with hosts that are given without `http://` or `https://`.
         ssl_enabled: bool = false,
         /// A file with the certificates (PEM) of the authorities to trust, instead of those of the system.
@@ -59,43 +135,69 @@ plugin! {
         ssl_certificate_authorities: Vec<String> = [],
         /// How the server's certificate is checked.
         ssl_verification_mode: Verification = "full",
+        /// A file with the certificate (PEM) to show to the servers; with `ssl_key`.
+        ssl_certificate: Option<Placed<String>>,
+        /// The file with the key (PEM) of `ssl_certificate`.
+        ssl_key: Option<Placed<String>>,
+        /// The URL of a proxy to go through.
+        proxy: Option<String>,
         /// More headers for each request.
         custom_headers: Hash<String> = {},
-        /// The most bytes of one request; a single event may exceed it.
+        /// How much requests are compressed (gzip): from 0, not at all, to 9.
+        compression_level: Option<Placed<u32>>,
+        /// The older way to ask for compression: `true` is level 1.
+        http_compression: Option<bool>,
+        /// The most bytes of one request before compression; a single event may exceed it.
         bulk_max_size: ByteSize = "5mb",
         /// How long to wait for an answer.
         timeout: Duration = "60 seconds",
+        /// How long a server that does not answer is left out.
+        resurrect_delay: Duration = "5 seconds",
+        /// What a server is asked for a sign of life. Default: `/`.
+        healthcheck_path: Option<String>,
+        /// The first pause before events are sent again; it doubles with each failure. Default: 50 milliseconds.
+        retry_initial_interval: Option<Duration>,
+        /// The longest pause before events are sent again. Default: 10 seconds.
+        retry_max_interval: Option<Duration>,
+        /// Kinds of errors of which nothing is logged.
+        silence_errors_in_log: Vec<String> = [],
+        /// Kinds of errors whose events are dropped, and counted.
+        drop_error_types: Vec<String> = [],
+        /// More statuses of documents that make dead letters.
+        dlq_custom_codes: Placed<Vec<u16>> = [],
+        /// Whether an event whose `index` cannot be filled in becomes a dead letter.
+        dlq_on_failed_indexname_interpolation: bool = true,
+        /// Which names are the built-in ones, and whether `data_stream => auto` may be one.
+        ecs_compatibility: Ecs = "disabled",
+    }
+    accepted {
+        "document_type" => "mapping types do not exist any more",
+        "failure_type_logging_whitelist" => "it is called `silence_errors_in_log`",
+        "pool_max" => "there are as many connections as are needed",
+        "pool_max_per_route" => "there are as many connections as are needed",
+        "sniffing" => "the servers are those in `hosts`",
+        "sniffing_delay" => "the servers are those in `hosts`",
+        "sniffing_path" => "the servers are those in `hosts`",
+        "ssl_cipher_suites" => "those of TLS 1.2 and 1.3 that are safe are spoken",
+        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
+        "validate_after_inactivity" => "connections that were closed are made anew",
     }
     unsupported {
-        "data_stream" => "set `index` to the name of the data stream and `action => create`",
-        "ilm_enabled" => "set up index lifecycle management on the server",
-        "manage_template" => "index templates are managed on the server",
-        "template" => "index templates are managed on the server",
-        "template_name" => "index templates are managed on the server",
-        "template_overwrite" => "index templates are managed on the server",
-        "document_type" => "mapping types do not exist any more",
-        "sniffing" => "list the servers in `hosts`",
         "ssl" => "it is called `ssl_enabled`",
         "ssl_certificate_verification" => "it is called `ssl_verification_mode`",
-        "cloud_id" => "give the URL in `hosts`",
-        "cloud_auth" => "use `user` and `password`",
-        "http_compression" => "requests are not compressed",
-        "compression_level" => "requests are not compressed",
-        "proxy" => "servers are asked directly",
-        "retry_max_interval" => "pauses between attempts grow to 10 seconds",
-        "retry_initial_interval" => "pauses between attempts begin at 50 milliseconds",
+        "ca_trusted_fingerprint" => "give the certificate itself in PEM form: `ssl_certificate_authorities`",
+        "keystore" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "keystore_password" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_path" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_password" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_type" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "truststore" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "truststore_password" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "ssl_truststore_path" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "ssl_truststore_password" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "ssl_truststore_type" => "give certificates in PEM form: `ssl_certificate_authorities`",
     }
-    validate = check
-}
-
-words! {
-    /// What to do with a document.
-    pub(crate) enum Action {
-        /// Put it in, replacing one with the same id.
-        Index = "index",
-        /// Put it in, unless there is one with the same id.
-        Create = "create",
-    }
+    validate = check::check
 }
 
 words! {
@@ -110,144 +212,86 @@ words! {
     }
 }
 
-fn check(options: &ElasticsearchOptions, problems: &mut Problems) {
-    let span = options.hosts.span;
-    if options.hosts.value.is_empty() {
-        problems.error(span, "there are no hosts");
-    }
-    for host in &options.hosts.value {
-        if host_url(host, options.ssl_enabled).is_err() {
-            // Not shown: it may hold a password.
-            problems
-                .error(span, "a host is neither `host:port` nor a URL")
-                .hint("write it like \"https://es-1:9200\"");
-        }
-    }
-    match (&options.user, &options.password, &options.api_key) {
-        (Some(user), _, Some(_)) => {
-            problems.error(user.span, "both `user` and `api_key` are given").hint("leave one of them out");
-        }
-        (Some(user), None, None) => {
-            problems
-                .error(user.span, "the `user` has no `password`")
-                .hint("add `password => \"${ES_PASSWORD}\"`");
-        }
-        (None, Some(password), _) => {
-            problems.error(password.span, "the `password` is nobody's").hint("add `user => …`");
-        }
-        _ => {}
+words! {
+    /// Yes, no, or as other options suggest.
+    pub(crate) enum Maybe {
+        /// Yes.
+        True = "true",
+        /// No.
+        False = "false",
+        /// As other options suggest.
+        Auto = "auto",
     }
 }
 
-/// A server, and the credentials that its URL had.
-#[derive(Clone)]
-struct Host {
-    bulk: Url,
-    /// Where it is, without secrets.
-    shown: String,
-    authorization: Option<HeaderValue>,
-}
-
-fn host_url(text: &str, tls: bool) -> Result<Url, String> {
-    let scheme = if tls { "https" } else { "http" };
-    let whole = match text {
-        _ if text.starts_with("http://") || text.starts_with("https://") => text.to_owned(),
-        _ if text.contains("://") => return Err("it is neither http nor https".to_owned()),
-        _ => format!("{scheme}://{}", text.trim_start_matches('/')),
-    };
-    let given_port = Url::parse(&whole.replacen("http", "logherd", 1)).ok().and_then(|url| url.port());
-    let mut url = Url::parse(&whole).map_err(|error| error.to_string())?;
-    if !url.has_host() {
-        return Err("it has no host".to_owned());
+words! {
+    /// How versions are compared.
+    pub(crate) enum VersionType {
+        /// The server counts.
+        Internal = "internal",
+        /// A greater version wins.
+        External = "external",
+        /// A greater version wins.
+        ExternalGt = "external_gt",
+        /// A version that is not smaller wins.
+        ExternalGte = "external_gte",
+        /// Any wins.
+        Force = "force",
     }
-    url.set_port(Some(given_port.unwrap_or(9200))).map_err(|()| "it can have no port".to_owned())?;
-    Ok(url)
 }
 
-fn host(text: &str, tls: bool) -> Result<Host, String> {
-    let mut url = host_url(text, tls)?;
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let authorization = match url.password() {
-        Some(password) => Some(basic(&decode(url.username()), &decode(password))?),
-        None => None,
-    };
-    url.set_username("")
-        .and_then(|()| url.set_password(None))
-        .map_err(|()| "it can have no user".to_owned())?;
-    let shown = url.to_string();
-    let path = format!("{}/_bulk", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    // Only what is needed comes back; every document keeps its place because each has a status.
-    url.set_query(Some("filter_path=errors,items.*.status,items.*.error"));
-    Ok(Host { bulk: url, shown, authorization })
-}
-
-fn basic(user: &str, password: &str) -> Result<HeaderValue, String> {
-    secret(format!("Basic {}", BASE64.encode(format!("{user}:{password}"))))
-}
-
-fn secret(text: String) -> Result<HeaderValue, String> {
-    let mut value =
-        HeaderValue::try_from(text).map_err(|_| "a credential holds control characters".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-impl ElasticsearchOptions {
-    fn headers(&self) -> Result<HeaderMap, String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        for (name, value) in &self.custom_headers.0 {
-            let name =
-                HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-            headers.insert(name, secret(value.clone())?);
-        }
-        if let (Some(user), Some(password)) = (&self.user, &self.password) {
-            headers.insert(AUTHORIZATION, basic(user, password.reveal())?);
-        }
-        if let Some(key) = &self.api_key {
-            let key = key.reveal();
-            let key = if key.contains(':') { BASE64.encode(key) } else { key.to_owned() };
-            headers.insert(AUTHORIZATION, secret(format!("ApiKey {key}"))?);
-        }
-        Ok(headers)
+words! {
+    /// What a script is.
+    pub(crate) enum ScriptType {
+        /// The script itself.
+        Inline = "inline",
+        /// The id of a script on the server.
+        Indexed = "indexed",
+        /// The name of a file on an old server.
+        File = "file",
     }
+}
 
-    fn client(&self, hosts: &[Host]) -> Result<Arc<Client>, String> {
-        let verify = match self.ssl_verification_mode {
-            Verification::Full => Verify::AuthorityAndName,
-            Verification::Certificate => Verify::Authority,
-            Verification::None => Verify::Nothing,
-        };
-        let authorities = self.cacert.iter().chain(&self.ssl_certificate_authorities);
-        let authorities = authorities.map(PathBuf::from).collect();
-        let tls = hosts.iter().any(|host| host.bulk.scheme() != "http");
-        client(&Setup { headers: self.headers()?, timeout: self.timeout, verify, authorities, tls })
+words! {
+    /// The types of data streams.
+    pub(crate) enum StreamType {
+        /// Logs.
+        Logs = "logs",
+        /// Metrics.
+        Metrics = "metrics",
+        /// Synthetics.
+        Synthetics = "synthetics",
+        /// Traces.
+        Traces = "traces",
+    }
+}
+
+words! {
+    /// The APIs for index templates.
+    pub(crate) enum TemplateApi {
+        /// The server is asked.
+        Auto = "auto",
+        /// The older one.
+        Legacy = "legacy",
+        /// The newer one.
+        Composable = "composable",
     }
 }
 
 impl OutputOptions for ElasticsearchOptions {
     fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
-        let hosts: Vec<Host> =
-            self.hosts.value.iter().map(|text| host(text, self.ssl_enabled)).collect::<Result<_, _>>()?;
-        let action = match self.action {
-            Action::Index => "index",
-            Action::Create => "create",
-        };
-        let shape = Shape {
-            action,
-            index: self.index.clone(),
-            document_id: self.document_id.clone(),
-            pipeline: self.pipeline.clone(),
-            routing: self.routing.clone(),
-        };
+        let bulk_path = self.bulk_path.clone().unwrap_or_else(|| "_bulk".to_owned());
         Ok(Box::new(Elasticsearch {
             id: site.id,
-            client: self.client(&hosts)?,
-            hosts,
-            turn: 0,
-            shape: Arc::new(shape),
+            cluster: self.cluster()?,
+            bulk_path,
+            setup: Some(self.setup()?),
+            shape: Arc::new(self.shape()),
+            rules: self.rules(),
+            silenced: self.silence_errors_in_log.clone(),
             max_bytes: usize::try_from(self.bulk_max_size.0).unwrap_or(usize::MAX),
+            level: self.level(),
+            pauses: (self.retry_initial_interval, self.retry_max_interval),
             dead_letters: site.dead_letters,
             spare: Vec::new(),
         }))
@@ -256,24 +300,42 @@ impl OutputOptions for ElasticsearchOptions {
 
 struct Elasticsearch {
     id: String,
-    client: Arc<Client>,
-    hosts: Vec<Host>,
-    /// Which host is asked next.
-    turn: usize,
+    cluster: Cluster,
+    bulk_path: String,
+    /// What is to be prepared before the first events.
+    setup: Option<Setup>,
     shape: Arc<Shape>,
+    rules: Rules,
+    silenced: Vec<String>,
     max_bytes: usize,
-    dead_letters: Arc<DeadLetters>,
+    /// How much requests are compressed.
+    level: u32,
+    /// The first and the longest pause between attempts.
+    pauses: (Option<Duration>, Option<Duration>),
+    dead_letters: DeadLetters,
     /// The buffer of the last request, to be used again.
     spare: Vec<u8>,
 }
 
 impl Output for Elasticsearch {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(self.send_all(load))
+        Box::pin(async move {
+            if let Some(setup) = self.setup.take()
+                && let Err(why) = setup.run(&mut self.cluster).await
+            {
+                self.setup = Some(setup);
+                return Err(Failure::whole(why));
+            }
+            self.send_all(load).await
+        })
     }
 
     fn rest(&mut self) {
         self.spare = Vec::new();
+    }
+
+    fn pauses(&self) -> (Option<Duration>, Option<Duration>) {
+        self.pauses
     }
 }
 
@@ -285,14 +347,15 @@ impl Elasticsearch {
         let mut again: Vec<usize> = Vec::new();
         let mut reason = None;
         while from < total {
-            let body = self.body(load, from, limits).await?;
-            let sent = body.events;
-            let verdicts = match self.ask(body).await {
+            let mut body = self.body(load, from, limits).await?;
+            let (taken, unfit) = (body.events, std::mem::take(&mut body.unfit));
+            let sent = taken - unfit.len();
+            let verdicts = match self.ask(body, sent).await {
                 Answer::Taken => Vec::new(),
                 Answer::Each(verdicts) => verdicts,
                 Answer::SendLess(why) if sent == 1 => vec![Verdict::Refused(why)],
                 Answer::SendLess(_) => {
-                    limits.events = sent / 2;
+                    limits.events = taken / 2;
                     continue;
                 }
                 Answer::Later(why) => {
@@ -301,7 +364,7 @@ impl Elasticsearch {
                 }
             };
             let mut refused = Vec::new();
-            for (nth, verdict) in (from..).zip(verdicts) {
+            for (nth, verdict) in (from..).zip(with_unfit(taken, unfit, verdicts)) {
                 match verdict {
                     Verdict::Taken => {}
                     Verdict::Later(why) => {
@@ -309,6 +372,7 @@ impl Elasticsearch {
                         reason.get_or_insert(why);
                     }
                     Verdict::Refused(why) => refused.push((nth, why)),
+                    Verdict::Dropped(why) => self.drop_one(&why),
                 }
             }
             if let Err(why) = self.keep_dead(load, &refused).await {
@@ -316,7 +380,7 @@ impl Elasticsearch {
                 again.sort_unstable();
                 reason = Some(why);
             }
-            from += sent;
+            from += taken;
         }
         match reason {
             None => Ok(()),
@@ -332,65 +396,88 @@ impl Elasticsearch {
             .map_err(|error| Failure::whole(panic_reason(error)))
     }
 
-    /// Asks one host after the other until one answers.
-    async fn ask(&mut self, body: Body) -> Answer {
-        let text = bytes::Bytes::from(body.text);
-        let answer = self.ask_with(&text, body.events).await;
+    /// Asks for the documents of a body to be taken.
+    async fn ask(&mut self, body: Body, sent: usize) -> Answer {
+        if sent == 0 {
+            self.spare = body.text;
+            return Answer::Taken;
+        }
+        let (text, packed) = match self.level {
+            0 => (Bytes::from(body.text), None),
+            level => match spawn_blocking(move || gzip(body.text, level)).await {
+                Ok(Ok((text, packed))) => (text.into(), Some(Bytes::from(packed))),
+                Ok(Err(error)) => return Answer::Later(format!("compress: {error}")),
+                Err(error) => return Answer::Later(panic_reason(error)),
+            },
+        };
+        // Only what is needed comes back; every document keeps its place because each has a status.
+        let query = [("filter_path", "errors,items.*.status,items.*.error")];
+        let gzipped = packed.is_some();
+        let body = Some(packed.unwrap_or_else(|| text.clone()));
+        let request = Request { method: Method::POST, path: &self.bulk_path, query: &query, body, gzipped };
+        let answer = match self.cluster.ask(request).await {
+            Ok((status, answer)) => bulk::read_answer(status, &answer, sent, &self.rules),
+            Err(why) => Answer::Later(why),
+        };
         if let Ok(buffer) = text.try_into_mut() {
             self.spare = buffer.into();
         }
         answer
     }
 
-    async fn ask_with(&mut self, text: &bytes::Bytes, events: usize) -> Answer {
-        let mut why = String::new();
-        for _ in 0..self.hosts.len() {
-            let Some(host) = self.hosts.get(self.turn % self.hosts.len()) else { break };
-            let mut request = self.client.post(host.bulk.clone()).body(text.clone());
-            if let Some(authorization) = &host.authorization {
-                request = request.header(AUTHORIZATION, authorization);
-            }
-            let answered = match request.send().await {
-                Ok(response) => {
-                    let status = response.status().as_u16();
-                    response.bytes().await.map(|bytes| (status, bytes))
-                }
-                Err(error) => Err(error),
-            };
-            match answered {
-                // This host is busy or broken; the next attempt goes to another.
-                Ok((status @ (429 | 500..=599), bytes)) => {
-                    self.turn = self.turn.wrapping_add(1);
-                    return bulk::read_answer(status, &bytes, events);
-                }
-                Ok((status, bytes)) => return bulk::read_answer(status, &bytes, events),
-                Err(error) => {
-                    why = format!("ask {}: {}", host.shown, chain(&error.without_url()));
-                    self.turn = self.turn.wrapping_add(1);
-                }
-            }
+    fn is_silenced(&self, why: &str) -> bool {
+        self.silenced.iter().any(|kind| why.starts_with(kind.as_str()))
+    }
+
+    fn drop_one(&self, why: &str) {
+        self.dead_letters.count_dropped(1);
+        if !self.is_silenced(why) {
+            warn!(output = %self.id, reason = %why, "an event was refused and is dropped, as `drop_error_types` says");
         }
-        Answer::Later(why)
     }
 
     async fn keep_dead(&self, load: &Load, refused: &[(usize, String)]) -> Result<(), String> {
-        let Some((_, first)) = refused.first() else { return Ok(()) };
-        warn!(output = %self.id, count = refused.len(), reason = %first, "events were refused; they are dead letters");
-        let (letters, id, load, refused) =
-            (self.dead_letters.clone(), self.id.clone(), load.clone(), refused.to_vec());
+        if refused.is_empty() {
+            return Ok(());
+        }
+        if let Some((_, first)) = refused.iter().find(|(_, why)| !self.is_silenced(why)) {
+            let count = refused.len();
+            warn!(output = %self.id, count, reason = %first, "events were refused; they are dead letters");
+        }
+        let (letters, load, refused) = (self.dead_letters.clone(), load.clone(), refused.to_vec());
         let work = spawn_blocking(move || {
             let mut reasons = refused.iter().peekable();
             let dead = load.iter().enumerate().filter_map(|(nth, event)| {
                 let (_, reason) = reasons.next_if(|(at, _)| *at == nth)?;
                 Some((event, reason.as_str()))
             });
-            letters.keep(&id, Timestamp::now(), dead)
+            letters.keep(Timestamp::now(), dead)
         });
         match work.await {
             Ok(kept) => kept.map_err(|error| format!("keep dead letters: {error}")),
             Err(error) => Err(panic_reason(error)),
         }
     }
+}
+
+/// The verdicts of `taken` events, of which the unfit ones were not sent.
+fn with_unfit(taken: usize, unfit: Vec<(usize, String)>, verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    if unfit.is_empty() {
+        return verdicts;
+    }
+    let (mut unfit, mut verdicts) = (unfit.into_iter().peekable(), verdicts.into_iter());
+    let verdict = |nth| match unfit.next_if(|(at, _)| *at == nth) {
+        Some((_, why)) => Verdict::Refused(why),
+        None => verdicts.next().unwrap_or(Verdict::Taken),
+    };
+    (0..taken).map(verdict).collect()
+}
+
+/// The text itself, and compressed.
+fn gzip(text: Vec<u8>, level: u32) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut packed = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::new(level));
+    packed.write_all(&text)?;
+    Ok((text, packed.finish()?))
 }
 
 #[cfg(test)]

@@ -6,14 +6,16 @@ use crate::lang::problems::Problems;
 use crate::plugins::OutputOptions;
 use crate::runtime::load::{Failure, Load, Output};
 use crate::runtime::supervise::panic_reason;
-use crate::spec::plugin;
+use crate::spec::{plugin, words};
 use crate::template::Template;
 use crate::topology::OutputSite;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use tokio::task::spawn_blocking;
@@ -36,20 +38,53 @@ plugin! {
         /// Whether lines must be on the disk, and not only with the system, before they count as delivered: then they
         /// survive a power failure too.
         fsync: bool = false,
+        /// Whether what is written is compressed: each batch is a whole part, which `gunzip` reads one after the other.
+        gzip: bool = false,
+        /// What becomes of what a file holds.
+        write_behavior: Behavior = "append",
+        /// Whether a file that is not there is made. If not, its events go to the file of `filename_failure`.
+        create_if_deleted: bool = true,
+        /// The access rights of files that are made, before the umask: octal, such as `0640`.
+        file_mode: Option<Placed<String>>,
+        /// The access rights of directories that are made, before the umask: octal, such as `0750`.
+        dir_mode: Option<Placed<String>>,
     }
-    unsupported {
-        "flush_interval" => "every batch is flushed",
-        "gzip" => "files are not compressed",
-        "write_behavior" => "events are always appended",
-        "create_if_deleted" => "files are always made anew",
-        "dir_mode" => "the umask of the process applies",
-        "file_mode" => "the umask of the process applies",
+    accepted {
+        "flush_interval" => "every batch is written at once",
         "stale_cleanup_interval" => "files that are not used are closed",
     }
     validate = check
 }
 
+words! {
+    /// What becomes of what a file holds.
+    pub(crate) enum Behavior {
+        /// It stays: events are appended.
+        Append = "append",
+        /// It is replaced: the file holds the last event.
+        Overwrite = "overwrite",
+    }
+}
+
+/// Access rights: octal when they begin with 0, as people write them; -1 is none.
+fn mode(text: &str) -> Result<Option<u32>, ()> {
+    let mode = match text.trim() {
+        "-1" => return Ok(None),
+        octal if octal.starts_with('0') => u32::from_str_radix(octal.trim_start_matches("0o"), 8),
+        decimal => decimal.parse(),
+    };
+    mode.ok().filter(|mode| *mode <= 0o7777).map(Some).ok_or(())
+}
+
 fn check(options: &FileOptions, problems: &mut Problems) {
+    for given in [&options.file_mode, &options.dir_mode].into_iter().flatten() {
+        if mode(given).is_err() {
+            problems
+                .error(given.span, "these are no access rights")
+                .hint("write them in octal, such as 0640");
+        }
+    }
+
     if !options.path.literal_start().starts_with('/') {
         problems
             .error(options.path.span, "the path does not begin with a fixed absolute directory")
@@ -65,7 +100,15 @@ impl OutputOptions for FileOptions {
         let writer = Writer {
             paths: Paths::new(self.path.value.clone(), &self.filename_failure),
             encode: encoder(&self.codec)?,
-            fsync: self.fsync,
+            way: Way {
+                fsync: self.fsync,
+                lines: !self.gzip,
+                overwrite: self.write_behavior == Behavior::Overwrite,
+                file_mode: self.file_mode.as_ref().and_then(|given| mode(given).ok()?),
+                dir_mode: self.dir_mode.as_ref().and_then(|given| mode(given).ok()?),
+            },
+            create: self.create_if_deleted,
+            gzip: self.gzip,
             open: HashMap::new(),
             batches: 0,
         };
@@ -137,10 +180,24 @@ impl Paths {
 const OPEN_MAX: usize = 128;
 const UNUSED_MAX: u64 = 1000;
 
+/// How files are written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    fsync: bool,
+    /// Whether they hold lines.
+    lines: bool,
+    overwrite: bool,
+    file_mode: Option<u32>,
+    dir_mode: Option<u32>,
+}
+
 struct Writer {
     paths: Paths,
     encode: Arc<dyn Encode>,
-    fsync: bool,
+    way: Way,
+    /// Whether files are made that are not there.
+    create: bool,
+    gzip: bool,
     open: HashMap<PathBuf, (Arc<Mutex<Shared>>, u64)>,
     batches: u64,
 }
@@ -151,7 +208,10 @@ impl Writer {
         self.batches += 1;
         let mut pages: Vec<Page> = Vec::new();
         for (nth, event) in load.iter().enumerate() {
-            let path = self.paths.of(event);
+            let mut path = self.paths.of(event);
+            if !self.create && !path.exists() {
+                path.clone_from(&self.paths.failures);
+            }
             // Most events go where the one before went.
             let at = match pages.iter().rposition(|page| page.path == path) {
                 Some(at) => at,
@@ -161,13 +221,16 @@ impl Writer {
                 }
             };
             if let Some(page) = pages.get_mut(at) {
+                if self.way.overwrite {
+                    page.text.clear();
+                }
                 self.encode.encode(event, &mut page.text);
                 page.events.push(nth);
             }
         }
         let mut failed: Option<(String, Vec<usize>)> = None;
-        for page in pages {
-            if let Err(error) = self.append(&page) {
+        for mut page in pages {
+            if let Err(error) = self.pack(&mut page).and_then(|()| self.append(&page)) {
                 let reason = format!("write `{}`: {error}", page.path.display());
                 failed.get_or_insert_with(|| (reason, Vec::new())).1.extend(page.events);
             }
@@ -176,6 +239,15 @@ impl Writer {
         let Some((reason, mut left)) = failed else { return Ok(()) };
         left.sort_unstable();
         Err(Failure::partly(reason, load.keep(|nth| left.binary_search(&nth).is_ok())))
+    }
+
+    fn pack(&self, page: &mut Page) -> io::Result<()> {
+        if self.gzip {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+            packed.write_all(&page.text)?;
+            page.text = packed.finish()?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, page: &Page) -> io::Result<()> {
@@ -192,7 +264,7 @@ impl Writer {
             }
         };
         let mut shared = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        shared.append(&page.path, &page.text, self.fsync)
+        shared.append(&page.path, &page.text, self.way)
     }
 
     fn close_unused(&mut self) {
@@ -240,9 +312,12 @@ impl Shared {
     }
 
     /// Appends whole lines; a piece of a line that did not fit on the disk is taken back.
-    fn append(&mut self, path: &Path, text: &[u8], fsync: bool) -> io::Result<()> {
-        let (file, torn) = self.current(path)?;
-        if std::mem::take(torn) && text.ends_with(b"\n") {
+    fn append(&mut self, path: &Path, text: &[u8], way: Way) -> io::Result<()> {
+        let (file, torn) = self.current(path, way)?;
+        if way.overwrite {
+            file.set_len(0)?;
+        }
+        if std::mem::take(torn) && way.lines && !way.overwrite && text.ends_with(b"\n") {
             // Whoever wrote it was killed. That event comes again; here it must not spoil the next one.
             file.write_all(b"\n")?;
         }
@@ -250,7 +325,9 @@ impl Shared {
         let mut written = 0;
         let outcome = loop {
             match file.write(text.get(written..).unwrap_or_default()) {
-                Ok(n) if written + n >= text.len() => break if fsync { file.sync_data() } else { Ok(()) },
+                Ok(n) if written + n >= text.len() => {
+                    break if way.fsync { file.sync_data() } else { Ok(()) };
+                }
                 Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => written += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -268,7 +345,7 @@ impl Shared {
     }
 
     /// The file that has this path now: rotation may have put another in its place.
-    fn current(&mut self, path: &Path) -> io::Result<(&mut File, &mut bool)> {
+    fn current(&mut self, path: &Path, way: Way) -> io::Result<(&mut File, &mut bool)> {
         let same = match (&self.file, fs::metadata(path)) {
             (Some(file), Ok(named)) => {
                 let open = file.metadata()?;
@@ -278,9 +355,13 @@ impl Shared {
         };
         if !same {
             if let Some(directory) = path.parent() {
-                fs::create_dir_all(directory)?;
+                let mut maker = fs::DirBuilder::new();
+                way.dir_mode.map(|mode| maker.mode(mode));
+                maker.recursive(true).create(directory)?;
             }
-            let file = OpenOptions::new().create(true).append(true).open(path)?;
+            let mut opener = OpenOptions::new();
+            way.file_mode.map(|mode| opener.mode(mode));
+            let file = opener.create(true).append(true).open(path)?;
             self.torn = ends_within_a_line(path, file.metadata()?.len());
             self.file = Some(file);
         }
@@ -305,6 +386,8 @@ mod tests {
     use crate::value::{Text, Timestamp};
     use proptest::prelude::*;
 
+    const LINES: Way = Way { fsync: false, lines: true, overwrite: false, file_mode: None, dir_mode: None };
+
     fn path_of(template: &str, message: &str) -> String {
         let event = Event::with_message(Timestamp::UNIX_EPOCH, Text::from(message));
         Paths::new(Template::parse(template), "_bad").of(&event).to_str().unwrap().to_owned()
@@ -316,11 +399,11 @@ mod tests {
         let path = dir.path().join("out");
         fs::write(&path, "whole\nha").unwrap();
         let mut shared = Shared::default();
-        shared.append(&path, b"again\n", false).unwrap();
-        shared.append(&path, b"next\n", false).unwrap();
+        shared.append(&path, b"again\n", LINES).unwrap();
+        shared.append(&path, b"next\n", LINES).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole\nha\nagain\nnext\n");
         fs::write(&path, "plain").unwrap();
-        Shared::default().append(&path, b" text", false).unwrap();
+        Shared::default().append(&path, b" text", LINES).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "plain text");
     }
 
@@ -339,6 +422,54 @@ mod tests {
         ] {
             assert_eq!(path_of(template, message), path, "{template} {message}");
         }
+    }
+
+    /// Writes three messages with these options; what the files of the directory hold.
+    fn written(options: &str, before: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        let dir = tempfile::tempdir().unwrap();
+        before.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
+        let text = format!(
+            "input {{ generator {{ count => 1 lines => ['a', 'b', 'c'] }} }}
+             output {{ file {{ path => '{}/%{{message}}.log' codec => line {{ format => '%{{message}}%{{sequence}}' }} {options} }} }}",
+            dir.path().display()
+        );
+        let plan = crate::compile(crate::Scope::Run, &text, &|_| None).unwrap();
+        let around = crate::Surroundings::new(dir.path().join("data"), "h", "p");
+        let stop = tokio_util::sync::CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(crate::run_to_end(plan, around, stop, std::time::Duration::from_secs(20))).unwrap();
+        let mut found: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn files_are_appended_to_overwritten_compressed_or_left_unmade_as_is_said() {
+        let files = |of: &[(&str, &str)]| -> Vec<(String, Vec<u8>)> {
+            of.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+        };
+        let all = [("a.log", "old\na0\n"), ("b.log", "b0\n"), ("c.log", "c0\n")];
+        assert_eq!(written("", &[("a.log", "old\n")]), files(&all));
+        let over = [("a.log", "a0\n"), ("b.log", "b0\n"), ("c.log", "c0\n")];
+        assert_eq!(written("write_behavior => overwrite", &[("a.log", "old\n")]), files(&over));
+        let unmade = [("_filepath_failures", "b0\nc0\n"), ("a.log", "a0\n")];
+        assert_eq!(written("create_if_deleted => false", &[("a.log", "")]), files(&unmade));
+        for (name, bytes) in written("gzip => true file_mode => 0600 dir_mode => 0700", &[]) {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&*bytes), &mut text).unwrap();
+            assert_eq!(format!("{text:?}"), format!("{:?}", name.replace(".log", "0\n")));
+        }
+    }
+
+    #[test]
+    fn access_rights_are_octal_when_they_begin_with_0() {
+        assert_eq!([mode("0640"), mode("416"), mode("-1")], [Ok(Some(0o640)), Ok(Some(416)), Ok(None)]);
+        assert_eq!([mode("0888"), mode("rw"), mode("070000")], [Err(()), Err(()), Err(())]);
     }
 
     proptest! {

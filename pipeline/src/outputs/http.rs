@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
-use crate::client::{Setup, Verify, chain, client};
+use crate::client::{Setup, Verify, both_or_none, chain, client, identity};
 use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::json;
@@ -66,6 +66,12 @@ plugin! {
         ssl_certificate_authorities: Vec<String> = [],
         /// How the server's certificate is checked.
         ssl_verification_mode: Verification = "full",
+        /// A file with the certificate (PEM) to show to the server; with `ssl_key`.
+        ssl_certificate: Option<Placed<String>>,
+        /// The file with the key (PEM, PKCS#8 or older) of `ssl_certificate`.
+        ssl_key: Option<Placed<String>>,
+        /// The URL of a proxy to go through.
+        proxy: Option<String>,
         /// How long to wait for an answer.
         request_timeout: Duration = 60,
     }
@@ -84,9 +90,6 @@ plugin! {
         "cacert" => "it is called `ssl_certificate_authorities`",
         "follow_redirects" => "name the place itself in `url`",
         "cookies" => "no cookies are kept",
-        "proxy" => "servers are asked directly",
-        "ssl_certificate" => "certificates of clients are not shown yet",
-        "ssl_key" => "certificates of clients are not shown yet",
         "keystore" => "give certificates in PEM form: `ssl_certificate_authorities`",
         "truststore" => "give certificates in PEM form: `ssl_certificate_authorities`",
     }
@@ -167,6 +170,7 @@ fn check(options: &HttpOptions, problems: &mut Problems) {
         }
         _ => {}
     }
+    both_or_none(options.ssl_certificate.as_ref(), options.ssl_key.as_ref(), problems);
     for (name, _) in &options.headers.0 {
         if HeaderName::try_from(name.as_str()).is_err() {
             problems.error(options.url.span, format!("`{name}` cannot be the name of a header"));
@@ -204,7 +208,9 @@ impl OutputOptions for HttpOptions {
                 Verification::None => Verify::Nothing,
             },
             authorities: self.ssl_certificate_authorities.iter().map(PathBuf::from).collect(),
-            tls: !self.url.literal_start().starts_with("http://"),
+            tls: !self.url.literal_start().starts_with("http://") || self.proxy.is_some(),
+            identity: identity(self.ssl_certificate.as_ref(), self.ssl_key.as_ref()),
+            proxy: self.proxy.clone(),
         };
         let form = Form {
             mapping: self.mapping.as_ref().map(|mapping| Mapped::of(&mapping.0)),
@@ -218,7 +224,7 @@ struct Http {
     client: Arc<Client>,
     form: Form,
     id: String,
-    dead_letters: Arc<DeadLetters>,
+    dead_letters: DeadLetters,
 }
 
 /// What became of a request.
@@ -295,7 +301,7 @@ impl Http {
     fn keep_dead(&self, events: &[&Event], why: &str) -> Result<(), Failure> {
         tracing::warn!(output = %self.id, count = events.len(), why, "events were refused; they are dead letters");
         let dead = events.iter().map(|event| (*event, why));
-        let kept = self.dead_letters.keep(&self.id, Timestamp::now(), dead);
+        let kept = self.dead_letters.keep(Timestamp::now(), dead);
         kept.map_err(|error| Failure::whole(format!("keep dead letters: {error}")))
     }
 }

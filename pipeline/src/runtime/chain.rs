@@ -1,11 +1,14 @@
 //! Runs the filters of a plan over batches, and decides which outputs each event goes to.
 //!
 //! An event for which a condition cannot be decided goes no further; it is given out apart, with the reason.
+use super::meter::Meter;
+use super::tally::Tally;
 use crate::batch::{Batch, Filter};
 use crate::condition::Undecided;
 use crate::event::Event;
 use crate::plan::{Condition, PluginCall, Step};
 use crate::plugins;
+use std::sync::Arc;
 
 /// What the filters of all workers have together, by the filters' ids.
 pub(crate) type Together = std::collections::HashMap<String, plugins::Shared>;
@@ -17,20 +20,24 @@ pub(crate) struct Chain {
 }
 
 enum Node {
-    Filter(Box<dyn Filter>),
+    Filter(Box<dyn Filter>, Option<Arc<Meter>>),
     Branch { arms: Vec<(Condition, Vec<Node>)>, otherwise: Vec<Node> },
 }
 
 impl Chain {
     /// Makes the filters; `common` is what those of all workers have together, by id.
-    pub(crate) fn build(steps: &[Step], common: &mut Together) -> Result<Self, (String, String)> {
-        nodes(steps, common).map(|nodes| Self { nodes, undecided: Vec::new() })
+    pub(crate) fn build(
+        steps: &[Step],
+        common: &mut Together,
+        tally: &Tally,
+    ) -> Result<Self, (String, String)> {
+        nodes(steps, common, tally).map(|nodes| Self { nodes, undecided: Vec::new() })
     }
 
     /// Just this filter.
     #[cfg(test)]
     pub(crate) fn of(filter: Box<dyn Filter>) -> Self {
-        Self { nodes: vec![Node::Filter(filter)], undecided: Vec::new() }
+        Self { nodes: vec![Node::Filter(filter, None)], undecided: Vec::new() }
     }
 
     /// Runs every filter, in the order written.
@@ -44,17 +51,19 @@ impl Chain {
     }
 }
 
-fn nodes(steps: &[Step], common: &mut Together) -> Result<Vec<Node>, (String, String)> {
+fn nodes(steps: &[Step], common: &mut Together, tally: &Tally) -> Result<Vec<Node>, (String, String)> {
     let mut node = |step: &Step| match step {
         Step::Plugin(call) => {
             let shared = common.entry(call.id.clone()).or_default();
-            plugins::build_filter(call, shared).map(Node::Filter).map_err(|reason| (call.id.clone(), reason))
+            let filter = plugins::build_filter(call, shared).map_err(|reason| (call.id.clone(), reason))?;
+            Ok(Node::Filter(filter, tally.meter(&call.id)))
         }
         Step::If { arms, otherwise } => {
-            let mut arm =
-                |(condition, body): &(Condition, Vec<Step>)| Ok((condition.clone(), nodes(body, common)?));
+            let mut arm = |(condition, body): &(Condition, Vec<Step>)| {
+                Ok((condition.clone(), nodes(body, common, tally)?))
+            };
             let arms = arms.iter().map(&mut arm).collect::<Result<_, (String, String)>>()?;
-            Ok(Node::Branch { arms, otherwise: nodes(otherwise, common)? })
+            Ok(Node::Branch { arms, otherwise: nodes(otherwise, common, tally)? })
         }
     };
     steps.iter().map(&mut node).collect()
@@ -66,7 +75,13 @@ fn run(nodes: &mut [Node], batch: &mut Batch, undecided: &mut Vec<(Event, Undeci
             return;
         }
         match node {
-            Node::Filter(filter) => filter.run(batch),
+            Node::Filter(filter, None) => filter.run(batch),
+            Node::Filter(filter, Some(meter)) => {
+                let given = batch.len();
+                let begun = meter.begin(given);
+                filter.run(batch);
+                meter.end(begun, given, batch.len());
+            }
             Node::Branch { arms, otherwise } => branch(arms, otherwise, batch, undecided),
         }
     }

@@ -3,6 +3,7 @@ use super::chain::Chosen;
 use crate::event::Event;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Events for an output, in order. They are shared with other outputs.
 #[derive(Clone, Debug, Default)]
@@ -101,4 +102,9 @@ pub(crate) trait Output: Send {
 
     /// Nothing has come for a while: what is only kept for speed is let go.
     fn rest(&mut self) {}
+
+    /// The first and the longest pause between attempts, where they are not as for all outputs.
+    fn pauses(&self) -> (Option<Duration>, Option<Duration>) {
+        (None, None)
+    }
 }

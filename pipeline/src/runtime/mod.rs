@@ -1,9 +1,10 @@
 //! Runs pipelines: the stages that [`crate::topology`] puts together, and the handle on a running pipeline.
+use crate::dead_letter::DeadLetterLimits;
 use crate::plan::Plan;
 use crate::topology;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,17 +15,23 @@ pub(crate) mod chain;
 pub(crate) mod cutter;
 pub(crate) mod decorate;
 pub(crate) mod delivery;
+pub(crate) mod disk_queue;
 pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod load;
+pub(crate) mod meter;
 pub(crate) mod outlet;
 pub(crate) mod source;
 pub(crate) mod supervise;
 pub(crate) mod tally;
+mod view;
 pub(crate) mod work;
 
+pub use disk_queue::{QueueLevel, QueueSettings};
+pub use meter::PluginFigures;
 pub use source::{Chunk, Feed};
 pub use tally::{Counters, State};
+pub use view::View;
 
 /// What a pipeline has around it.
 pub struct Surroundings {
@@ -40,6 +47,10 @@ pub struct Surroundings {
     pub feeds: Vec<Feed>,
     /// How many threads filter at once; order is kept however many there are.
     pub workers: usize,
+    /// How much is kept of what outputs were refused for good.
+    pub dead_letters: DeadLetterLimits,
+    /// Whether what inputs bring is kept on disk until it is delivered, and how.
+    pub queue: Option<QueueSettings>,
 }
 
 impl Surroundings {
@@ -52,6 +63,8 @@ impl Surroundings {
             id: id.into(),
             feeds: Vec::new(),
             workers: 1,
+            dead_letters: DeadLetterLimits::default(),
+            queue: None,
         }
     }
 }
@@ -78,6 +91,14 @@ pub enum StartError {
     /// A field that was to be set on every event cannot be set.
     #[error("set the fields of the surroundings: {0}")]
     Fields(String),
+    /// The disk queue could not be opened.
+    #[error("open the disk queue in `{path}`")]
+    Queue {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// There is nothing that would take the events.
     #[error("no output: a host config with an output is needed")]
     NoOutput,
@@ -93,6 +114,7 @@ pub struct Running {
     /// Holds the one task that owns all others of this pipeline.
     supervisor: JoinSet<()>,
     tally: Arc<tally::Tally>,
+    view: View,
     state: watch::Receiver<State>,
     stop: CancellationToken,
     give_up: CancellationToken,
@@ -102,11 +124,20 @@ pub struct Running {
 pub fn start(plan: Plan, around: Surroundings) -> Result<Running, StartError> {
     let stop = CancellationToken::new();
     let give_up = CancellationToken::new();
+    let dead_letters_max = around.dead_letters.max_bytes;
     let supervisor = topology::assemble(&plan, around, stop.clone())?;
     let (tally, state) = (supervisor.tally.clone(), supervisor.health.watch());
+    let view = View {
+        id: supervisor.id.clone(),
+        tally: tally.clone(),
+        gauge: supervisor.gauge.clone(),
+        state: state.clone(),
+        started: Instant::now(),
+        dead_letters_max,
+    };
     let mut tasks = JoinSet::new();
     tasks.spawn(supervisor.run(give_up.clone()));
-    Ok(Running { supervisor: tasks, tally, state, stop, give_up })
+    Ok(Running { supervisor: tasks, tally, view, state, stop, give_up })
 }
 
 /// Runs a pipeline until its inputs end, or until `stop`; then it has `deadline` to drain.
@@ -116,17 +147,7 @@ pub async fn run_to_end(
     stop: CancellationToken,
     deadline: Duration,
 ) -> Result<Counters, RunError> {
-    let mut running = start(plan, around)?;
-    tokio::select! {
-        ended = running.finished() => {
-            ended?;
-            return Ok(running.counters());
-        }
-        () = stop.cancelled() => {}
-    }
-    let (counters, stopped) = running.stop_counted(deadline).await;
-    stopped?;
-    Ok(counters)
+    Ok(start(plan, around)?.to_end(stop, deadline).await?)
 }
 
 /// Why a pipeline did not run to its end.
@@ -146,6 +167,16 @@ impl Running {
         self.tally.read()
     }
 
+    /// How full its disk queue is, if it has one.
+    pub fn queue(&self) -> Option<QueueLevel> {
+        self.view.queue()
+    }
+
+    /// What can be seen of it.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
     /// How it is.
     pub fn state(&self) -> State {
         self.state.borrow().clone()
@@ -154,6 +185,19 @@ impl Running {
     /// Its state, to wait for changes of it.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// Waits until its inputs end, or until `stop`; then it has `deadline` to drain.
+    pub async fn to_end(mut self, stop: CancellationToken, deadline: Duration) -> Result<Counters, Failed> {
+        tokio::select! {
+            ended = self.finished() => {
+                ended?;
+                return Ok(self.counters());
+            }
+            () = stop.cancelled() => {}
+        }
+        let (counters, stopped) = self.stop_counted(deadline).await;
+        stopped.map(|()| counters)
     }
 
     /// Waits until it has ended. May be dropped and called again.

@@ -1,6 +1,7 @@
 //! Delivers batches to one output, in order, again and again until it has them.
 use super::chain::Chosen;
 use super::load::{Load, Output};
+use super::meter::Meter;
 use super::tally::{Health, Tally, count};
 use crate::event::Event;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ impl Outlet {
     /// Delivers until there will be no more parcels, or until it is hopeless. Parcels that wait are delivered together.
     pub(crate) async fn run(mut self) -> Result<(), String> {
         let mut parcels = Vec::with_capacity(WAITING_MAX);
+        let meter = self.tally.meter(&self.id);
         while self.receive(&mut parcels).await > 0 {
             let mut load = Load::default();
             let mut dones = Vec::with_capacity(parcels.len());
@@ -44,7 +46,12 @@ impl Outlet {
                 load.add(parcel.events, parcel.chosen);
                 dones.push(parcel.done);
             }
-            self.deliver(load).await?;
+            let events = load.len();
+            let begun = meter.as_ref().map(|meter| meter.begin(events));
+            self.deliver(load, meter.as_deref()).await?;
+            if let (Some(meter), Some(begun)) = (&meter, begun) {
+                meter.end(begun, events, events);
+            }
             for done in dones {
                 // Nobody listens any more only when the pipeline is being torn down.
                 let _gone = done.send(());
@@ -65,7 +72,7 @@ impl Outlet {
         }
     }
 
-    async fn deliver(&mut self, mut load: Load) -> Result<(), String> {
+    async fn deliver(&mut self, mut load: Load, meter: Option<&Meter>) -> Result<(), String> {
         let mut attempts = 0_u32;
         while !load.is_empty() {
             let Err(failure) = self.output.deliver(&load).await else { break };
@@ -74,6 +81,9 @@ impl Outlet {
             }
             attempts += 1;
             count(&self.tally.retries, 1);
+            if let Some(meter) = meter {
+                meter.failed();
+            }
             if attempts.is_power_of_two() {
                 warn!(output = %self.id, attempts, reason = %failure.reason, "delivery failed; it is repeated");
             }
@@ -81,7 +91,7 @@ impl Outlet {
             if let Some(left) = failure.left {
                 load = left;
             }
-            tokio::time::sleep(pause(attempts, rand::random())).await;
+            tokio::time::sleep(pause(attempts, self.output.pauses(), rand::random())).await;
         }
         if attempts > 0 {
             info!(output = %self.id, attempts, "delivery works again");
@@ -91,9 +101,10 @@ impl Outlet {
     }
 }
 
-/// The pause after the `attempts`th failure: doubled each time, and by `chance` (0 to 1) up to half shorter.
-fn pause(attempts: u32, chance: f64) -> Duration {
-    let whole = PAUSE_MIN.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(PAUSE_MAX);
+/// The pause after the `attempts`th failure, from the first to the longest: doubled each time, and by `chance` (0 to 1) up to half shorter.
+fn pause(attempts: u32, (first, longest): (Option<Duration>, Option<Duration>), chance: f64) -> Duration {
+    let (first, longest) = (first.unwrap_or(PAUSE_MIN), longest.unwrap_or(PAUSE_MAX));
+    let whole = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(longest.max(first));
     whole.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -103,9 +114,11 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_vary() {
-        let longest: Vec<u128> = [1, 2, 3, 30].map(|n| pause(n, 0.0).as_millis()).to_vec();
+        let longest: Vec<u128> = [1, 2, 3, 30].map(|n| pause(n, (None, None), 0.0).as_millis()).to_vec();
         assert_eq!(longest, [50, 100, 200, 10_000]);
-        assert_eq!(pause(1, 1.0), Duration::from_millis(25));
-        assert_eq!(pause(u32::MAX, 0.5), Duration::from_millis(7500));
+        assert_eq!(pause(1, (None, None), 1.0), Duration::from_millis(25));
+        assert_eq!(pause(u32::MAX, (None, None), 0.5), Duration::from_millis(7500));
+        let own = (Some(Duration::from_secs(2)), Some(Duration::from_secs(64)));
+        assert_eq!([1, 6, 60].map(|n| pause(n, own, 0.0).as_secs()), [2, 64, 64]);
     }
 }

@@ -1,7 +1,10 @@
 //! Carries lines from an input to the filters: where they come from, and who is to be told that they arrived.
+mod kept;
+
 use super::budget::{Budget, Permit};
 use super::decorate::Decorate;
 use super::lines::{Cut, LINES_MAX, Line};
+use super::meter::Meter;
 use super::tally::{Health, Tally, count};
 use crate::batch::Batch;
 use crate::codec::{Codec, Decode, Framing, Maker, decode_whole};
@@ -59,6 +62,9 @@ pub(crate) struct Source {
     /// How many fields of their own its events had last, behind the filters.
     room: AtomicUsize,
     pub(crate) acked: Acked,
+    /// Whether its events were counted before.
+    counted: bool,
+    meter: Option<Arc<Meter>>,
 }
 
 /// Lines of one source on their way.
@@ -114,6 +120,8 @@ impl Frame {
             decorate: None,
             room: AtomicUsize::default(),
             acked,
+            counted: false,
+            meter: None,
         };
         Self::of(&Arc::new(source), cut, Vec::new(), None)
     }
@@ -149,7 +157,6 @@ impl Frame {
         for frame in more {
             events.append(&mut frame.decode_own(now, tally));
         }
-        count(&tally.events_in, events.len());
         Batch::new(events)
     }
 
@@ -159,7 +166,9 @@ impl Frame {
         let mut events = self.ready;
         events.iter_mut().for_each(|event| event.add_absent(&fields));
         events.reserve(self.cut.len());
-        count(&tally.bytes_in, self.cut.size);
+        if !source.counted {
+            count(&tally.bytes_in, self.cut.size);
+        }
         for (line, nth) in self.cut.lines().zip(0_u64..) {
             let before = events.len();
             source.decode_line(line, &mut Maker::new(now, &fields, &mut events));
@@ -175,6 +184,12 @@ impl Frame {
         }
         if let Some(decorate) = &source.decorate {
             events.iter_mut().for_each(|event| decorate.apply(event));
+        }
+        if !source.counted {
+            count(&tally.events_in, events.len());
+        }
+        if let Some(meter) = &source.meter {
+            meter.made(events.len());
         }
         events
     }
@@ -260,6 +275,8 @@ pub(crate) struct Intake {
     /// The name of the codec.
     pub(crate) codec_name: &'static str,
     pub(crate) decorate: Option<Arc<Decorate>>,
+    /// What counts the events of this input.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 impl Intake {
@@ -285,7 +302,18 @@ impl Intake {
         let decode = own.unwrap_or_else(|| self.decode.clone());
         let decorate = self.decorate.clone();
         let room = AtomicUsize::default();
-        Arc::new(Source { fields, inner, again, in_order, decode, decorate, room, acked })
+        Arc::new(Source {
+            fields,
+            inner,
+            again,
+            in_order,
+            decode,
+            decorate,
+            room,
+            acked,
+            counted: false,
+            meter: self.meter.clone(),
+        })
     }
 
     /// A source that cannot be read again and acknowledges nothing.

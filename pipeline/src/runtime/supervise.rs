@@ -1,6 +1,9 @@
 //! Owns the tasks of one pipeline: saves positions while they run, and says how they ended.
+use super::disk_queue::Gauge;
 use super::tally::{Health, State, Tally};
+use crate::dead_letter::Letterbox;
 use crate::positions::Ledger;
+use crate::value::Timestamp;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,13 +15,19 @@ use tracing::{error, info, warn};
 /// How often positions are saved. What is lost with them after a crash is read twice, never not at all.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether dead letters were kept long enough.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
 /// The stages of one pipeline, and what belongs to all of them.
 pub(crate) struct Supervisor {
     pub(crate) id: String,
     pub(crate) stages: JoinSet<Result<(), String>>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) letters: Arc<Letterbox>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) health: Arc<Health>,
+    /// How full the disk queue is, if there is one.
+    pub(crate) gauge: Option<Arc<Gauge>>,
 }
 
 impl Supervisor {
@@ -44,11 +53,17 @@ impl Supervisor {
     async fn wait(&mut self, give_up: &CancellationToken) -> Result<(), String> {
         let mut tick = tokio::time::interval(SAVE_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forget = tokio::time::interval(FORGET_EVERY);
+        forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let joined = tokio::select! {
                 joined = self.stages.join_next() => joined,
                 _ = tick.tick() => {
                     self.save().await;
+                    continue;
+                }
+                _ = forget.tick() => {
+                    self.forget().await;
                     continue;
                 }
                 () = give_up.cancelled() => {
@@ -61,6 +76,16 @@ impl Supervisor {
                 Some(Ok(Err(reason))) => return Err(reason),
                 Some(Err(error)) => return Err(panic_reason(error)),
             }
+        }
+    }
+
+    /// Drops dead letters that were kept long enough.
+    async fn forget(&self) {
+        let letters = self.letters.clone();
+        match spawn_blocking(move || letters.forget_old(Timestamp::now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(pipeline = %self.id, %error, "old dead letters could not be dropped"),
+            Err(error) => warn!(pipeline = %self.id, reason = panic_reason(error), "dropping letters failed"),
         }
     }
 

@@ -1,7 +1,8 @@
 //! Counts what goes through a pipeline, and tells how it is.
+use super::meter::{Meter, PluginFigures};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::watch;
 
 /// What went through a pipeline since it was started.
@@ -15,10 +16,9 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Events that a filter dropped on purpose.
     pub dropped_events: u64,
-    /// Lines that could not be kept: they were to be dead letters when the dead-letter file was full or could not be written.
+    /// Events that could not be kept: they were to be dead letters when there was no room for them, or were kept too long.
     pub dropped_lines: u64,
-    /// Events that an output was refused for good, or for which a condition could not be decided: they stand in the
-    /// dead-letter file.
+    /// Events that an output was refused for good, or for which a condition could not be decided: they are dead letters.
     pub dead_letters: u64,
     /// Attempts to deliver that failed and were repeated.
     pub retries: u64,
@@ -55,6 +55,8 @@ pub(crate) struct Tally {
     pub(crate) dropped_lines: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) retries: AtomicU64,
+    /// What the plugins do, set once before anything runs.
+    meters: OnceLock<Vec<Arc<Meter>>>,
 }
 
 /// Adds to a counter.
@@ -63,6 +65,22 @@ pub(crate) fn count(counter: &AtomicU64, n: usize) {
 }
 
 impl Tally {
+    /// Sets what counts for the plugins.
+    pub(crate) fn meter_all(&self, meters: Vec<Arc<Meter>>) {
+        // Set already: then those count.
+        let _set = self.meters.set(meters);
+    }
+
+    /// What counts for the plugin with this id.
+    pub(crate) fn meter(&self, id: &str) -> Option<Arc<Meter>> {
+        self.meters.get()?.iter().find(|meter| meter.id() == id).cloned()
+    }
+
+    /// What each plugin did.
+    pub(crate) fn plugins(&self) -> Vec<PluginFigures> {
+        self.meters.get().into_iter().flatten().map(|meter| meter.read()).collect()
+    }
+
     /// The counters as they are now.
     pub(crate) fn read(&self) -> Counters {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -27,11 +27,11 @@ pub(crate) struct Work {
     pub(crate) tickets: mpsc::Sender<Ticket>,
     pub(crate) tally: Arc<Tally>,
     /// Where events go for which a condition cannot be decided.
-    pub(crate) letters: Arc<DeadLetters>,
+    pub(crate) letters: DeadLetters,
 }
 
-/// What dead letters of conditions have in place of an output's id.
-const IF_STATEMENT: &str = "if-statement";
+/// What dead letters of conditions have in place of an output's name and id.
+pub(crate) const IF_STATEMENT: &str = "if-statement";
 
 /// What the workers have together.
 struct Bench {
@@ -40,7 +40,7 @@ struct Bench {
     outlets: Vec<mpsc::Sender<Parcel>>,
     tickets: mpsc::Sender<Ticket>,
     tally: Arc<Tally>,
-    letters: Arc<DeadLetters>,
+    letters: DeadLetters,
 }
 
 /// Frames that nobody works on yet.
@@ -193,7 +193,7 @@ impl Bench {
         tracing::warn!(events = undecided.len(), "{}; the events go to the dead letters", reason(first));
         let reasons: Vec<String> = undecided.iter().map(|(_, why)| reason(why)).collect();
         let kept = undecided.iter().map(|(event, _)| *event).zip(reasons.iter().map(String::as_str));
-        if let Err(error) = self.letters.keep(IF_STATEMENT, Timestamp::now(), kept) {
+        if let Err(error) = self.letters.keep(Timestamp::now(), kept) {
             tracing::error!(%error, events = undecided.len(), "dead letters cannot be written; the events are lost");
             count(&self.tally.dropped_lines, undecided.len());
         }
@@ -239,6 +239,7 @@ impl Bench {
 mod tests {
     use super::*;
     use crate::batch::{Batch, Filter};
+    use crate::dead_letter::{DeadLetterLimits, Letterbox};
     use crate::runtime::lines::Cut;
     use crate::runtime::supervise::panic_reason;
     use bytes::Bytes;
@@ -259,7 +260,8 @@ mod tests {
         let chains = vec![Chain::of(Box::new(Panics))];
         let (outlets, tally) = (Vec::new(), Arc::<Tally>::default());
         let dir = tempfile::tempdir().unwrap();
-        let letters = Arc::new(DeadLetters::new(dir.path().join("letters"), "p", tally.clone()));
+        let letterbox = Letterbox::new(dir.path(), "p", DeadLetterLimits::default(), tally.clone());
+        let letters = Arc::new(letterbox).of(IF_STATEMENT, IF_STATEMENT);
         let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally, letters };
         let cut = Cut::of(&[Bytes::from_static(b"x")], 2);
         assert!(frames_in.send(Frame::plain(cut)).await.is_ok());

@@ -27,6 +27,8 @@ struct Server {
     requests: Mutex<usize>,
     taken: Mutex<Vec<Document>>,
     headers: Mutex<Option<HeaderMap>>,
+    /// Requests that were not bulk requests.
+    others: Mutex<Vec<String>>,
     rule: Rule,
 }
 
@@ -45,9 +47,10 @@ async fn serve(
         requests: Mutex::default(),
         taken: Mutex::default(),
         headers: Mutex::default(),
+        others: Mutex::default(),
         rule: Box::new(rule),
     });
-    let router = Router::new().route("/_bulk", post(bulk)).with_state(server.clone());
+    let router = Router::new().route("/_bulk", post(bulk)).fallback(other).with_state(server.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = JoinSet::new();
@@ -55,7 +58,27 @@ async fn serve(
     (server, address, tasks)
 }
 
+/// Everything but bulk requests: a server of version 8 that has no templates yet and takes all there are.
+async fn other(State(server): State<Arc<Server>>, request: axum::extract::Request) -> (StatusCode, String) {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let asked = format!("{} {} {}", parts.method, parts.uri, String::from_utf8(body.to_vec()).unwrap());
+    server.others.lock().unwrap().push(asked);
+    match parts.method.as_str() {
+        "HEAD" => (StatusCode::NOT_FOUND, String::new()),
+        _ => (StatusCode::OK, json!({ "version": { "number": "8.15.0" } }).to_string()),
+    }
+}
+
 async fn bulk(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> (StatusCode, String) {
+    let body = match headers.get("content-encoding") {
+        Some(_) => {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*body), &mut text).unwrap();
+            Bytes::from(text)
+        }
+        None => body,
+    };
     let lines: Vec<Json> = body
         .split(|b| *b == b'\n')
         .filter(|l| !l.is_empty())
@@ -161,12 +184,10 @@ async fn documents_refused_for_now_are_sent_again_and_those_refused_for_good_are
     expected.sort();
     assert_eq!(taken, expected, "each once");
     assert_eq!((counters.events_out, counters.dead_letters, counters.retries), (100, 10, 2));
-    let letters = std::fs::read_dir(dir.path().join("dead-letters")).unwrap().next().unwrap().unwrap().path();
-    let letters = std::fs::read_to_string(letters).unwrap();
-    let letters: Vec<Json> = letters.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let letters: Vec<_> = crate::dead_letters(dir.path(), "test").map(Result::unwrap).collect();
     assert_eq!(letters.len(), 10);
-    assert_eq!(letters[0]["reason"], "because: told so (400)");
-    assert_eq!(letters[9]["event"]["message"], "m93");
+    assert_eq!(letters[0].reason, "because: told so (400)");
+    assert_eq!(letters[9].event.fields().get("message"), Some(&"m93".into()));
 }
 
 #[tokio::test]
@@ -241,24 +262,88 @@ async fn nobody_listening_is_a_state_and_the_events_wait() {
     assert!(running.stop(Duration::ZERO).await.is_err());
 }
 
+#[tokio::test]
+async fn a_template_is_installed_before_the_first_events_and_requests_may_be_compressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let options = "index => 'a' compression_level => 1 parameters => { 'x' => 'y' }";
+    let plan = plan(&format!("'{address}'"), options, 10);
+    run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(server.messages(), all(10));
+    let others = server.others.lock().unwrap();
+    let asked: Vec<&str> = others.iter().map(|asked| asked.split('{').next().unwrap()).collect();
+    assert_eq!(
+        asked,
+        ["GET /?x=y ", "HEAD /_index_template/logstash?x=y ", "PUT /_index_template/logstash?x=y "]
+    );
+    assert!(others[2].contains("\"index_patterns\":[\"logstash-*\"]"), "{}", others[2]);
+}
+
+#[tokio::test]
+async fn with_a_rollover_alias_events_go_to_it_and_policy_template_and_first_index_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let plan = plan(&format!("'{address}'"), "ilm_rollover_alias => 'web' template_api => legacy", 2);
+    run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert!(server.taken.lock().unwrap().iter().all(|(action, _)| action["index"]["_index"] == "web"));
+    let others = server.others.lock().unwrap();
+    let asked: Vec<&str> = others.iter().map(|asked| asked.split('{').next().unwrap().trim()).collect();
+    assert_eq!(
+        asked,
+        [
+            "HEAD /_template/web",
+            "PUT /_template/web",
+            "GET /_ilm/policy/logstash%2Dpolicy",
+            "HEAD /web",
+            "PUT /%3Cweb%2D%7Bnow%2Fd%7D%2D000001%3E"
+        ]
+    );
+    assert!(others[1].contains("\"index.lifecycle.rollover_alias\":\"web\""), "{}", others[1]);
+}
+
+#[tokio::test]
+async fn events_go_to_a_data_stream_and_those_without_an_index_become_dead_letters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let stream = plan(&format!("'{address}'"), "data_stream => true data_stream_dataset => 'web'", 2);
+    run_to_end(stream, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    let taken = std::mem::take(&mut *server.taken.lock().unwrap());
+    assert!(taken.iter().all(|(action, document)| {
+        action["create"]["_index"] == "logs-web-default" && document["data_stream"]["dataset"] == "web"
+    }));
+    assert_eq!((taken.len(), server.others.lock().unwrap().len()), (2, 0));
+    let unfilled = plan(&format!("'{address}'"), "index => 'a-%{none}' manage_template => false", 2);
+    let counters = run_to_end(unfilled, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!((counters.dead_letters, server.taken.lock().unwrap().len()), (2, 0));
+}
+
 #[test]
-fn hosts_may_be_written_in_many_ways() {
-    for (text, tls, shown) in [
-        ("es-1", false, "http://es-1:9200/"),
-        ("es-1:9201", false, "http://es-1:9201/"),
-        ("es-1", true, "https://es-1:9200/"),
-        ("//es-1", false, "http://es-1:9200/"),
-        ("https://es-1", false, "https://es-1:9200/"),
-        ("https://es-1:443/es", false, "https://es-1/es"),
-        ("http://es-1:80", false, "http://es-1/"),
-        ("https://me:p%40ss@es-1", false, "https://es-1:9200/"),
-        ("[::1]:9200", false, "http://[::1]:9200/"),
+fn options_that_exclude_each_other_are_told() {
+    let told = |options: &str| -> Vec<String> {
+        let text = format!("input {{ stdin {{ }} }} output {{ elasticsearch {{ {options} }} }}");
+        match compile(Scope::Run, &text, &|_| None) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.into_iter().map(|problem| problem.message).collect(),
+        }
+    };
+    for (options, expected) in [
+        (
+            "data_stream => true index => 'a' action => index",
+            &["`index` does not go with a data stream", "`action` does not go with a data stream"][..],
+        ),
+        ("data_stream_type => metrics", &["`data_stream_type` without a data stream"]),
+        ("data_stream_type => metrics ecs_compatibility => v8", &[]),
+        (
+            "data_stream => true data_stream_dataset => 'a b'",
+            &["this cannot be part of a data stream's name"],
+        ),
+        ("action => 'put'", &["there is no such action"]),
+        ("action => '%{do}' compression_level => 10", &["the `compression_level` is too high"]),
+        ("dlq_custom_codes => [403, 404]", &["what 404 means is fixed"]),
+        ("api_key => 'a:b' cloud_auth => 'a:b'", &["both `api_key` and `cloud_auth` are given"]),
+        ("cloud_id => 'nothing'", &["the `cloud_id` cannot be read: it is not `name:` and Base64"]),
+        ("ssl_certificate => '/c'", &["the `ssl_certificate` has no `ssl_key`"]),
     ] {
-        let host = host(text, tls).unwrap();
-        assert_eq!(host.shown, shown, "{text}");
-        assert!(!format!("{:?}", host.authorization).contains("ss"), "{text}");
+        assert_eq!(told(options), expected, "{options}");
     }
-    assert_eq!(host("https://es:443/es/", false).unwrap().bulk.path(), "/es/_bulk");
-    assert!(host("ftp://es-1", false).is_err());
-    assert!(host("http://", false).is_err());
 }

@@ -45,8 +45,7 @@ async fn sent(options: &str, answers: &[u16]) -> (Vec<(Headers, Vec<u8>)>, Strin
     let around = Surroundings::new(data.path(), "host-1", "test");
     let limit = Duration::from_secs(20);
     run_to_end(plan(address, options), around, CancellationToken::new(), limit).await.unwrap();
-    let letters = std::fs::read_dir(data.path().join("dead-letters")).into_iter().flatten().flatten();
-    let letters = letters.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect();
+    let letters = crate::dead_letters(data.path(), "test").map(|letter| letter.unwrap().to_json()).collect();
     (std::mem::take(&mut *server.taken.lock().unwrap()), letters)
 }
 

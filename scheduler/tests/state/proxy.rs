@@ -16,6 +16,14 @@ pub(crate) enum Network {
     Silent,
     /// Connections break, and new ones end at once.
     Down,
+    /// So many answers of the server still arrive; at each of so many after them the connection breaks instead, once the server
+    /// has said it. Then it carries again.
+    LosesAnswers {
+        /// How many arrive.
+        after: usize,
+        /// How many do not.
+        lost: usize,
+    },
 }
 
 /// A network of its own for one client.
@@ -37,10 +45,34 @@ impl Proxy {
         Self { address, network, _tasks: tasks }
     }
 
+    /// What the network does now.
+    #[allow(dead_code, reason = "not every test program that has this module asks")]
+    pub(crate) fn network(&self) -> Network {
+        *self.network.borrow()
+    }
+
     /// Changes the network.
     pub(crate) fn set(&self, network: Network) {
         self.network.send_replace(network);
     }
+}
+
+impl Network {
+    /// What it is after another answer, and whether that one is lost.
+    fn after_answer(self) -> (Self, bool) {
+        match self {
+            Self::LosesAnswers { lost: 0, .. } => (Self::Up, false),
+            Self::LosesAnswers { after: 0, lost: 1 } => (Self::Up, true),
+            Self::LosesAnswers { after: 0, lost } => (Self::LosesAnswers { after: 0, lost: lost - 1 }, true),
+            Self::LosesAnswers { after, lost } => (Self::LosesAnswers { after: after - 1, lost }, false),
+            other => (other, false),
+        }
+    }
+}
+
+/// Whether these bytes are a ZooKeeper server's answer to a sign of life, which comes at any time.
+fn is_ping(bytes: &[u8]) -> bool {
+    bytes.get(4..8) == Some(&(-2_i32).to_be_bytes())
 }
 
 async fn serve(listener: TcpListener, port: u16, network: Arc<watch::Sender<Network>>) {
@@ -59,13 +91,26 @@ async fn serve(listener: TcpListener, port: u16, network: Arc<watch::Sender<Netw
 pub(crate) async fn tunnel(client: TcpStream, server: TcpStream, network: Arc<watch::Sender<Network>>) {
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let (one, other) = (network.subscribe(), network.subscribe());
+    let answers = |bytes: &[u8]| {
+        let mut is_lost = false;
+        if !is_ping(bytes) {
+            network.send_modify(|network| (*network, is_lost) = network.after_answer());
+        }
+        is_lost
+    };
     tokio::select! {
-        () = carry(from_client, to_server, one) => {}
-        () = carry(from_server, to_client, other) => {}
+        () = carry(from_client, to_server, one, |_| false) => {}
+        () = carry(from_server, to_client, other, answers) => {}
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut network: watch::Receiver<Network>) {
+/// Carries one way, until the network breaks or something is lost.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut network: watch::Receiver<Network>,
+    is_lost: impl Fn(&[u8]) -> bool,
+) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let read = tokio::select! {
@@ -75,7 +120,10 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut network: wat
         if read == 0 || network.wait_for(|network| *network != Network::Silent).await.is_err() {
             return;
         }
-        if *network.borrow() == Network::Down || to.write_all(&buffer[..read]).await.is_err() {
+        if *network.borrow() == Network::Down
+            || is_lost(&buffer[..read])
+            || to.write_all(&buffer[..read]).await.is_err()
+        {
             return;
         }
     }

@@ -1,4 +1,5 @@
 //! Runs the suite against a real ZooKeeper, and kills, freezes and restarts it under a store.
+use crate::proxy::{Network, Proxy};
 use crate::server::Server;
 use crate::suite::{Place, holds, key, launch, put};
 use config::document::Revision;
@@ -164,6 +165,72 @@ async fn no_accepted_change_is_lost_while_the_server_is_killed_and_restarted() {
         let task = launch(n, Phase::Intended).task;
         assert!(stored.launches.iter().any(|record| record.task == task), "launch {n} is lost");
     }
+}
+
+/// Everything may be lost of a write but the write itself: its answer, and the connection again while it is looked up.
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_after_it_was_written_is_there_once_and_answered_as_written() {
+    let Some(server) = Server::start().await else { return };
+    let proxy = Proxy::to(server.port()).await;
+    let store = open(&format!("zk://{}/lost-answers", proxy.address));
+    let beside = open(&server.address("lost-answers"));
+    store.load().await.unwrap();
+    for (n, lost) in [1, 1, 2, 3, 1, 4, 2, 1].into_iter().enumerate() {
+        let n = u64::try_from(n).unwrap();
+        proxy.set(Network::LosesAnswers { after: 0, lost });
+        store.change(&put("nginx", &format!("text {n}"), n)).await.unwrap();
+        assert_eq!(proxy.network(), Network::Up, "as many answers as wanted were lost");
+        let seen = beside.load_fleet().await.unwrap();
+        assert_eq!(seen.fleet.revision, Revision(n + 1));
+        assert_eq!(seen.fleet.documents[&key("nginx")].text, format!("text {n}"));
+        assert_eq!(seen.fleet.documents[&key("nginx")].revision, Revision(n + 1));
+    }
+}
+
+#[tokio::test]
+async fn what_is_saved_is_there_though_answers_are_lost_before_and_after_it_is_written() {
+    let Some(server) = Server::start().await else { return };
+    let proxy = Proxy::to(server.port()).await;
+    let store = open(&format!("zk://{}/lost-saves", proxy.address));
+    let beside = open(&server.address("lost-saves"));
+    store.load().await.unwrap();
+    let mut n = 0;
+    for after in 0..4 {
+        for lost in 1..3 {
+            n += 1;
+            proxy.set(Network::LosesAnswers { after, lost });
+            let framework = format!("f-{n}");
+            let changes = [
+                Change::Framework(Some(framework.as_str().into())),
+                Change::Launch(launch(n, Phase::Intended)),
+                Change::Ended(launch(n - 1, Phase::Intended).task),
+            ];
+            store.save(&changes).await.unwrap();
+            let stored = beside.load().await.unwrap();
+            assert_eq!(stored.framework, Some(framework.as_str().into()), "after {after}, lost {lost}");
+            let tasks: Vec<_> = stored.launches.iter().map(|record| record.task.clone()).collect();
+            assert_eq!(tasks, [launch(n, Phase::Intended).task], "after {after}, lost {lost}");
+        }
+    }
+}
+
+/// What cannot be looked up is answered as not known; the next look finds it written or not, and the revision is one of both.
+#[tokio::test]
+async fn a_change_that_can_neither_be_answered_nor_looked_up_is_never_half_there_nor_there_twice() {
+    let Some(server) = Server::start().await else { return };
+    let proxy = Proxy::to(server.port()).await;
+    let store = open(&format!("zk://{}/unknown", proxy.address));
+    store.load().await.unwrap();
+    store.change(&put("nginx", "before", 0)).await.unwrap();
+    proxy.set(Network::LosesAnswers { after: 0, lost: usize::MAX });
+    let answer =
+        timeout(SESSION * 8, store.change(&put("nginx", "lost", 1))).await.expect("an answer in time");
+    assert!(matches!(answer, Err(StateError::Unknown { .. })), "{answer:?}");
+    proxy.set(Network::Up);
+    let found = eventually(|| store.load_fleet()).await.fleet;
+    assert_eq!((found.revision, found.documents[&key("nginx")].text.as_str()), (Revision(2), "lost"));
+    store.change(&put("nginx", "after", 2)).await.unwrap();
+    assert_eq!(store.load_fleet().await.unwrap().fleet.revision, Revision(3));
 }
 
 /// Tries until it works; a minute is enough for any server to come back.

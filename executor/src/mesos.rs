@@ -3,6 +3,7 @@
 //! [`session`] decides; this acts. Losing either connection drops both, and the executor subscribes again, several times a
 //! second: an agent that restarts kills executors that are not back within two seconds of its return.
 mod duration;
+mod outline;
 mod session;
 mod way;
 
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use prost::Message;
-use proto::mesos::v1::executor::{Call, Event};
+use proto::mesos::v1::executor::Call;
 use proto::recordio::{Decoder, Limits};
 use session::{Effect, Session};
 use std::collections::VecDeque;
@@ -281,7 +282,7 @@ impl Client {
             live.decoder.push(bytes);
             loop {
                 match live.decoder.next() {
-                    Ok(Some(record)) => match Event::decode(record) {
+                    Ok(Some(record)) => match outline::event(&record) {
                         Ok(event) => events.push(event),
                         Err(error) => tracing::warn!(%error, "an event of the agent cannot be read"),
                     },

@@ -5,6 +5,7 @@ use http_body_util::StreamBody;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Frame;
 use hyper::service::service_fn;
+use proto::mesos::v1::executor::Event;
 use proto::mesos::v1::executor::call::Type as CallType;
 use proto::mesos::v1::executor::event::{Acknowledged, Launch, Subscribed, Type};
 use proto::mesos::v1::{

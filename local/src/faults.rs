@@ -24,6 +24,8 @@ pub enum Fault {
     /// Master: the operations of an ACCEPT are applied so much later than its offers are used up; agents may leave in
     /// between.
     LateAccepts(Duration),
+    /// Master: nobody may reserve or unreserve: operations are dropped without a word, operators get 403.
+    DeniedReservations,
     /// Agent: it registers so much later with a master that is not its first one.
     LateReturn(Duration),
     /// Agent: nothing can be fetched for a new executor.

@@ -2,6 +2,7 @@
 
 use super::guest::{Guest, MASTER, launch, scalar, task};
 use crate::faults::Fault;
+use crate::master::core::{Answer, Input};
 use mesos::offer::{Operation, operation};
 use mesos::resource::ReservationInfo;
 use mesos::resource::reservation_info::Type as Kind;
@@ -182,7 +183,7 @@ fn an_agent_that_leaves_between_offer_and_launch_drops_the_tasks_with_the_reason
     for (seconds, reason) in [(5, Reason::AgentDisconnected), (700, Reason::AgentRemoved)] {
         let mut guest = Guest::new(1);
         let late = Fault::LateAccepts(Duration::from_secs(seconds));
-        guest.world.master_step(crate::master::core::Input::Faults(vec![late]));
+        guest.world.master_step(Input::Faults(vec![late]));
         let offer = guest.new_offers().remove(0);
         guest.launch(&offer, "a");
         guest.accept(&offer, vec![launch(vec![task(&offer.agent_id, "b")])]);
@@ -201,7 +202,7 @@ fn an_agent_that_leaves_between_offer_and_launch_drops_the_tasks_with_the_reason
 fn what_is_accepted_late_is_held_until_then_and_starts_when_its_agent_is_there() {
     let mut guest = Guest::new(1);
     let late = Fault::LateAccepts(Duration::from_secs(5));
-    guest.world.master_step(crate::master::core::Input::Faults(vec![late]));
+    guest.world.master_step(Input::Faults(vec![late]));
     let offer = guest.new_offers().remove(0);
     guest.launch(&offer, "a");
     guest.world.advance(Duration::from_secs(4));
@@ -210,4 +211,50 @@ fn what_is_accepted_late_is_held_until_then_and_starts_when_its_agent_is_there()
     assert!(guest.new_statuses().is_empty());
     let tasks = guest.ask(operator_api::call::Type::GetTasks).get_tasks.unwrap().tasks;
     assert_eq!(tasks[0].agent_id.value, format!("{MASTER}-S0"));
+}
+
+#[test]
+fn where_reserving_is_denied_the_operation_is_dropped_and_its_launch_is_invalid() {
+    let mut guest = Guest::new(1);
+    guest.world.master_step(Input::Faults(vec![Fault::DeniedReservations]));
+    let offer = guest.new_offers().remove(0);
+    let agent = guest.agent_id(0);
+    let on_reserved = mesos::TaskInfo { resources: vec![reserved(0.1)], ..task(&agent, "t1") };
+    guest.accept(&offer, vec![reserve(None, vec![reserved(0.1)]), launch(vec![on_reserved])]);
+    let told = guest.new_statuses().remove(0);
+    assert_eq!(
+        (told.state(), told.reason()),
+        (mesos::TaskState::TaskError, mesos::task_status::Reason::TaskInvalid)
+    );
+    assert_eq!(told.uuid, None);
+}
+
+#[test]
+fn an_operator_takes_back_what_is_reserved_and_not_in_use() {
+    let mut guest = Guest::new(1);
+    let offer = guest.new_offers().remove(0);
+    let agent = guest.agent_id(0);
+    let on_reserved = mesos::TaskInfo { resources: vec![reserved(0.1)], ..task(&agent, "t1") };
+    guest.accept(&offer, vec![reserve(None, vec![reserved(0.3)]), launch(vec![on_reserved])]);
+    let ask = |guest: &mut Guest, value: f64| {
+        let unreserve_resources = Some(operator_api::call::UnreserveResources {
+            agent_id: agent.clone(),
+            resources: vec![reserved(value)],
+        });
+        let call = operator_api::Call { unreserve_resources, ..Default::default() };
+        guest.operate(operator_api::call::Type::UnreserveResources, call)
+    };
+    assert!(matches!(ask(&mut guest, 0.3), Answer::Refused(409, _)), "a third of it is in use");
+    guest.world.master_step(Input::Faults(vec![Fault::DeniedReservations]));
+    assert!(matches!(ask(&mut guest, 0.2), Answer::Refused(403, _)));
+    guest.world.master_step(Input::Faults(Vec::new()));
+    assert!(matches!(ask(&mut guest, 0.2), Answer::Accepted));
+    let agents = guest.ask(operator_api::call::Type::GetAgents).get_agents.unwrap().agents;
+    let left: f64 = agents[0]
+        .total_resources
+        .iter()
+        .filter(|resource| !resource.reservations.is_empty())
+        .map(|resource| resource.scalar.unwrap().value)
+        .sum();
+    assert!((left - 0.1).abs() < 1e-9, "{left}");
 }

@@ -32,6 +32,7 @@ impl Core {
                 let id = call.reactivate_agent.as_ref().map(|call| AgentId::from(&call.agent_id));
                 self.set_deactivated(id, false);
             }
+            Type::UnreserveResources => self.on_operator_unreserve(call.unreserve_resources.as_ref()),
             Type::UpdateMaintenanceSchedule => self.on_schedule(call.update_maintenance_schedule.as_ref()),
             Type::StartMaintenance => self.on_machines_down(call.start_maintenance.as_ref()),
             Type::StopMaintenance => self.on_machines_up(call.stop_maintenance.as_ref()),

@@ -13,6 +13,7 @@ mod file;
 mod libprocess;
 mod log;
 mod marathon;
+mod masters;
 mod pipeline;
 mod placement;
 mod secret;
@@ -23,6 +24,7 @@ pub use file::{FileError, Unusable, parse};
 pub use libprocess::LibprocessTls;
 pub use log::{LogFormat, ProcessSettings};
 pub use marathon::host as marathon_host;
+pub use masters::{MasterAccess, MasterCredentials, MasterTls};
 pub use pipeline::{
     ApiSettings, CheckScope, CheckSettings, DeadLetterPolicy, DeadLetterSettings, DialectSettings, DlqFormat,
     DlqSettings, EcsCompatibility, PluginsSettings, PortRange, PrintFormat, QueueSettings, QueueType,
@@ -40,6 +42,16 @@ pub enum SpoolFull {
     Wait,
     /// Drop the oldest whole lines and count them.
     DropOldest,
+}
+
+/// What is answered when Mesos asks for a machine back for planned maintenance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum MaintenanceAnswer {
+    /// Yes: the executor flushes and ends before the maintenance begins.
+    #[default]
+    Accept,
+    /// No: the executor stays until its agent ends it.
+    Decline,
 }
 
 /// What an executor asks of its node, and how it is started.
@@ -83,23 +95,6 @@ pub struct Collecting {
     /// What happens when a spool is full.
     #[arg(long, env = "LOGHERD_SPOOL_FULL", default_value = "wait")]
     pub spool_full: SpoolFull,
-}
-
-/// TLS to the masters.
-#[derive(Clone, Debug, Args)]
-pub struct MasterTls {
-    /// Talk TLS to the masters, as it is with masters that are written `https://host:port`.
-    #[arg(long, env = "LOGHERD_MASTER_TLS")]
-    pub master_tls: bool,
-    /// The certificates (PEM) that sign the masters' certificates.
-    #[arg(long, env = "LOGHERD_MASTER_CA")]
-    pub master_ca: Option<PathBuf>,
-    /// The certificate (PEM) to show to masters that ask for one.
-    #[arg(long, env = "LOGHERD_MASTER_CERT")]
-    pub master_cert: Option<PathBuf>,
-    /// The key (PEM) of that certificate.
-    #[arg(long, env = "LOGHERD_MASTER_KEY")]
-    pub master_key: Option<PathBuf>,
 }
 
 /// TLS between the scheduler and its executors.
@@ -152,24 +147,22 @@ pub struct SchedulerSettings {
     /// The user that executors run as on the nodes.
     #[arg(long, env = "LOGHERD_USER", default_value = "root")]
     pub user: String,
-    /// The principal to authenticate as.
-    #[arg(long, env = "LOGHERD_PRINCIPAL")]
-    pub principal: Option<String>,
-    /// A file that holds the principal's secret.
-    #[arg(long, env = "LOGHERD_SECRET_FILE")]
-    pub secret_file: Option<PathBuf>,
-    /// The principal's secret, when it is in no file. Only from the environment: a command line can be read by others.
-    #[arg(long, env = "LOGHERD_SECRET", hide_env_values = true)]
-    pub secret: Option<Secret>,
+    /// Who the framework is to the masters.
+    #[command(flatten)]
+    pub credentials: MasterCredentials,
     /// TLS to the masters.
     #[command(flatten)]
     pub master_tls: MasterTls,
     /// How long the framework's executors outlive a scheduler that is gone.
-    #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "LOGHERD_FAILOVER_TIMEOUT", default_value = "7days", value_parser = masters::failover_timeout)]
     pub failover_timeout: Duration,
     /// How long before the planned maintenance of a machine nothing is launched there any more.
     #[arg(long, env = "LOGHERD_MAINTENANCE_LEAD", default_value = "5m", value_parser = humantime::parse_duration)]
     pub maintenance_lead: Duration,
+    /// What is answered when Mesos asks for a machine back for planned maintenance (an inverse offer). `decline`: the executor
+    /// there works on until its agent ends it.
+    #[arg(long, env = "LOGHERD_MAINTENANCE_ANSWER", default_value = "accept")]
+    pub maintenance_answer: MaintenanceAnswer,
     /// The ZooKeeper session timeout.
     #[arg(long, env = "LOGHERD_ZK_SESSION_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub zk_session_timeout: Duration,

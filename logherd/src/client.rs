@@ -23,7 +23,7 @@ pub(crate) enum ClientCommand {
     /// List the nodes, with what runs there.
     Nodes(ClientSettings),
     /// End all executors, give up what is reserved, and remove the framework for good.
-    Teardown(teardown::TeardownArguments),
+    Teardown(Box<teardown::TeardownArguments>),
     /// Say how the framework is.
     Status(ClientSettings),
     /// Replace executors of older generations, a few at a time.
@@ -81,7 +81,7 @@ pub(crate) async fn call(command: ClientCommand) -> anyhow::Result<Exit> {
     match command {
         ClientCommand::Configs { command } => configs::call(command).await,
         ClientCommand::Nodes(client) => nodes::list(&client).await,
-        ClientCommand::Teardown(arguments) => teardown::call(arguments).await,
+        ClientCommand::Teardown(arguments) => teardown::call(*arguments).await,
         ClientCommand::Status(client) => nodes::status(&client).await,
         ClientCommand::Upgrade(arguments) => upgrade::call(*arguments).await,
         ClientCommand::Why { node, client } => nodes::why(&client, &node).await,

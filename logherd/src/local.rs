@@ -58,8 +58,8 @@ pub(crate) async fn local(settings: LocalSettings, stop: CancellationToken) -> a
             let url = format!("http://{}", listener.local_addr().context("read the address of the page")?);
             let mut scheduler = scheduler_settings(&settings, master, &data_dir)?;
             if let Some(shared) = &shared {
-                scheduler.principal = Some(secret::PRINCIPAL.to_owned());
-                scheduler.secret_file = Some(shared.file.clone());
+                scheduler.credentials.principal = Some(secret::PRINCIPAL.to_owned());
+                scheduler.credentials.secret_file = Some(shared.file.clone());
             }
             let view = watch::Sender::new(Arc::new(View::default()));
             let onlooker = announce(view.subscribe(), url);

@@ -12,11 +12,13 @@ mod asking;
 mod breaker;
 mod cause;
 pub mod cluster;
+mod denials;
 pub mod effects;
 mod ending;
 pub mod generation;
 mod handover;
 mod launches;
+mod leftovers;
 mod listing;
 mod maintenance;
 #[cfg(test)]
@@ -36,12 +38,15 @@ mod teardown;
 mod tests;
 mod updates;
 
-use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, TaskId};
 use asking::Asking;
 use cluster::Offer;
+use denials::{Converting, Denials};
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
 use generation::Spec;
+use launches::Held;
+use leftovers::Leftovers;
 pub use listing::Listing;
 use maintenance::Leaving;
 pub use nodes::NodeState;
@@ -53,7 +58,7 @@ pub use placement::Placement;
 use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 pub use reserve::Claim;
-use resources::{Needs, Taken};
+use resources::Needs;
 use rollout::{RolloutRecord, Rollouts};
 pub use size::Size;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -82,6 +87,8 @@ pub struct Rules {
     pub control: String,
     /// How long before a maintenance nothing is launched any more.
     pub maintenance_lead: Duration,
+    /// Whether executors stay through a planned maintenance, and inverse offers are declined.
+    pub stays: bool,
     /// How long an executor may take to end.
     pub grace: Duration,
     /// What the settings make of an executor.
@@ -152,6 +159,8 @@ pub struct Core {
     decisions: VecDeque<Decision>,
     leaving: Leaving,
     orphans: Orphans,
+    leftovers: Leftovers,
+    denials: Denials,
     rollouts: Rollouts,
     /// Where the last executor of each agent kept its data.
     data_on: BTreeMap<AgentId, String>,
@@ -182,6 +191,8 @@ struct Launch {
     killed_since: Option<Moment>,
     /// Since when it runs and is attached.
     well_since: Option<Moment>,
+    /// What its launch does about reservations, until that is known to be taken.
+    converting: Converting,
 }
 
 /// Where a launch stands in this process.
@@ -193,14 +204,6 @@ enum Stage {
     Asked,
     /// It ended; the store has still to forget it.
     Over,
-}
-
-/// Offers that a launch waits to accept.
-#[derive(Debug)]
-struct Held {
-    offers: Vec<OfferId>,
-    taken: Taken,
-    token: String,
 }
 
 /// What follows once a change is stored.
@@ -256,6 +259,8 @@ impl Core {
             decisions: VecDeque::new(),
             leaving: Leaving::default(),
             orphans: Orphans::default(),
+            leftovers: Leftovers::default(),
+            denials: Denials::default(),
             rollouts,
             data_on: BTreeMap::new(),
             sandbox_told: false,

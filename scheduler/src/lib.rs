@@ -16,6 +16,7 @@
 //! What does not live here: HTML and the REST API (`web`), the language of the texts (`pipeline`), what an executor does
 //! with them (`executor`).
 
+mod access;
 mod address;
 mod config_dir;
 mod control;
@@ -33,7 +34,7 @@ mod terms;
 mod view;
 
 pub use control::authority::AuthorityError;
-pub use mesos::{MasterError, TlsError, deterministic};
+pub use mesos::{MasterError, TlsError, deterministic, frameworks};
 pub use running::{Ended, People, run};
 
 use ids::Moment;

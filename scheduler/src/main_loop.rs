@@ -2,6 +2,7 @@
 mod sent;
 
 use crate::control::ControlEvent;
+use crate::core::cluster::Leftover;
 use crate::core::effects::{Change, Effect, Ticket};
 use crate::core::{Core, NotAdmitted, OrderId};
 use crate::ids::{ExecutorId, Moment};
@@ -38,6 +39,8 @@ pub(crate) struct Wires {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) told: mpsc::Receiver<Told>,
     pub(crate) master: watch::Sender<Option<String>>,
+    /// What the master is asked to give up.
+    pub(crate) give_up: mpsc::Sender<Leftover>,
     pub(crate) control: mpsc::Receiver<ControlEvent>,
     pub(crate) orders: mpsc::Receiver<OrderRequest>,
     pub(crate) saves: mpsc::Sender<(Ticket, Change)>,
@@ -264,6 +267,7 @@ impl MainLoop {
             Told::Removed(agent) => self.core.agent_removed(now, &agent),
             Told::Maintenance(schedule) => self.core.maintenance_planned(now, &schedule),
             Told::Cluster(cluster) => self.core.cluster_described(now, &cluster),
+            Told::GivenUp { agent, role, result } => self.core.given_up(now, &agent, &role, result),
             Told::Failed { why, denied } => {
                 let listed = match denied {
                     true => format!("not allowed, so nodes are known by their offers only: {why}"),
@@ -355,6 +359,12 @@ impl MainLoop {
                 }
                 (Effect::RegisterAnew, _) => self.commands.push_back(Command::Register),
                 (Effect::TornDown, _) => self.torn_down = true,
+                (Effect::GiveUp(leftover), _) => {
+                    // What finds no room now is found again with the next look at the cluster.
+                    if let Err(error) = self.wires.give_up.try_send(leftover) {
+                        tracing::debug!(%error, "a reservation is given up later");
+                    }
+                }
                 (Effect::Answer(order, result), _) => self.answer_order(order, result),
             }
         }
@@ -403,6 +413,7 @@ impl MainLoop {
             nodes,
             listing,
             orphans: self.core.orphans(),
+            reservation_problems: self.core.reservation_problems(now),
             all_covered_at: self.all_covered_at,
             reports: &self.reports,
             published: &published,

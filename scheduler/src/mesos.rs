@@ -4,11 +4,13 @@
 //! Losing either is losing the subscription: both are closed, and it begins again with backoff. Only this module and
 //! those below it know Mesos' messages.
 pub mod deterministic;
+pub mod frameworks;
 mod http;
 mod items;
 mod launch;
 mod masters;
 mod operator;
+mod outline;
 mod place;
 mod resource;
 #[cfg(test)]
@@ -26,7 +28,7 @@ use hyper::body::Incoming;
 pub(crate) use launch::{Program, Template};
 pub use masters::MasterError;
 pub(crate) use masters::{Election, Masters, Seek, detect};
-pub(crate) use operator::{Told, watch_cluster};
+pub(crate) use operator::{Asking, Told, Us, watch_cluster};
 use proto::recordio::{Decoder, Limits};
 use proto::tls::Tls;
 use rand::Rng;

@@ -9,16 +9,15 @@ use crate::ensemble::Ensemble;
 use crate::main_loop::{MainLoop, Wires};
 use crate::mesos::deterministic::Office;
 use crate::mesos::{
-    Access, Client, Credentials, Election, Files, Masters, Program, Registration, Seek, Template, detect,
-    read_tls, watch_cluster,
+    Access, Asking, Client, Election, Masters, Program, Registration, Seek, Template, Us, detect,
+    watch_cluster,
 };
-use crate::revisions::{Editor, check};
+use crate::revisions::{Editor, Published, check};
 use crate::state::directory::Directory;
 use crate::state::{State, StateError, Stored};
-use crate::{Clock, Error, address, terms};
+use crate::{Clock, Error, access, address, terms};
 use config::diagnostic::has_errors;
-use config::settings::{SchedulerSettings, Secret};
-use proto::tls::Tls;
+use config::settings::{MaintenanceAnswer, SchedulerSettings};
 use rand::Rng;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::fmt::Display;
@@ -39,6 +38,9 @@ use web::view::{Status, View};
 const STATE_AGAIN: Duration = Duration::from_secs(2);
 /// What is answered until the state was read for the first time.
 const UNREAD: &str = "the state has not been read yet";
+/// After a teardown edits are over when there was none for so long, and are not waited for any longer.
+const NO_EDIT_FOR: Duration = Duration::from_secs(2);
+const EDITS_OVER_WITHIN: Duration = Duration::from_secs(120);
 /// How long the parts may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The room in the channels between the parts. When one is full, whoever sends into it waits.
@@ -83,45 +85,6 @@ async fn run_terms(
         Some((state, stored)) => start.run(state, stored, people, stop).await,
         None => Ok(()),
     }
-}
-
-fn credentials(settings: &SchedulerSettings) -> Result<Option<Credentials>, Error> {
-    let given = settings.secret.is_some() || settings.secret_file.is_some();
-    let principal = match &settings.principal {
-        Some(principal) => principal,
-        None if given => return Err(Error::SecretOfNobody),
-        None => return Ok(None),
-    };
-    let secret = match (&settings.secret, &settings.secret_file) {
-        (_, Some(path)) => {
-            Secret::read(path).map_err(|source| Error::Secret { path: path.clone(), source })?
-        }
-        (Some(secret), None) => secret.clone(),
-        (None, None) => {
-            tracing::warn!(
-                principal,
-                "no secret is given, so masters that ask for credentials will refuse; --secret-file names one"
-            );
-            return Ok(None);
-        }
-    };
-    let secret = secret.expose().to_owned();
-    if secret.contains(':') || principal.contains(':') {
-        return Err(Error::ColonInCredentials);
-    }
-    Ok(Some(Credentials { principal: principal.clone(), secret }))
-}
-
-/// What TLS to masters needs, if it is wanted.
-fn tls(settings: &SchedulerSettings) -> Result<Option<Tls>, Error> {
-    let named = &settings.master_tls;
-    let wanted = named.master_tls || Masters::ask_for_tls(&settings.master);
-    let files = Files {
-        authority: named.master_ca.as_deref(),
-        certificate: named.master_cert.as_deref(),
-        key: named.master_key.as_deref(),
-    };
-    Ok(if wanted { Some(read_tls(files)?) } else { None })
 }
 
 /// What people ask for and what they see.
@@ -231,7 +194,7 @@ impl Start {
             return Err(Error::ReserveForEverybody);
         }
         raise_open_files();
-        let access = Access { credentials: credentials(settings)?, tls: tls(settings)? };
+        let access = access::to_masters(&settings.credentials, &settings.master_tls, &settings.master)?;
         let (masters, detector) = Masters::parse(&settings.master)?;
         let listener = TcpListener::bind(settings.control_listen).await;
         let listener = listener.map_err(|source| Error::Bind { address: settings.control_listen, source })?;
@@ -247,6 +210,11 @@ impl Start {
         Ok(Self { epoch: 0, settings, access, masters, detector, listener, control, authority })
     }
 
+    /// By whom executors know this scheduler; nothing listens for them any more.
+    pub(crate) fn into_authority(self) -> Option<Arc<Authority>> {
+        self.authority
+    }
+
     pub(crate) async fn run<S: State>(
         self,
         state: S,
@@ -257,8 +225,6 @@ impl Start {
         self.may_register(&stored)?;
         let People { edits, orders, view } = people;
         let state = Arc::new(state);
-        tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
-            launches = stored.launches.len(), "state is read");
         let tls = self.fit(&*state, &stored).await?;
         let reception = Reception { listener: self.listener, tls };
         // The parts stop after the loop, also when the loop ends by itself.
@@ -288,11 +254,12 @@ impl Start {
         parts.spawn(tell_why_it_ends(serving));
         let (master, master_seen) = watch::channel(None);
         let (told_out, told) = mpsc::channel(16);
-        let name = self.settings.framework_name.clone();
-        parts.spawn(watch_cluster(master_seen, self.access.clone(), name, told_out, parts_stop.clone()));
-        if let Some((ensemble, leader)) = self.detector {
+        let (give_up, to_give_up) = mpsc::channel(ROOM);
+        let asking = Asking { us: us(&self.settings), told: told_out, give_up: to_give_up };
+        parts.spawn(watch_cluster(master_seen, self.access.clone(), asking, parts_stop.clone()));
+        if let Some(election) = self.detector {
             let seek = if self.access.tls.is_some() { Seek::Name } else { Seek::Address };
-            parts.spawn(detect(ensemble, self.settings.zk_session_timeout, leader, seek, parts_stop.clone()));
+            parts.spawn(detect(election, self.settings.zk_session_timeout, seek, parts_stop.clone()));
         }
         let (events_out, mesos) = mpsc::channel(ROOM);
         let (commands, commands_in) = mpsc::channel(ROOM);
@@ -309,6 +276,7 @@ impl Start {
             commands,
             told,
             master,
+            give_up,
             control,
             orders,
             saves,
@@ -318,11 +286,29 @@ impl Start {
             view,
             stop,
         };
-        let result = MainLoop::new(core, wires, clock).run().await;
+        let edited = wires.published.clone();
+        let main_loop = MainLoop::new(core, wires, clock);
+        let result = run_until_edits_are_over(main_loop, edited).await;
         parts_stop.cancel();
         finish(parts).await;
         result
     }
+}
+
+/// Runs the loop. Whoever ordered a teardown may be deleting the configs too: then it waits until none has changed for a while.
+async fn run_until_edits_are_over(
+    main_loop: MainLoop,
+    mut edited: watch::Receiver<Arc<Published>>,
+) -> Result<(), Error> {
+    let result = main_loop.run().await;
+    if !matches!(result, Err(Error::TornDown)) {
+        return result;
+    }
+    let over = async { while let Ok(Ok(())) = timeout(NO_EDIT_FOR, edited.changed()).await {} };
+    if timeout(EDITS_OVER_WITHIN, over).await.is_err() {
+        tracing::warn!("the framework is torn down, so this ends although configs are still being edited");
+    }
+    result
 }
 
 async fn tell_why_it_ends(serving: impl Future<Output = Result<(), impl Display>>) {
@@ -342,6 +328,8 @@ impl Start {
 
     /// Sees to it that executors know this scheduler's authority, and no other; gives what they are received with.
     async fn fit<S: State>(&self, state: &S, stored: &Stored) -> Result<Option<ServerTlsConfig>, Error> {
+        tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
+            launches = stored.launches.len(), "state is read");
         let news = fits(self.authority.as_deref(), stored.authority.as_deref(), &state.describe())?;
         if let Some(fingerprint) = news {
             if !stored.launches.is_empty() {
@@ -367,7 +355,7 @@ pub(crate) fn rules(settings: &SchedulerSettings, template: &Template, office: O
     let claim = Claim {
         roles: roles(settings),
         framework: settings.framework_name.clone(),
-        principal: settings.principal.clone(),
+        principal: settings.credentials.principal.clone(),
         reserve: settings.placement.reserve,
     };
     let placement = Placement {
@@ -381,6 +369,7 @@ pub(crate) fn rules(settings: &SchedulerSettings, template: &Template, office: O
         placement,
         control,
         maintenance_lead: settings.maintenance_lead,
+        stays: settings.maintenance_answer == MaintenanceAnswer::Decline,
         grace: settings.executor.executor_grace,
         spec: Arc::clone(template.spec()),
         settle: settings.rollout_settle,
@@ -388,6 +377,15 @@ pub(crate) fn rules(settings: &SchedulerSettings, template: &Template, office: O
         upgrade_by_itself: settings.upgrade_by_itself,
         epoch,
         seed,
+    }
+}
+
+/// Who the framework is to others of its kind.
+fn us(settings: &SchedulerSettings) -> Us {
+    Us {
+        name: settings.framework_name.clone(),
+        roles: roles(settings),
+        principal: settings.credentials.principal.clone(),
     }
 }
 
@@ -436,7 +434,7 @@ pub(crate) fn registration(settings: &SchedulerSettings) -> Registration {
         name: settings.framework_name.clone(),
         user: settings.user.clone(),
         roles: roles(settings),
-        principal: settings.principal.clone(),
+        principal: settings.credentials.principal.clone(),
         failover_timeout: settings.failover_timeout,
         webui_url: format!("{}/", address::api(settings)),
     }
@@ -493,6 +491,3 @@ async fn finish(mut parts: JoinSet<()>) {
     }
     parts.abort_all();
 }
-
-#[cfg(test)]
-mod tests;

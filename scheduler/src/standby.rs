@@ -1,4 +1,5 @@
 //! Shows what a scheduler that does not lead can know: who leads, and the documents that are stored.
+use crate::control::authority::{Authority, fits};
 use crate::leader::{Chance, Elector, Leadership, Standing};
 use crate::revisions::check;
 use crate::running::{People, refuse};
@@ -16,17 +17,19 @@ use web::view::{Status, View};
 /// The pause before documents that could not be read are read again.
 const READ_AGAIN: Duration = Duration::from_secs(2);
 
-/// Stands by until this scheduler leads; `None`: it was stopped.
+/// Stands by until this scheduler leads; `None`: it was stopped. One that could not lead with its `authority` says so before
+/// it is elected.
 pub(crate) async fn until_elected(
     elector: &mut Elector,
     documents: Zookeeper,
+    authority: Option<Arc<Authority>>,
     people: &mut People,
     stop: &CancellationToken,
 ) -> Option<Leadership> {
     let standing = elector.standing();
     let (read, documents_read) = watch::channel(Documents::default());
     let showing = show(standing.clone(), documents_read, people.view.clone());
-    let reading = follow(documents, read);
+    let reading = follow(documents, authority, read);
     let winning = elector.win();
     tokio::pin!(showing, reading, winning);
     loop {
@@ -66,14 +69,22 @@ async fn answer(asked: EditRequest, why_not: &str) {
 struct Documents {
     fleet: StoredFleet,
     trouble: Option<StateError>,
+    /// Why this scheduler could not lead.
+    unfit: Option<String>,
 }
 
 /// Reads the documents as often as they change. Never ends.
-async fn follow(store: Zookeeper, read: watch::Sender<Documents>) {
+async fn follow(store: Zookeeper, authority: Option<Arc<Authority>>, read: watch::Sender<Documents>) {
     loop {
         let result = async {
             let fleet = store.load_fleet().await?;
-            read.send_replace(Documents { fleet, trouble: None });
+            let known = store.load_authority().await?;
+            let unfit = fits(authority.as_deref(), known.as_deref(), &store.describe()).err();
+            let unfit = unfit.map(|error| error.to_string());
+            if unfit.is_some() && unfit != read.borrow().unfit {
+                tracing::error!(why = unfit.as_deref(), "this scheduler cannot lead when it is elected");
+            }
+            read.send_replace(Documents { fleet, trouble: None, unfit });
             store.fleet_changed().await
         };
         if let Err(trouble) = result.await {
@@ -108,8 +119,9 @@ fn view_of(standing: &Standing, documents: &Documents) -> View {
         Chance::Away => "waiting for state",
         Chance::Superseded => "superseded",
     };
-    let detail = match &documents.trouble {
-        Some(trouble) if standing.chance != Chance::Away => format!("{}; {trouble}", standing.detail),
+    let detail = match (&documents.trouble, &documents.unfit) {
+        (Some(trouble), _) if standing.chance != Chance::Away => format!("{}; {trouble}", standing.detail),
+        (None, Some(why)) => format!("{}; this one cannot: {why}", standing.detail),
         _ => standing.detail.clone(),
     };
     let status = Status {

@@ -34,10 +34,11 @@ pub(crate) async fn run(
     let timeout = settings.zk_session_timeout;
     let mut elector = Elector::new(ensemble.clone(), timeout, me);
     // What could be wrong with the settings was found out before; while standing by nothing listens for executors.
-    drop(first);
+    let authority = first.into_authority();
     let ended = loop {
         let documents = Zookeeper::new(ensemble.clone(), timeout);
-        let elected = standby::until_elected(&mut elector, documents, &mut people, &stop).await;
+        let elected =
+            standby::until_elected(&mut elector, documents, authority.clone(), &mut people, &stop).await;
         let Some(mut leadership) = elected else { break Ok(()) };
         let term = Term { ensemble: &ensemble, settings: &settings, stop: stop.child_token() };
         let epoch = leadership.fence().epoch;

@@ -161,6 +161,7 @@ pub(crate) struct Material<'a> {
     pub(crate) nodes: Vec<NodeState>,
     pub(crate) listing: Listed<'a>,
     pub(crate) orphans: &'a [Orphan],
+    pub(crate) reservation_problems: Vec<String>,
     /// When all nodes were covered last.
     pub(crate) all_covered_at: Moment,
     pub(crate) reports: &'a Reports,
@@ -225,6 +226,7 @@ impl Views {
             listing: material.listing.words.to_owned(),
             all_covered_ms: material.all_covered_at.0,
             orphans: material.orphans.iter().map(orphan).collect(),
+            reservation_problems: material.reservation_problems,
             containers_streaming: self.nodes.iter().map(|last| last.streaming).sum(),
             containers: nodes().map(|node| node.containers.len()).sum(),
             events_out: nodes().map(|node| node.counters.events_out).sum(),

@@ -150,12 +150,38 @@ async fn a_stream_id_belongs_to_every_call_but_the_first() {
     .await;
 }
 
+/// Answers to inverse offers that there are not.
+fn about_no_inverse_offer(offer_ids: Vec<mesos::OfferId>) -> [(Type, scheduler::Call); 2] {
+    [
+        (
+            Type::AcceptInverseOffers,
+            scheduler::Call {
+                accept_inverse_offers: Some(scheduler::call::AcceptInverseOffers {
+                    inverse_offer_ids: offer_ids.clone(),
+                    filters: None,
+                }),
+                ..Default::default()
+            },
+        ),
+        (
+            Type::DeclineInverseOffers,
+            scheduler::Call {
+                decline_inverse_offers: Some(scheduler::call::DeclineInverseOffers {
+                    inverse_offer_ids: offer_ids,
+                    filters: Some(mesos::Filters { refuse_seconds: Some(3600.0) }),
+                }),
+                ..Default::default()
+            },
+        ),
+    ]
+}
+
 /// Calls about offers, agents, executors and roles that there are not.
 fn about_nothing() -> Vec<(Type, scheduler::Call)> {
     let offer_ids = vec![mesos::OfferId { value: "none-O1".into() }];
     let agent_id = mesos::AgentId { value: "none-S0".into() };
     let executor_id = mesos::ExecutorId { value: "none".into() };
-    let decline = Some(scheduler::call::Decline { offer_ids: offer_ids.clone(), filters: None });
+    let decline = Some(scheduler::call::Decline { offer_ids, filters: None });
     let roles = vec!["another-role".to_owned()];
     vec![
         (Type::Decline, scheduler::Call { decline, ..Default::default() }),
@@ -203,16 +229,6 @@ fn about_nothing() -> Vec<(Type, scheduler::Call)> {
             },
         ),
         (
-            Type::AcceptInverseOffers,
-            scheduler::Call {
-                accept_inverse_offers: Some(scheduler::call::AcceptInverseOffers {
-                    inverse_offer_ids: offer_ids,
-                    filters: None,
-                }),
-                ..Default::default()
-            },
-        ),
-        (
             Type::Request,
             scheduler::Call { request: Some(scheduler::call::Request::default()), ..Default::default() },
         ),
@@ -223,7 +239,8 @@ fn about_nothing() -> Vec<(Type, scheduler::Call)> {
 async fn calls_about_what_does_not_exist_are_accepted_and_dropped() {
     everywhere(async |place: &Place| {
         let mut framework = Framework::new(place).await;
-        for (kind, call) in about_nothing() {
+        let no_offers = vec![mesos::OfferId { value: "none-O1".into() }];
+        for (kind, call) in about_nothing().into_iter().chain(about_no_inverse_offer(no_offers)) {
             framework.tell(kind, call).await;
         }
         let heard = framework.events.during(place.silence).await;

@@ -35,6 +35,7 @@ mod prior_failures;
 #[path = "../../scheduler/tests/state/proxy.rs"]
 mod proxy;
 mod ready;
+mod reservations;
 mod search;
 mod survive;
 mod system;

@@ -45,6 +45,16 @@ fn five(world: &World) -> Result<(), String> {
 
 /// An embedded cluster in this process, which the story can make fail, and a real scheduler beside it.
 pub(crate) async fn cluster_and_scheduler(world: &World, nodes: usize) -> (Cluster, Logherd) {
+    cluster_and_scheduler_with(world, nodes, &[], async |_: &Cluster| {}).await
+}
+
+/// The same with more arguments for the scheduler, and something done to the cluster before it starts.
+pub(crate) async fn cluster_and_scheduler_with(
+    world: &World,
+    nodes: usize,
+    more: &[&str],
+    before: impl AsyncFnOnce(&Cluster),
+) -> (Cluster, Logherd) {
     let mut settings = Settings::new(world.path("mesos"), nodes);
     settings.timings.agent_ping = Duration::from_millis(300);
     settings.timings.agent_ping_misses = 3;
@@ -58,7 +68,8 @@ pub(crate) async fn cluster_and_scheduler(world: &World, nodes: usize) -> (Clust
     let arguments =
         ["scheduler", "--master", &master, "--state", state.to_str().unwrap(), "--control-listen", &control];
     let executor = ["--executor-binary", binary.to_str().unwrap()];
-    let scheduler = world.start("scheduler", &[&arguments[..], &executor[..]].concat());
+    before(&cluster).await;
+    let scheduler = world.start("scheduler", &[&arguments[..], &executor[..], more].concat());
     eventually("ready", START, async || scheduler.api.ready().await).await;
     (cluster, scheduler)
 }

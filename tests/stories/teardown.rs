@@ -4,7 +4,9 @@ use crate::api::Api;
 use crate::eventually::eventually;
 use crate::world::{Logherd, SOON, START, World, binary, free_port};
 use reqwest::{Method, StatusCode};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 struct Stage {
@@ -63,6 +65,23 @@ fn tear_down(api: &Api, more: &[&str]) -> Output {
     command.output().unwrap()
 }
 
+/// The same at a terminal, where somebody types that line.
+fn tear_down_typing(api: &Api, more: &[&str], line: &str) -> Output {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let path = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let keyboard = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    std::fs::File::from(terminal.try_clone().unwrap()).write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["teardown", "--api", &api.url]).args(more).stdin(keyboard);
+    command.output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_are_chosen_by_constraints_and_resources_reserved_until_the_framework_is_torn_down() {
     let world = World::new().await;
@@ -99,7 +118,11 @@ async fn nodes_are_chosen_by_constraints_and_resources_reserved_until_the_framew
     assert!(!asked.status.success(), "nobody could be asked");
     assert!(String::from_utf8_lossy(&asked.stdout).contains("2 executors end"), "{asked:?}");
 
-    let done = tear_down(&second.api, &["--yes"]);
+    let mistyped = tear_down_typing(&second.api, &[], "longherd");
+    assert!(!mistyped.status.success() && printed(&mistyped).contains("nothing was done"), "{mistyped:?}");
+    assert_eq!(world.executors().len(), 2);
+
+    let done = tear_down_typing(&second.api, &[], "logherd");
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success() && said.contains(status["framework_id"].as_str().unwrap()), "{done:?}");
     assert!(second.ended().await.success(), "{}", second.printed());
@@ -114,4 +137,76 @@ async fn nodes_are_chosen_by_constraints_and_resources_reserved_until_the_framew
     let fourth = stage.scheduler(&world, "fourth", &["--register-anew"]);
     let again = placed(&fourth.api, 3, 0, 3).await;
     assert_ne!(again["framework_id"], status["framework_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_framework_whose_scheduler_is_gone_is_removed_at_the_master_after_its_id_was_typed() {
+    let world = World::new().await;
+    let stage = Stage::set(&world);
+    let mut lost = stage.scheduler(&world, "lost", &[]);
+    let status = placed(&lost.api, 3, 0, 3).await;
+    let id = status["framework_id"].as_str().unwrap();
+    let of = |master: &str| ["--framework", id, "--master", master].map(str::to_owned);
+    let of_it = of(&stage.master);
+    let of_it: Vec<&str> = of_it.iter().map(String::as_str).collect();
+
+    // Not while it has a scheduler, which would be the one to ask.
+    let refused = tear_down(&lost.api, &[&of_it[..], &["--yes"]].concat());
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("a scheduler of it is connected"), "{refused:?}");
+    let unknown = tear_down(&lost.api, &["--framework", "nobody-0000", "--yes"]);
+    let why = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && why.contains(id), "what there is instead: {unknown:?}");
+    lost.kill();
+
+    let gone = async || {
+        let mistyped = tear_down_typing(&lost.api, &of_it, "logherd");
+        let said = printed(&mistyped);
+        let all = said.contains("3 executors end")
+            && said.contains("nothing was done")
+            && said.contains("on node-2");
+        if all && !mistyped.status.success() { Ok(()) } else { Err(format!("{mistyped:?}")) }
+    };
+    eventually("asked once the master knows that the scheduler is gone", SOON, gone).await;
+    assert_eq!((world.executors().len(), stage.frameworks().await), (3, Ok((1, 0))));
+
+    let done = tear_down_typing(&lost.api, &of_it, id);
+    assert!(done.status.success(), "{done:?}");
+    assert!(printed(&done).contains("stay on 3 agents"), "{done:?}");
+    assert_eq!(stage.frameworks().await, Ok((0, 1)));
+    let none = async || if world.executors().is_empty() { Ok(()) } else { Err("some live".to_owned()) };
+    eventually("no executor is left", SOON, none).await;
+
+    let again = tear_down(&lost.api, &[&of_it[..], &["--format", "json"]].concat());
+    let said: Value = serde_json::from_str(&printed(&again)).unwrap();
+    assert_eq!((again.status.success(), &said["removed"]), (true, &json!(false)), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configs_are_forgotten_with_the_framework_however_soon_its_scheduler_ends() {
+    const CONFIGS: usize = 400;
+    let world = World::new().await;
+    let stage = Stage::set(&world);
+    // Nothing runs anywhere, so that there is nothing to wait for.
+    let nowhere = ["--constraint", "hostname=nobody"];
+    let mut scheduler = stage.scheduler(&world, "scheduler", &nowhere);
+    placed(&scheduler.api, 0, 3, 0).await;
+    for n in 0..CONFIGS {
+        scheduler.api.put("configs", &format!("team-{n}/app"), "filter { mutate { } }").await;
+    }
+    let kept = tear_down(&scheduler.api, &["--forget-configs", "--format", "json"]);
+    assert!(!kept.status.success(), "nobody could be asked");
+    let documents = async |api: &Api| {
+        let found = api.get("/api/v1/documents").await.unwrap();
+        found["documents"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(documents(&scheduler.api).await, CONFIGS, "nothing was deleted without an order");
+
+    let done = tear_down(&scheduler.api, &["--yes", "--forget-configs", "--format", "json"]);
+    let said: Value = serde_json::from_str(&printed(&done)).unwrap();
+    assert_eq!((done.status.success(), &said["configs_deleted"]), (true, &json!(true)), "{done:?}");
+    assert!(scheduler.ended().await.success(), "{}", scheduler.printed());
+    let anew = stage.scheduler(&world, "anew", &[&nowhere[..], &["--register-anew"]].concat());
+    placed(&anew.api, 0, 3, 0).await;
+    assert_eq!(documents(&anew.api).await, 0);
 }

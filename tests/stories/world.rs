@@ -128,7 +128,8 @@ impl Drop for World {
 /// A running `logherd`.
 pub(crate) struct Logherd {
     pub(crate) api: Api,
-    arguments: Vec<String>,
+    /// What it is started with, `--listen` included.
+    pub(crate) arguments: Vec<String>,
     log: PathBuf,
     dir: PathBuf,
     child: Option<Child>,

@@ -112,6 +112,11 @@ fn register_coverage(registry: &mut Registry, view: &View) {
         count_of(status.orphans.len()),
     );
     gauge(
+        "reservation_problems",
+        "Roles for which reservations are denied, or are left over and not given up",
+        count_of(status.reservation_problems.len()),
+    );
+    gauge(
         "orphan_executors",
         "Executors of those",
         count_of(status.orphans.iter().map(|orphan| orphan.executors).sum()),

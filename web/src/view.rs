@@ -82,6 +82,8 @@ pub struct Status {
     pub listing: String,
     /// Frameworks of our name that are not this one, and what runs of this one without a launch.
     pub orphans: Vec<Orphan>,
+    /// What is wrong with reservations and what to do about it, for people.
+    pub reservation_problems: Vec<String>,
     /// When all nodes were covered last, in milliseconds since the Unix epoch; the start of this scheduler if they never were.
     pub all_covered_ms: u64,
     /// Containers with at least one running tail.

@@ -32,6 +32,9 @@ fn commands_read_as_documented() {
         "logherd configs put web/nginx nginx.conf",
         "logherd configs delete --host out",
         "logherd nodes --json",
+        "logherd nodes --format json",
+        "logherd check --format json docker",
+        "logherd teardown --framework f-0001 --master zk://a:2181/mesos --yes",
         "logherd status",
         "logherd why node-1",
     ] {

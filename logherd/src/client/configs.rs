@@ -24,7 +24,7 @@ pub(super) async fn call(command: ConfigsCommand) -> anyhow::Result<Exit> {
 
 async fn all(client: &ClientSettings) -> anyhow::Result<Exit> {
     let body = Api::new(client)?.get("/api/v1/documents").await?;
-    if client.json {
+    if client.json() {
         say(&body.to_string());
         return Ok(Exit::Fine);
     }
@@ -56,7 +56,7 @@ fn failure(pair: &Value) -> String {
 
 async fn get(named: &Named) -> anyhow::Result<Exit> {
     let body = Api::new(&named.client)?.get(&config_path(named.kind(), &named.name)).await?;
-    match named.client.json {
+    match named.client.json() {
         true => say(&body.to_string()),
         false => say(text(&body, "input").trim_end_matches('\n')),
     }
@@ -77,12 +77,18 @@ async fn put(named: &Named, file: Option<PathBuf>) -> anyhow::Result<Exit> {
     };
     let problems: Vec<Diagnostic> =
         serde_json::from_value(answer.get("diagnostics").cloned().unwrap_or(json!([]))).unwrap_or_default();
-    check::show(&source, &problems);
+    let json = named.client.json();
+    match json {
+        true => say(&answer.to_string()),
+        false => check::show(&source, &problems),
+    }
     if refused {
         complain(&format!("error: failed to {what}: {}", text(&answer, "detail")));
         return Ok(Exit::BadConfiguration);
     }
-    say(if status == StatusCode::CREATED { "created" } else { "stored" });
+    if !json {
+        say(if status == StatusCode::CREATED { "created" } else { "stored" });
+    }
     Ok(Exit::Fine)
 }
 
@@ -104,7 +110,11 @@ fn read(file: Option<PathBuf>) -> anyhow::Result<Source> {
 async fn delete(named: &Named) -> anyhow::Result<Exit> {
     let path = config_path(named.kind(), &named.name);
     let response = Api::new(&named.client)?.send(Method::DELETE, &path, None).await?;
-    accepted(response, &format!("delete the {} config `{}`", named.kind(), named.name)).await?;
-    say("deleted");
+    let answer = accepted(response, &format!("delete the {} config `{}`", named.kind(), named.name)).await?;
+    match named.client.json() {
+        true if answer.is_null() => say(&json!({ "deleted": named.name }).to_string()),
+        true => say(&answer.to_string()),
+        false => say("deleted"),
+    }
     Ok(Exit::Fine)
 }

@@ -24,7 +24,7 @@ pub(super) async fn all(client: &ClientSettings) -> anyhow::Result<Value> {
 
 pub(super) async fn list(client: &ClientSettings) -> anyhow::Result<Exit> {
     let body = all(client).await?;
-    if client.json {
+    if client.json() {
         say(&body.to_string());
         return Ok(Exit::Fine);
     }
@@ -53,7 +53,7 @@ pub(super) async fn list(client: &ClientSettings) -> anyhow::Result<Exit> {
 
 pub(super) async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
     let body = Api::new(client)?.get("/api/v1/status").await?;
-    if client.json {
+    if client.json() {
         say(&body.to_string());
         return Ok(Exit::Fine);
     }
@@ -89,6 +89,9 @@ pub(super) async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
     for orphan in api::list(&body, "orphans") {
         rows.push(vec!["orphans".into(), text(orphan, "reason")]);
     }
+    for problem in api::list(&body, "reservation_problems") {
+        rows.push(vec!["reservations".into(), problem.as_str().unwrap_or_default().to_owned()]);
+    }
     for file in api::list(&body, "file_problems") {
         rows.push(vec!["file refused".into(), format!("{}: {}", text(file, "path"), text(file, "reason"))]);
     }
@@ -116,7 +119,7 @@ pub(super) async fn why(client: &ClientSettings, wanted: &str) -> anyhow::Result
         if why.get("covered").and_then(Value::as_bool) != Some(true) {
             exit = Exit::Failed;
         }
-        match client.json {
+        match client.json() {
             true => say(&why.to_string()),
             false => say(&format!("{}\n{}", explain_chain(&why), explain(node))),
         }

@@ -1,11 +1,13 @@
 //! `logherd teardown`: ends all executors and removes the framework, after asking.
+mod abandoned;
+
 use super::api::{self, Api, config_path, list, text};
 use crate::exit::Exit;
-use crate::terminal::{ask, say};
+use crate::terminal::{ask, complain, say};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use config::document::Kind;
-use config::settings::ClientSettings;
+use config::settings::{ClientSettings, MasterAccess};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
@@ -23,16 +25,32 @@ pub(crate) struct TeardownArguments {
     #[arg(long)]
     yes: bool,
     /// Delete all configs, too; they stay otherwise.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "framework")]
     forget_configs: bool,
+    /// Not the framework of the scheduler at `--api`, but the one of this id, whose scheduler is gone: the master is asked
+    /// itself.
+    #[arg(long, value_name = "ID")]
+    framework: Option<String>,
     /// Where to ask.
     #[command(flatten)]
     client: ClientSettings,
+    /// How the master is reached that is asked about `--framework`.
+    #[command(flatten)]
+    masters: MasterAccess,
 }
 
 /// Says what will end, asks, gives the order, and follows it to its end.
 pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
+    if let Some(framework) = &arguments.framework {
+        return abandoned::call(&arguments, framework).await;
+    }
     let api = Api::new(&arguments.client)?;
+    let json = arguments.client.json();
+    let tell = |text: &str| {
+        if !json {
+            say(text)
+        }
+    };
     let status = api.get("/api/v1/status").await?;
     let framework = text(&status, "framework_id");
     if framework.is_empty() {
@@ -44,21 +62,26 @@ pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
     }
     let nodes = super::nodes::all(&arguments.client).await?;
     let documents = api.get("/api/v1/documents").await?;
-    say(&what_ends(&status, &nodes, &documents, arguments.forget_configs));
-    if !arguments.yes && !confirmed(&text(&status, "framework_name"))? {
-        say("nothing was done");
+    explain(&what_ends(&status, &nodes, &documents, arguments.forget_configs), json);
+    if !arguments.yes && !confirmed("name", &text(&status, "framework_name"))? {
+        explain("nothing was done", json);
         return Ok(Exit::Failed);
     }
     let order = json!({ "framework_id": framework });
     let response = api.send(Method::POST, "/api/v1/teardown", Some(&order)).await?;
     let answer = api::accepted(response, "tear the framework down").await?;
-    say(&text(&answer, "detail"));
+    tell(&text(&answer, "detail"));
     // Only now: a fleet whose teardown is refused goes on with its configs.
     let forgotten = match arguments.forget_configs {
         true => forget(&api, &documents).await,
         false => Ok(()),
     };
-    follow(&api).await;
+    let end = follow(&api, &tell).await;
+    tell(&end);
+    if json {
+        let forgotten = arguments.forget_configs && forgotten.is_ok();
+        say(&json!({ "framework_id": framework, "detail": end, "configs_deleted": forgotten }).to_string());
+    }
     forgotten.context(
         "the framework is torn down, but not all configs are deleted; delete what is left once a scheduler runs again",
     )?;
@@ -78,12 +101,17 @@ fn what_ends(status: &Value, nodes: &Value, documents: &Value, forget_configs: b
     )
 }
 
-/// On a terminal the name has to be typed; nobody else can be asked.
-fn confirmed(name: &str) -> anyhow::Result<bool> {
+/// Says something to people: not where JSON is printed.
+fn explain(text: &str, json: bool) {
+    if json { complain(text) } else { say(text) }
+}
+
+/// On a terminal the name or id has to be typed; nobody else can be asked.
+fn confirmed(what: &str, name: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("ask whether to go on, as this is no terminal; --yes goes on without");
     }
-    ask("type the name of the framework to go on: ").context("write to the terminal")?;
+    ask(&format!("type the {what} of the framework to go on: ")).context("write to the terminal")?;
     let mut typed = String::new();
     std::io::stdin().lock().read_line(&mut typed).context("read from the terminal")?;
     Ok(typed.trim() == name)
@@ -107,22 +135,21 @@ async fn delete(api: &Api, kind: Kind, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints how far it is until the scheduler has ended.
-async fn follow(api: &Api) {
+/// Tells how far it is until the scheduler has ended; gives how it ended.
+async fn follow(api: &Api, tell: &impl Fn(&str)) -> String {
     let mut said = String::new();
     loop {
         // A scheduler that does not answer any more has ended: it does so only when all is done.
         let Ok(status) = api.get("/api/v1/status").await else { break };
         if text(&status, "phase") != PHASE && !said.is_empty() {
-            say(&format!("the scheduler is {} now: {}", text(&status, "phase"), text(&status, "detail")));
-            return;
+            return format!("the scheduler is {} now: {}", text(&status, "phase"), text(&status, "detail"));
         }
         let detail = text(&status, "detail");
         if detail != said && text(&status, "phase") == PHASE {
-            say(&detail);
+            tell(&detail);
             said = detail;
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    say("the scheduler has ended; one that is started again registers only with --register-anew");
+    "the scheduler has ended; one that is started again registers only with --register-anew".to_owned()
 }

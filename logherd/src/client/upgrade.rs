@@ -85,7 +85,7 @@ async fn send(client: &ClientSettings, path: &str, body: Option<&Value>) -> anyh
 
 fn answered(client: &ClientSettings, answer: &Value) -> Exit {
     match answer.get("plan") {
-        _ if client.json => say(&answer.to_string()),
+        _ if client.json() => say(&answer.to_string()),
         Some(plan) => say(&planned(plan)),
         None => say(&text(answer, "detail")),
     }
@@ -94,7 +94,7 @@ fn answered(client: &ClientSettings, answer: &Value) -> Exit {
 
 async fn status(client: &ClientSettings) -> anyhow::Result<Exit> {
     let body = Api::new(client)?.get("/api/v1/rollout").await?;
-    match client.json {
+    match client.json() {
         true => say(&body.to_string()),
         false => say(&standing(&body)),
     }

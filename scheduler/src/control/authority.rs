@@ -10,7 +10,7 @@ use rcgen::{
 };
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca-key.pem";
+const LOCK: &str = "lock";
 /// How long an executor may take for a handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -113,12 +114,19 @@ impl Authority {
     /// Reads the authority in a directory; makes one there if there is none and `alone` says that nobody else needs it.
     pub(crate) fn open(dir: &Path, alone: bool) -> Result<Self, AuthorityError> {
         let (certificate, key) = (dir.join(CERTIFICATE), dir.join(KEY));
-        let missing = !certificate.exists() && !key.exists();
-        if missing && !alone {
-            return Err(AuthorityError::Missing { dir: dir.to_owned() });
-        }
-        if missing {
-            make(dir)?;
+        let is_there = || (certificate.exists(), key.exists());
+        match is_there() {
+            (true, true) => {}
+            (false, false) if !alone => return Err(AuthorityError::Missing { dir: dir.to_owned() }),
+            // Of several that are started at once one makes it, and the others wait and take what it has made.
+            _ if alone => {
+                let _locked = lock(dir)?;
+                if is_there() == (false, false) {
+                    make(dir)?;
+                }
+            }
+            // Half of one: what is wrong with it is said below.
+            _ => {}
         }
         let mode = fs::metadata(&key).map_err(|e| unusable(&key, &e))?.mode();
         if mode & 0o077 != 0 {
@@ -185,12 +193,12 @@ impl Authority {
         sign().map_err(|e: rcgen::Error| AuthorityError::Sign { dir: self.dir.clone(), why: e.to_string() })
     }
 
-    /// Whether the fleet whose state is at `place` knows this authority, or none.
     /// SHA-256 of its certificate, in hexadecimal.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
+    /// Whether the fleet whose state is at `place` knows this authority, or none.
     fn is_of(&self, known: Option<&str>, place: &str) -> Result<(), AuthorityError> {
         match known {
             Some(known) if known != self.fingerprint => Err(AuthorityError::Other {
@@ -230,9 +238,18 @@ pub(crate) fn common_name(certificate: &[u8]) -> Option<String> {
     name.as_str().ok().map(str::to_owned)
 }
 
+/// Makes the directory, and keeps others from making an authority there until the file is closed.
+fn lock(dir: &Path) -> Result<File, AuthorityError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| unusable(dir, &e))?;
+    let path = dir.join(LOCK);
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|e| unusable(&path, &e))?;
+    file.lock().map_err(|e| unusable(&path, &e))?;
+    Ok(file)
+}
+
 /// Makes an authority, which only this user can read.
 fn make(dir: &Path) -> Result<(), AuthorityError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| unusable(dir, &e))?;
     let signed = || {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.remove(DnType::CommonName);
@@ -301,6 +318,21 @@ mod tests {
         assert_eq!(common_name(b"no certificate"), None);
         let shown = format!("{first:?} {credentials:?}");
         assert!(!shown.contains("PRIVATE"), "{shown}");
+    }
+
+    #[test]
+    fn of_many_that_find_no_authority_at_once_one_makes_it_and_all_have_that_one() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let dir = dir.path().join("authority");
+            let open = || Authority::open(&dir, true).unwrap().fingerprint;
+            let fingerprints: Vec<String> = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert!(fingerprints.iter().all(|one| *one == fingerprints[0]), "{fingerprints:?}");
+            assert_eq!(open(), fingerprints[0]);
+        }
     }
 
     /// By the command in `docs/tls.md`.

@@ -1,6 +1,7 @@
 //! Holds what Mesos says about the cluster, in our own words.
 use super::resources::{Piece, Thousandths};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
+use bytes::Bytes;
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -266,6 +267,23 @@ pub struct Cluster {
     pub namesakes: Vec<Namesake>,
     /// The executors of those.
     pub executors: Vec<Stray>,
+    /// What is reserved under our name for roles that are not ours any more.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What is reserved on an agent under our name, for a role that is not ours any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Which agent.
+    pub agent: AgentId,
+    /// Its host name.
+    pub host: String,
+    /// For which role.
+    pub role: String,
+    /// Whether something uses it.
+    pub in_use: bool,
+    /// The entries as Mesos told them, opaque here.
+    pub entries: Vec<Bytes>,
 }
 
 impl Cluster {

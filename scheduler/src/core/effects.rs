@@ -1,4 +1,5 @@
 //! Holds what the decision core wants done: what to persist, what to tell Mesos, and in which order.
+use super::cluster::Leftover;
 use super::generation::{Generation, Spec};
 use super::resources::{Piece, Taken};
 use super::rollout::RolloutRecord;
@@ -147,6 +148,13 @@ pub enum Call {
         /// How long the same need not come again.
         refuse: Duration,
     },
+    /// Say that agents will not be left before their machines go away.
+    DeclineInverse {
+        /// The inverse offers.
+        offers: Vec<OfferId>,
+        /// How long the same need not come again.
+        refuse: Duration,
+    },
     /// Remove the framework, for good.
     Teardown,
     /// Offer everything again that was declined.
@@ -186,6 +194,8 @@ pub enum Effect {
     Call(Call),
     /// An order was carried out, or refused.
     Answer(OrderId, Result<OrderDone, OrderRefused>),
+    /// Ask the master, as an operator does, to give up reservations of a role that is not used any more.
+    GiveUp(Leftover),
     /// Subscribe as a new framework: the old id is dead, and forgotten durably.
     RegisterAnew,
     /// The framework is torn down and there is nothing left to do: end.

@@ -1,8 +1,9 @@
 //! Decides how a launch goes on: intent, ACCEPT, asking about silence, who may attach, and its end.
+use super::denials::Converting;
 use super::effects::{Call, Change, LaunchRecord, Lineage, Phase, Ticket};
 use super::nodes::Seat;
 use super::resources::Taken;
-use super::{Core, Held, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
+use super::{Core, LAUNCH_TIMEOUT, Launch, NotAdmitted, RETRY_SAVE, Stage, Then};
 use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
 use proto::announcement::{self, Announced};
 use rand::Rng;
@@ -19,6 +20,14 @@ const REFUSE_REST: Duration = Duration::from_secs(3600);
 const ANNOUNCE_PAUSE: Duration = Duration::from_secs(10);
 /// After so long without an executor that should know the address it is told it, again and again.
 const STAYS_AWAY: Duration = Duration::from_secs(60);
+
+/// Offers that a launch waits to accept.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) offers: Vec<OfferId>,
+    taken: Taken,
+    token: String,
+}
 
 impl Core {
     /// Takes up a launch of an earlier scheduler.
@@ -43,7 +52,7 @@ impl Core {
         &mut self,
         now: Moment,
         agent: &AgentId,
-        (offers, taken): (Vec<OfferId>, Taken),
+        (offers, taken, converting): (Vec<OfferId>, Taken, Converting),
         beside: Option<TaskId>,
     ) {
         let (task, executor) = self.fresh_ids(agent);
@@ -70,7 +79,7 @@ impl Core {
         self.hosts.took(&record);
         let ticket = self.save(Change::Launch(record.clone()), Then::Accept(task.clone()));
         let stage = Stage::Storing(Some(Held { offers, taken, token }));
-        let launch = Launch { stage, pending: Some(ticket), ..Launch::new(record) };
+        let launch = Launch { stage, pending: Some(ticket), converting, ..Launch::new(record) };
         self.executors.insert(executor, task.clone());
         self.launches.insert(task, launch);
     }
@@ -98,6 +107,9 @@ impl Core {
         let record = launch.record.clone();
         // If nothing comes of the launch, all that was offered counts as refused.
         self.nodes.refused(&record.agent, now.after(REFUSE_REST));
+        if let Converting::For(role) = &launch.converting {
+            self.denials.trying(role, now);
+        }
         let beside =
             if record.lineage.beside.is_some() { ", beside the one that is to be replaced" } else { "" };
         let text = format!("launching executor {} on {}{beside}", record.executor, record.host);
@@ -314,6 +326,7 @@ impl Launch {
             kill_at: None,
             killed_since: None,
             well_since: None,
+            converting: Converting::Nothing,
         }
     }
 }

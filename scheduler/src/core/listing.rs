@@ -44,6 +44,7 @@ impl Core {
     /// The master told about its cluster.
     pub fn cluster_described(&mut self, now: Moment, cluster: &Cluster) {
         self.look_for_orphans(now, cluster);
+        self.look_for_leftovers(now, cluster);
         let ours = cluster.frameworks.iter().find(|known| Some(&known.id) == self.framework.as_ref());
         let registered = ours.map(|known| Registered {
             active: known.active,

@@ -10,7 +10,7 @@ use crate::ids::{AgentId, Moment, OfferId, TaskId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long an inverse offer that was accepted need not come again.
+/// How long an inverse offer that was answered need not come again.
 const REFUSE_INVERSE: Duration = Duration::from_secs(3600);
 /// What an executor gets on top of its grace to end before a window begins.
 const SLACK: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub(super) struct Leaving {
 }
 
 impl Core {
-    /// The master asks for machines back. It is answered that they will be left in time.
+    /// The master asks for machines back. It is answered whether they will be left in time; both answers are mere advice.
     pub fn inverse_offered(&mut self, now: Moment, offers: Vec<InverseOffer>) {
         if !self.connected {
             return;
@@ -44,7 +44,10 @@ impl Core {
             self.leaving.inverse.insert(id, agent.clone());
             self.plan(now, &agent, Some(unavailability));
         }
-        self.call(Call::AcceptInverse { offers: ids, refuse: REFUSE_INVERSE });
+        self.call(match self.rules.stays {
+            false => Call::AcceptInverse { offers: ids, refuse: REFUSE_INVERSE },
+            true => Call::DeclineInverse { offers: ids, refuse: REFUSE_INVERSE },
+        });
     }
 
     /// An inverse offer is gone: its window was withdrawn, or has begun.
@@ -76,6 +79,9 @@ impl Core {
 
     /// Ends executors whose machine goes away soon; each is told again until it has ended.
     pub(super) fn leave_machines(&mut self, now: Moment) {
+        if self.rules.stays {
+            return;
+        }
         let before = self.rules.grace + SLACK;
         for (agent, task, window) in self.nodes.to_leave(before, now) {
             let Some(launch) = self.launches.get(&task) else { continue };

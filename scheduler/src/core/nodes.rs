@@ -188,6 +188,13 @@ impl Nodes {
         pause
     }
 
+    /// The master does not let the launch there reserve; the next one comes at that moment, and is no repetition.
+    pub(super) fn denied(&mut self, agent: &AgentId, text: &str, again: Moment, now: Moment) {
+        let (node, _) = self.node(agent, now);
+        node.not_before = again;
+        self.show(agent, Cause::ReservationDenied, text.to_owned(), now);
+    }
+
     pub(super) fn gone(&mut self, agent: &AgentId) {
         self.by_agent.remove(agent);
     }

@@ -110,13 +110,13 @@ impl Core {
         }
         let needs = Needs { executor: spec.resources.clone(), task: self.rules.needs.task.clone() };
         let by_role = by_role(offers);
-        match self.rules.claim.choose(&by_role, &needs) {
-            Ok(Choice { role, taken }) => {
+        match self.rules.claim.choose(&by_role, &needs, |role| self.denials.hold(role, now)) {
+            Ok(Choice { role, taken, converting }) => {
                 let (used, others): (Vec<_>, Vec<_>) = by_role.into_iter().partition(|(of, _)| *of == role);
                 let others = others.into_iter().flat_map(|(_, offers)| offers).collect();
                 self.give_back(now, others, REFUSE_COVERED, Reservations::GiveUp);
                 let used: Vec<Offer> = used.into_iter().flat_map(|(_, offers)| offers).collect();
-                self.intend(now, agent, (ids(&used), taken), beside);
+                self.intend(now, agent, (ids(&used), taken, converting), beside);
             }
             Err(shortage) if beside.is_some() => {
                 self.no_room_beside(now, agent, &shortage.0);

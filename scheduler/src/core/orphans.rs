@@ -73,8 +73,7 @@ impl Orphan {
                  --framework-name, or stop it and tear it down"
             ),
             (false, false) => format!(
-                "framework {id} has our name, no scheduler, and {count} executors: tear it down at the master \
-                 (POST /teardown with frameworkId={id}), which ends them"
+                "framework {id} has our name, no scheduler, and {count} executors: `logherd teardown --framework {id}` ends them"
             ),
         }
     }
@@ -103,7 +102,7 @@ mod tests {
         let found: Vec<_> =
             core.orphans().iter().map(|o| (o.framework.0.as_str(), o.executors.len())).collect();
         assert_eq!(found, [("f-old", 2), ("f-other", 0)]);
-        assert!(core.orphans()[0].words().contains("frameworkId=f-old"));
+        assert!(core.orphans()[0].words().contains("--framework f-old"));
         assert!(core.orphans()[1].words().contains("--framework-name"));
         assert_eq!(core.decisions().filter(|d| d.text.contains("has our name")).count(), 2);
         core.cluster_described(NOW, &cluster(vec![]));

@@ -4,6 +4,7 @@
 //! reservations hold, together with what an operator reserved for the role, or gives them up and reserves anew. With it
 //! off, they are given up.
 use super::cluster::Offer;
+use super::denials::Converting;
 use super::resources::{Form, Needs, Piece, Portion, Reservation, Reserved, Shortage, Taken, take};
 
 /// On whose resources executors run.
@@ -27,17 +28,28 @@ impl Claim {
 
     /// Of several roles' offers of one agent, the one that covers the needs with most of it reserved; or everything that
     /// is missing.
-    pub(super) fn choose(&self, offered: &[(String, Vec<Offer>)], needs: &Needs) -> Result<Choice, Shortage> {
+    /// Where making and giving up reservations is denied for a role, what it offers is used as it is.
+    pub(super) fn choose(
+        &self,
+        offered: &[(String, Vec<Offer>)],
+        needs: &Needs,
+        denied: impl Fn(&str) -> bool,
+    ) -> Result<Choice, Shortage> {
         let mut best: Option<(_, Choice)> = None;
         let mut missing = Vec::new();
         for (role, offers) in offered {
-            let pieces = offers.iter().flat_map(|offer| offer.pieces.clone()).collect();
+            let pieces: Vec<Piece> = offers.iter().flat_map(|offer| offer.pieces.clone()).collect();
             match self.plan(role, pieces, needs) {
-                Ok(taken) => {
+                Ok(planned) => {
+                    let (taken, converting) = match planned.converts() {
+                        false => (planned, Converting::Nothing),
+                        true if denied(role) => (planned.as_offered(), Converting::Without(role.clone())),
+                        true => (planned, Converting::For(role.clone())),
+                    };
                     let preferred = self.roles.iter().position(|known| known == role);
                     let rank = (rank(&taken), preferred.unwrap_or(usize::MAX));
                     if best.as_ref().is_none_or(|(of_best, _)| rank < *of_best) {
-                        best = Some((rank, Choice { role: role.clone(), taken }));
+                        best = Some((rank, Choice { role: role.clone(), taken, converting }));
                     }
                 }
                 Err(Shortage(why)) if self.roles.len() > 1 => missing.push(format!("role {role}: {why}")),
@@ -91,6 +103,8 @@ pub(super) struct Choice {
     pub(super) role: String,
     /// What is taken of them.
     pub(super) taken: Taken,
+    /// What that does about reservations.
+    pub(super) converting: Converting,
 }
 
 /// How little of it was set aside for us, and how loosely: the smaller the better.

@@ -142,6 +142,20 @@ impl Taken {
         self.executor.iter().chain(&self.task)
     }
 
+    /// Whether reservations are made or given up for it.
+    pub fn converts(&self) -> bool {
+        !self.unreserve.is_empty() || self.portions().any(|portion| portion.form == Form::Reserved)
+    }
+
+    /// The same, with every portion as it was offered.
+    #[must_use]
+    pub fn as_offered(mut self) -> Self {
+        for portion in self.executor.iter_mut().chain(&mut self.task) {
+            portion.form = Form::AsOffered;
+        }
+        Self { unreserve: Vec::new(), reservation: None, ..self }
+    }
+
     /// The ports among it.
     pub fn ports(&self) -> Vec<u64> {
         let ports = self.portions().filter(|portion| portion.piece.name == "ports");

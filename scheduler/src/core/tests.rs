@@ -20,6 +20,7 @@ pub(super) fn rules() -> Rules {
         placement: Placement::default(),
         control: "127.0.0.1:9094".into(),
         maintenance_lead: Duration::from_secs(300),
+        stays: false,
         grace: Duration::from_secs(30),
         epoch: 3,
         seed: [7; 32],

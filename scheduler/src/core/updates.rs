@@ -57,6 +57,10 @@ impl Core {
         launch.ask_at = silent.then(|| now.after(LAUNCH_TIMEOUT));
         let words = update.words();
         self.nodes.progress(&launch.record.agent, phase, update, now);
+        if matches!(phase, Phase::Starting | Phase::Waiting | Phase::Running) {
+            self.reservation_holds(&update.task);
+        }
+        let Some(launch) = self.launches.get_mut(&update.task) else { return };
         if launch.record.phase == phase {
             return self.acknowledge_when_stored(&update.task, updates);
         }
@@ -84,9 +88,11 @@ impl Core {
             self.nodes.gone(&agent);
             return;
         }
+        let denied = self.is_denied(now, &agent, update);
         match self.nodes.seat(&agent, &update.task) {
             Seat::Succeeded => return self.predecessor_ended(now, update, updates),
             Seat::Successor => return self.successor_ended(now, update, updates),
+            Seat::Alone if denied => return self.launch_without(now, &agent, update),
             Seat::Alone if self.nodes.tasks_on(&agent).len() == 1 => {}
             Seat::Alone | Seat::Behind => {
                 self.was_replaced(&update.task);

@@ -40,6 +40,7 @@ pub(crate) fn name(call: &Call) -> &'static str {
         Call::Decline { .. } => "decline",
         Call::Unreserve { .. } => "unreserve",
         Call::AcceptInverse { .. } => "accept inverse",
+        Call::DeclineInverse { .. } => "decline inverse",
         Call::Teardown => "teardown",
         Call::Revive => "revive",
         Call::Kill(..) => "kill",

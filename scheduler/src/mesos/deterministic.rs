@@ -308,8 +308,8 @@ impl Scheduler {
                 Effect::Call(call) => self.call(call),
                 Effect::RegisterAnew => self.wanted.push(Wanted::Register),
                 Effect::TornDown => self.wanted.push(Wanted::End),
-                // What an order did is seen in what it wants done.
-                Effect::Answer(..) => {}
+                // What an order did is seen in what it wants done, and nobody plays an operator here.
+                Effect::Answer(..) | Effect::GiveUp(_) => {}
             }
         }
     }

@@ -86,7 +86,12 @@ impl Connection {
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, HttpError> {
         let request = self.request(path, stream, body)?;
-        let answer = timeout(RESPONSE_TIMEOUT, self.sender.send_request(request)).await;
+        // The connection may need a moment after an answer was read; it takes nothing before it is ready.
+        let answer = timeout(RESPONSE_TIMEOUT, async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        })
+        .await;
         let response = answer
             .map_err(|_| HttpError::Silent { master: self.master.clone(), within: RESPONSE_TIMEOUT })?
             .map_err(|e| self.broken(&e))?;

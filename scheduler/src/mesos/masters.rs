@@ -125,9 +125,8 @@ impl Masters {
 
 /// Watches who leads, as Mesos' own masters elect it: the child with the smallest number below the path.
 pub(crate) async fn detect(
-    ensemble: Ensemble,
+    (ensemble, leader): Election,
     session_timeout: Duration,
-    leader: watch::Sender<Option<String>>,
     seek: Seek,
     stop: CancellationToken,
 ) {

@@ -2,12 +2,17 @@
 //!
 //! A stream tells of agents as they come and go; a question every few seconds finds what the stream does not tell (drains,
 //! agents that became unreachable) and goes on alone while there is no stream.
+mod leftovers;
+
 use super::Access;
 use super::http::{Connection, HttpError};
 use super::items::{Garbled, each, item};
+use super::outline::{self, readable};
 use super::place::{place, unavailability};
 use super::resource::{amount, labelled};
-use crate::core::cluster::{Agent, Cluster, Known, Machine, Namesake, Share, Standing, Stray, Window};
+use crate::core::cluster::{
+    Agent, Cluster, Known, Leftover, Machine, Namesake, Share, Standing, Stray, Window,
+};
 use crate::core::resources::Thousandths;
 use crate::ids::{AgentId, ExecutorId, FrameworkId};
 use bytes::Bytes;
@@ -62,6 +67,15 @@ pub(crate) enum Told {
     Maintenance(Vec<Window>),
     /// These are the frameworks.
     Cluster(Cluster),
+    /// A reservation was given up, or the master refused.
+    GivenUp {
+        /// On which agent.
+        agent: AgentId,
+        /// For which role.
+        role: String,
+        /// Or why not.
+        result: Result<(), String>,
+    },
     /// The agents could not be listed.
     Failed {
         /// Why.
@@ -71,21 +85,44 @@ pub(crate) enum Told {
     },
 }
 
+/// Who we are to other frameworks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Us {
+    /// The name of the framework.
+    pub(crate) name: String,
+    /// Its roles.
+    pub(crate) roles: Vec<String>,
+    /// Its principal.
+    pub(crate) principal: Option<String>,
+}
+
+/// What is asked on whose behalf, and where the answers go.
+pub(crate) struct Asking {
+    pub(crate) us: Us,
+    pub(crate) told: mpsc::Sender<Told>,
+    /// What the master is to give up.
+    pub(crate) give_up: mpsc::Receiver<Leftover>,
+}
+
 /// Asks the master of the subscription and follows its stream, until `stop`. When nobody takes the answers, it waits.
 pub(crate) async fn watch_cluster(
     mut master: watch::Receiver<Option<String>>,
     access: Access,
-    name: String,
-    told: mpsc::Sender<Told>,
+    asking: Asking,
     stop: CancellationToken,
 ) {
+    let Asking { us, told, mut give_up } = asking;
     loop {
         let address = master.borrow_and_update().clone();
         let watching = async {
             match &address {
                 Some(address) => {
-                    let watcher = Watcher { address, access: &access, name: &name, told: &told };
-                    tokio::join!(watcher.ask_again_and_again(), watcher.follow_again_and_again());
+                    let watcher = Watcher { address, access: &access, us: &us, told: &told };
+                    tokio::join!(
+                        watcher.ask_again_and_again(),
+                        watcher.follow_again_and_again(),
+                        watcher.give_up_what_is_left(&mut give_up)
+                    );
                 }
                 None => std::future::pending().await,
             }
@@ -102,8 +139,7 @@ pub(crate) async fn watch_cluster(
 struct Watcher<'a> {
     address: &'a str,
     access: &'a Access,
-    /// The name of the framework.
-    name: &'a str,
+    us: &'a Us,
     told: &'a mpsc::Sender<Told>,
 }
 
@@ -112,8 +148,13 @@ impl Watcher<'_> {
         let mut cluster_at = Instant::now();
         loop {
             let began = Instant::now();
-            let told = match self.agents().await {
-                Ok(agents) => Told::Agents(agents),
+            let mut left = Vec::new();
+            let look = cluster_at <= began;
+            let told = match self.answer(Type::GetAgents).await.and_then(|answer| self.agents(answer, look)) {
+                Ok((agents, found)) => {
+                    left = found;
+                    Told::Agents(agents)
+                }
                 Err(error) => failed(&error),
             };
             let took = began.elapsed();
@@ -127,10 +168,13 @@ impl Watcher<'_> {
                     Err(error) => tracing::debug!(%error, "cannot ask for the schedule of maintenance"),
                 }
             }
-            if works && cluster_at <= began {
+            if works && look {
                 cluster_at = began + SLOW_PERIOD;
                 match self.cluster().await {
-                    Ok(cluster) => drop(self.told.send(Told::Cluster(cluster)).await),
+                    Ok(cluster) => {
+                        let cluster = Cluster { leftovers: left, ..cluster };
+                        drop(self.told.send(Told::Cluster(cluster)).await);
+                    }
                     Err(error) => tracing::debug!(%error, "cannot ask for the frameworks"),
                 }
             }
@@ -138,9 +182,22 @@ impl Watcher<'_> {
         }
     }
 
-    async fn agents(&self) -> Result<Vec<Agent>, HttpError> {
-        let answer = self.answer(Type::GetAgents).await?;
-        agents_of(answer).map_err(|garbled| self.garbled(&garbled))
+    /// The agents in an answer, and with `look` what they have of reservations that are not needed any more.
+    fn agents(&self, answer: Bytes, look: bool) -> Result<(Vec<Agent>, Vec<Leftover>), HttpError> {
+        let find = |answer: Bytes| if look { leftovers::find(answer, self.us) } else { Ok(Vec::new()) };
+        let read = || Ok((agents_of(answer.clone())?, find(answer.clone())?));
+        read().map_err(|garbled: Garbled| self.garbled(&garbled))
+    }
+
+    /// Asks the master to take back what nothing uses any more, one agent after the other.
+    async fn give_up_what_is_left(&self, give_up: &mut mpsc::Receiver<Leftover>) {
+        while let Some(left) = give_up.recv().await {
+            let result = self.send(leftovers::unreserve(&left)).await.map(drop).map_err(|e| e.to_string());
+            let Leftover { agent, role, .. } = left;
+            if self.told.send(Told::GivenUp { agent, role, result }).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn ask(&self, what: Type) -> Result<master::Response, HttpError> {
@@ -149,8 +206,12 @@ impl Watcher<'_> {
 
     /// An answer as it comes over the wire.
     async fn answer(&self, what: Type) -> Result<Bytes, HttpError> {
+        self.send(call(what)).await
+    }
+
+    async fn send(&self, body: Vec<u8>) -> Result<Bytes, HttpError> {
         let mut connection = Connection::open(self.address, self.access.clone()).await?;
-        connection.ask(PATH, None, call(what), ANSWER_MAX).await
+        connection.ask(PATH, None, body, ANSWER_MAX).await
     }
 
     fn garbled(&self, why: &dyn std::error::Error) -> HttpError {
@@ -165,7 +226,7 @@ impl Watcher<'_> {
         let master = self.ask(Type::GetMaster).await?.get_master.unwrap_or_default();
         let executors = strays_in(self.answer(Type::GetExecutors).await?);
         let executors = executors.map_err(|garbled| self.garbled(&garbled))?;
-        Ok(cluster(frameworks, master, executors, self.name))
+        Ok(cluster(frameworks, master, executors, &self.us.name))
     }
 
     async fn follow_again_and_again(&self) {
@@ -252,8 +313,10 @@ fn agents_in(message: Bytes, path: &[u32]) -> Result<Vec<Agent>, Garbled> {
     let (mut agents, mut back) = (Vec::new(), Vec::new());
     each(message, path, &mut |field, encoded| {
         match field {
-            AGENTS => agents.extend(registered(item(encoded)?)),
-            RECOVERED_AGENTS => back.extend(recovered(item(encoded)?)),
+            AGENTS => agents.extend(readable("agent", outline::agent(&encoded)).and_then(registered)),
+            RECOVERED_AGENTS => {
+                back.extend(readable("agent", outline::agent_info(&encoded)).and_then(recovered));
+            }
             _ => {}
         }
         Ok(())
@@ -416,5 +479,6 @@ pub(super) fn cluster(
         .chain(recovered.map(|id| Namesake { id, connected: false }))
         .collect();
     executors.retain(|stray| namesakes.iter().any(|namesake| namesake.id == stray.framework));
-    Cluster { region: domain.map(|domain| domain.region.name), frameworks, namesakes, executors }
+    let region = domain.map(|domain| domain.region.name);
+    Cluster { region, frameworks, namesakes, executors, leftovers: Vec::new() }
 }

@@ -198,6 +198,43 @@ async fn a_subscription_names_its_encoding_and_calls_carry_its_stream_id() {
     assert_eq!(calls.request().await.call.kill.unwrap().task_id.value, "t");
 }
 
+/// A connection takes a call only some time after the answer to the one before was read: however short that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_follow_each_other_at_once_all_go_out() {
+    let master = Master::listen().await;
+    let mut client = Running::start(&master.address(), None, None);
+    let (_stream, mut calls, _) = master.subscribe("f-1", 15.0).await;
+    let subscription = client.subscribed().await;
+    let commands = client.commands.clone();
+    let mut sending = JoinSet::new();
+    sending.spawn(async move {
+        for _ in 0..3000 {
+            commands.send(Command::Call(subscription, Box::new(Call::Revive))).await.unwrap();
+        }
+    });
+    for _ in 0..3000 {
+        calls.request().await;
+        let answer = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nAccepted\r\n0\r\n\r\n";
+        calls.0.write_all(answer).await.unwrap();
+    }
+    sending.join_all().await;
+}
+
+#[tokio::test]
+async fn inverse_offers_are_declined_with_their_filter_on_the_wire() {
+    let master = Master::listen().await;
+    let mut client = Running::start(&master.address(), None, None);
+    let (_stream, mut calls, _) = master.subscribe("f-1", 15.0).await;
+    let subscription = client.subscribed().await;
+    let refuse = Duration::from_secs(3600);
+    client.call(subscription, Call::DeclineInverse { offers: vec!["i-1".into()], refuse }).await;
+    let call = calls.request().await.call;
+    assert_eq!(call.r#type, Some(sched::call::Type::DeclineInverseOffers as i32));
+    let decline = call.decline_inverse_offers.unwrap();
+    assert_eq!(decline.inverse_offer_ids, [v1::OfferId { value: "i-1".into() }]);
+    assert_eq!(decline.filters.unwrap().refuse_seconds, Some(3600.0));
+}
+
 #[tokio::test]
 async fn a_redirect_leads_to_the_leader() {
     let (follower, leader) = (Master::listen().await, Master::listen().await);

@@ -72,6 +72,8 @@ fn explained(error: &NoTls) -> String {
     format!("{error}{hint}")
 }
 
+#[cfg(test)]
+mod default_ciphers;
 #[cfg(not(feature = "openssl"))]
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Translates between the scheduler API's messages and our own words.
 use super::launch::Template;
+use super::outline;
 use super::place::{place, unavailability};
 use super::resource::{piece, resource, whole};
 use super::{MesosEvent, Registration};
@@ -30,7 +31,7 @@ pub(super) enum Heard {
 /// Reads one record. What is unknown is skipped; what is garbage is an error.
 pub(super) fn read(record: &[u8]) -> Result<Heard, prost::DecodeError> {
     use wire::event::Type;
-    let event = wire::Event::decode(record)?;
+    let event = outline::event(record)?;
     let heard = match Type::try_from(event.r#type.unwrap_or(0)).unwrap_or(Type::Unknown) {
         Type::Subscribed => event.subscribed.map(|s| Heard::Subscribed {
             framework: FrameworkId(s.framework_id.value),
@@ -175,8 +176,7 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
             operations.extend(unreserve_operation(&taken.unreserve));
             operations.extend(reserve_operation(&taken));
             operations.push(launch_operation(info));
-            out.accept =
-                Some(part::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) });
+            out.accept = accept(offers, operations, refuse);
             Type::Accept
         }
         Call::Decline { offers, refuse } => {
@@ -185,8 +185,7 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
         }
         Call::Unreserve { offers, pieces, refuse } => {
             let operations = unreserve_operation(&pieces).into_iter().collect();
-            out.accept =
-                Some(part::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) });
+            out.accept = accept(offers, operations, refuse);
             Type::Accept
         }
         Call::AcceptInverse { offers, refuse } => {
@@ -194,6 +193,12 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
                 part::AcceptInverseOffers { inverse_offer_ids: offer_ids(offers), filters: filters(refuse) };
             out.accept_inverse_offers = Some(accept);
             Type::AcceptInverseOffers
+        }
+        Call::DeclineInverse { offers, refuse } => {
+            let decline =
+                part::DeclineInverseOffers { inverse_offer_ids: offer_ids(offers), filters: filters(refuse) };
+            out.decline_inverse_offers = Some(decline);
+            Type::DeclineInverseOffers
         }
         Call::Teardown => Type::Teardown,
         Call::Revive => Type::Revive,
@@ -228,6 +233,14 @@ pub(super) fn write(framework: &FrameworkId, template: &Template, call: Call) ->
     };
     out.r#type = Some(kind as i32);
     out.encode_to_vec()
+}
+
+fn accept(
+    offers: Vec<OfferId>,
+    operations: Vec<v1::offer::Operation>,
+    refuse: Duration,
+) -> Option<wire::call::Accept> {
+    Some(wire::call::Accept { offer_ids: offer_ids(offers), operations, filters: filters(refuse) })
 }
 
 fn unreserve_operation(pieces: &[Piece]) -> Option<v1::offer::Operation> {

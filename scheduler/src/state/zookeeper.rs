@@ -155,6 +155,12 @@ impl Zookeeper {
         Ok(client)
     }
 
+    /// The fingerprint of the authority that executors know.
+    pub async fn load_authority(&self) -> Result<Option<String>, StateError> {
+        let client = self.open().await?;
+        self.read_authority(&client).await
+    }
+
     async fn read_fleet(&self, client: &Client) -> Result<StoredFleet, StateError> {
         loop {
             let before = self.fleet_node(client).await?;

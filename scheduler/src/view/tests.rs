@@ -53,6 +53,7 @@ fn material<'a>(
         master: None,
         listing: Listed { proven: Listing { proven: true, listed: nodes.len() }, words: "" },
         orphans: &[],
+        reservation_problems: Vec::new(),
         all_covered_at: now,
         nodes,
         reports,

@@ -269,6 +269,9 @@ fn attention(view: &View) -> Vec<Attention> {
         let (place, text) = (format!("framework {}", orphan.framework_id), orphan.reason.clone());
         all.push(Attention { place, text, link: "nodes".into() });
     }
+    for problem in &view.status.reservation_problems {
+        all.push(Attention { place: "reservations".into(), text: problem.clone(), link: "nodes".into() });
+    }
     for node in &view.nodes {
         let at = |text: String| Attention {
             place: node.host.clone(),

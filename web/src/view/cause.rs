@@ -57,6 +57,9 @@ causes! {
     LaunchFailed, "launch_failed", BackingOff, "read the reason, then the executor's stderr in its sandbox";
     /// Mesos found the launch itself wrong.
     LaunchRefused, "launch_refused", BackingOff, "read Mesos' reason; mostly a setting or a permission of the principal";
+    /// The master does not let this framework reserve, so it is launched without a reservation.
+    ReservationDenied, "reservation_denied", BackingOff,
+        "allow the principal to reserve and unreserve for the role (the master's ACLs), or start without --reserve";
     /// Launches fail on many nodes, so they are tried one at a time.
     HeldBack, "held_back", BackingOff, "repair what the failure names, then `logherd upgrade resume` or `rollback`";
     /// The last executor was told to end, or went with its agent.

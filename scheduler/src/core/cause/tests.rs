@@ -201,8 +201,16 @@ fn unoffered() -> Vec<(Example, Cause, &'static str)> {
 /// Examples in which nothing but what happened last is the cause.
 fn plain() -> Vec<(Example, Cause, &'static str)> {
     use Cause::*;
-    let on_their_own =
-        [AwaitingOffer, TooFewResources, ExecutorEnding, OfferWithdrawn, NotStored, ToldToEnd, HeldBack];
+    let on_their_own = [
+        AwaitingOffer,
+        TooFewResources,
+        ExecutorEnding,
+        OfferWithdrawn,
+        NotStored,
+        ToldToEnd,
+        HeldBack,
+        ReservationDenied,
+    ];
     let of_a_slot = [Runs, NotAttached, Intended, Asked, TakenUp, Starting, Waits, Ending, Unreachable];
     let alone = on_their_own.map(|own| (Example::of(own), own, SAID));
     let beside = Example::of(Runs).held().with(|e| e.beside = Some("another one waits"));

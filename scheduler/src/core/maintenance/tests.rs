@@ -46,6 +46,18 @@ fn an_inverse_offer_is_accepted_for_long_and_its_window_is_known() {
 }
 
 #[test]
+fn where_executors_stay_an_inverse_offer_is_declined_for_long_and_nothing_is_ended_for_it() {
+    let mut core = ready_with(Rules { stays: true, ..rules() });
+    let (task, ..) = launch(&mut core, "a", NOW);
+    run(&mut core, &task, "a", NOW);
+    core.inverse_offered(NOW, inverse("i1", window(600, 300)));
+    let Call::DeclineInverse { offers, refuse } = calls(&core.take_effects()).remove(0) else { panic!() };
+    assert_eq!((offers, refuse), (vec!["i1".into()], Duration::from_secs(3600)));
+    assert_eq!(kills_until(&mut core, 1, 605), [] as [u64; 0]);
+    assert_eq!(cause_of(&core, at(605)), Cause::Runs);
+}
+
+#[test]
 fn an_executor_ends_with_time_to_flush_before_its_machine_goes_and_comes_back_after_it() {
     let mut core = ready();
     let (task, ..) = launch(&mut core, "a", NOW);

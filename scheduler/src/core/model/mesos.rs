@@ -286,7 +286,7 @@ impl Mesos {
                 self.refuse(held.into_iter(), refuse, now);
             }
             Call::Revive => self.filters.clear(),
-            Call::AcceptInverse { .. } => {}
+            Call::AcceptInverse { .. } | Call::DeclineInverse { .. } => {}
             Call::Teardown => {
                 self.teardown();
                 self.torn_down = true;

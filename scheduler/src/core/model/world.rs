@@ -301,6 +301,7 @@ impl World {
                     self.check(&call)?;
                     self.to_master.push_back(call);
                 }
+                Effect::GiveUp(_) => {}
                 Effect::Answer(id, answer) => self.answered(id, &answer)?,
                 Effect::TornDown => {
                     let stored = self.framework.is_none() && self.torn_down.is_some();

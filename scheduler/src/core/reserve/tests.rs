@@ -114,7 +114,7 @@ fn nothing_is_reserved_for_the_role_of_everybody() {
 #[test]
 fn of_several_roles_the_one_with_most_reserved_is_chosen_and_else_the_first_one_named() {
     let claim = claim(false);
-    let role = |offered: &[_]| claim.choose(offered, &needs()).unwrap().role;
+    let role = |offered: &[_]| claim.choose(offered, &needs(), |_| false).unwrap().role;
     let plain = |role: &str| of_role(role, both(4_000, 900_000, &Reserved::No));
     let reserved = |role: &str| of_role(role, both(210, 129_000, &Reserved::Role));
     assert_eq!(role(&[plain("a"), plain("b")]), "a");
@@ -128,7 +128,7 @@ fn when_no_role_has_enough_it_is_said_of_each() {
     let offered =
         [of_role("a", both(100, 900_000, &Reserved::No)), of_role("b", both(4_000, 64_000, &Reserved::Role))];
     assert_eq!(
-        claim(false).choose(&offered, &needs()).unwrap_err().0,
+        claim(false).choose(&offered, &needs(), |_| false).unwrap_err().0,
         "role a: offer has 0.1 cpus, the executor needs 0.21; role b: offer has 64 mem, the executor needs 129"
     );
 }

@@ -148,6 +148,7 @@ impl Cluster {
                     self.core.saved(self.now, ticket, result);
                 }
                 Effect::Call(call) => self.receive(call),
+                Effect::GiveUp(_) => {}
                 Effect::Answer(id, answer) => drop(self.answers.insert(id, answer)),
                 Effect::RegisterAnew | Effect::TornDown => panic!("nobody removed the framework"),
             }

@@ -62,8 +62,7 @@ impl Cluster {
         tasks.spawn(watch_cluster(
             seen,
             Access::default(),
-            "logherd".into(),
-            told_out,
+            Asking { us: Us::default(), told: told_out, give_up: mpsc::channel(1).1 },
             CancellationToken::new(),
         ));
         let (ended, opened) = (Arc::clone(&end_stream), Arc::clone(&streams));

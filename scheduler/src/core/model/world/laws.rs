@@ -54,7 +54,11 @@ impl World {
             Call::Teardown => {
                 self.must(self.torn_down.is_some(), || "TEARDOWN though it is not stored".to_owned())
             }
-            Call::Revive | Call::Reconcile(_) | Call::Message { .. } | Call::AcceptInverse { .. } => Ok(()),
+            Call::Revive
+            | Call::Reconcile(_)
+            | Call::Message { .. }
+            | Call::AcceptInverse { .. }
+            | Call::DeclineInverse { .. } => Ok(()),
         }
     }
 

@@ -59,9 +59,9 @@ plugin! {
         /// The port to listen on.
         port: u16 = 8080,
         /// The name that those who send have to give, with `password`.
-        user: Option<String>,
+        user: Option<Placed<String>>,
         /// The password that those who send have to give.
-        password: Option<Password>,
+        password: Option<Placed<Password>>,
         /// Codecs for types of bodies (`Content-Type`); other bodies are left to `codec`, which is `plain` when left out.
         additional_codecs: Hash<CodecCall> = ["application/json", "json", "application/x-ndjson", "json_lines"],
         /// The status of an answer when all is well: 200, 201, 202 or 204.
@@ -144,8 +144,14 @@ fn check(options: &HttpOptions, problems: &mut Problems) {
             .error(clients.span, "there is nobody to trust")
             .hint("add `ssl_certificate_authorities => [\"/…\"]`");
     }
-    if options.user.is_some() != options.password.is_some() {
-        problems.error(span, "`user` and `password` belong together").hint("add the other one");
+    let alone = match (&options.user, &options.password) {
+        (Some(user), None) => Some((user.span, "`user`", "`password`")),
+        (None, Some(password)) => Some((password.span, "`password`", "`user`")),
+        _ => None,
+    };
+    if let Some((span, given, missing)) = alone {
+        // Nobody would be asked for either.
+        problems.error(span, format!("{given} is given without {missing}")).hint(format!("add {missing}"));
     }
 }
 
@@ -217,7 +223,7 @@ impl Input for Http {
 /// What `Authorization` has to be.
 fn token(options: &HttpOptions) -> Option<String> {
     let (user, password) = options.user.as_ref().zip(options.password.as_ref())?;
-    Some(format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.reveal()))))
+    Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", user.value, password.value.reveal()))))
 }
 
 /// What all connections have together.

@@ -113,3 +113,13 @@ async fn packed_bodies_are_unpacked_up_to_the_limit() {
     world.trial.events(1).await;
     world.trial.stop().await;
 }
+
+#[test]
+fn options_that_do_not_fit_together_are_told_at_their_place() {
+    let text =
+        "input { http { user => 'u' response_code => 500 ssl_enabled => true } http { password => 'p' } }";
+    let problems = crate::check(crate::Scope::Run, text, &|_| None);
+    let places: Vec<usize> = problems.iter().map(|problem| problem.column).collect();
+    assert_eq!(places, [24, 45, 64, 90], "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.message == "`password` is given without `user`"));
+}

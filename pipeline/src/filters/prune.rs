@@ -114,12 +114,24 @@ impl Filter for Prune {
     fn run(&mut self, batch: &mut Batch) {
         let mut groups = Groups::new();
         batch.each(|event| {
-            self.by_name(event, &mut groups);
+            // What goes is told by the event as it came.
+            let mut changes = self.by_name(event, &mut groups);
             for (name, search) in &self.keep_values {
-                by_value(event, name, |event, text, groups| search.finds(text, event, groups), &mut groups);
+                changes.extend(by_value(event, name, &mut groups, |text, groups| {
+                    search.finds(text, event, groups)
+                }));
             }
             for (name, search) in &self.remove_values {
-                by_value(event, name, |event, text, groups| !search.finds(text, event, groups), &mut groups);
+                changes.extend(by_value(event, name, &mut groups, |text, groups| {
+                    !search.finds(text, event, groups)
+                }));
+            }
+            for (field, left) in changes {
+                match left {
+                    // A list that is there can be replaced.
+                    Some(left) => _ = event.set(&field, left).is_ok(),
+                    None => _ = event.remove(&field),
+                }
             }
             self.on_success.apply(event);
             Fate::Keep
@@ -127,8 +139,11 @@ impl Filter for Prune {
     }
 }
 
+/// A field, and what is left of it; nothing when it is removed.
+type Change = (FieldRef, Option<Value>);
+
 impl Prune {
-    fn by_name(&self, event: &mut Event, groups: &mut Groups) {
+    fn by_name(&self, event: &Event, groups: &mut Groups) -> Vec<Change> {
         let goes = |name: &str, groups: &mut Groups| {
             let kept = self.keep.is_empty() || self.keep.iter().any(|s| s.finds(name, event, groups));
             !kept || self.remove.iter().any(|s| s.finds(name, event, groups))
@@ -136,36 +151,29 @@ impl Prune {
         let mut names: Vec<Name> = event.fields().iter().map(|(name, _)| name.clone()).collect();
         names.push(const { Name::const_new("@timestamp") });
         names.retain(|name| goes(name, groups));
-        for name in names {
-            event.remove(&FieldRef::top(&name));
-        }
+        names.iter().map(|name| (FieldRef::top(name), None)).collect()
     }
 }
 
-/// Removes a field, or the items of a list, that are not to stay.
+/// What becomes of a field, or of the items of a list, that are not to stay.
 fn by_value(
-    event: &mut Event,
+    event: &Event,
     name: &Template,
-    stays: impl Fn(&Event, &str, &mut Groups) -> bool,
     groups: &mut Groups,
-) {
+    stays: impl Fn(&str, &mut Groups) -> bool,
+) -> Option<Change> {
     let field = FieldRef::top(&name.render(event));
     match event.get(&field) {
-        None | Some(Value::Null | Value::Bool(false)) => {}
+        None | Some(Value::Null | Value::Bool(false)) => None,
         Some(Value::List(items)) => {
             let left: Vec<Value> =
-                items.iter().filter(|item| stays(event, &item.to_text(), groups)).cloned().collect();
-            if left.is_empty() && !items.is_empty() {
-                event.remove(&field);
-            } else if left.len() < items.len() {
-                // A list that is there can be replaced.
-                let _put = event.set(&field, Value::List(left));
+                items.iter().filter(|item| stays(&item.to_text(), groups)).cloned().collect();
+            if left.len() == items.len() {
+                None
+            } else {
+                Some((field, (!left.is_empty()).then_some(Value::List(left))))
             }
         }
-        Some(value) => {
-            if !stays(event, &value.to_text(), groups) {
-                event.remove(&field);
-            }
-        }
+        Some(value) => (!stays(&value.to_text(), groups)).then_some((field, None)),
     }
 }

@@ -137,6 +137,13 @@ impl Core {
     /// Gives back what is offered beside the executor of a node. Reservations of ours that may be used yet are looked at
     /// again soon.
     fn not_needed(&mut self, now: Moment, agent: &AgentId, offers: Vec<Offer>) {
+        // One that was launched beside another one may live although Mesos called its task over.
+        let unknown = |executor: &&ExecutorId| !self.executors.contains_key(*executor);
+        let strangers: Vec<ExecutorId> =
+            offers.iter().flat_map(|offer| &offer.executors).filter(unknown).cloned().collect();
+        if !strangers.is_empty() {
+            return self.end_strangers(now, agent, strangers, ids(&offers));
+        }
         let reservations = self.is_settled(agent);
         let ours = offers.iter().flat_map(|offer| &offer.pieces).any(|piece| self.rules.claim.is_ours(piece));
         let again = ours && reservations == Reservations::Keep;

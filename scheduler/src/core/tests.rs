@@ -236,6 +236,20 @@ fn a_second_offer_of_a_covered_agent_is_declined_for_long() {
 }
 
 #[test]
+fn an_executor_that_no_launch_knows_is_ended_beside_one_that_runs() {
+    let mut core = ready();
+    let (task, executor, _) = launch(&mut core, "a", NOW);
+    run(&mut core, &task, "a", NOW);
+    let executors = vec![executor, "logherd-S0-9-old".into()];
+    core.offered(NOW, vec![Offer { executors, ..offer("o2", "a", 4.0) }]);
+    let called = calls(&core.take_effects());
+    let [Call::Shutdown(stranger, _), Call::Decline { refuse, .. }] = &called[..] else {
+        panic!("{called:?}")
+    };
+    assert_eq!((stranger.0.as_str(), refuse.as_secs()), ("logherd-S0-9-old", 5));
+}
+
+#[test]
 fn an_executor_that_no_launch_knows_is_ended_before_another_one_starts() {
     let mut core = ready();
     let mut with_stranger = offer("o1", "a", 4.0);

@@ -60,7 +60,7 @@ pub(super) struct World {
     /// Agents whose executor was told to end for a rollout: which one, and under which leader.
     taken: BTreeMap<AgentId, (TaskId, u8)>,
     /// When a launch that was held back was tried last.
-    tried: Option<Moment>,
+    tried: Option<(TaskId, Moment)>,
     /// The process has ended, as the framework is torn down.
     over: bool,
     history: BTreeMap<TaskId, Vec<Held>>,

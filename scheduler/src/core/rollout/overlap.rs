@@ -110,8 +110,9 @@ impl Core {
         self.drop_launch(&update.task, updates);
         if let Some(overlap) = self.rollouts.overlaps.get_mut(&agent) {
             overlap.since = now.after(pause);
-            self.revive_soon(now.after(pause));
         }
+        // An offer is needed for the next one, and shows whether this one is really gone.
+        self.revive_soon(now.after(pause));
     }
 
     /// Which way an executor would be replaced.

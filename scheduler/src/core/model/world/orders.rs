@@ -143,8 +143,10 @@ impl World {
         if launch.launched_at <= Moment(held.since_ms) {
             return Ok(());
         }
-        let last = self.tried.replace(launch.launched_at);
-        let pause = last.map_or(TRIED_AGAIN, |last| launch.launched_at.since(last));
+        let last = self.tried.replace((launch.task.clone(), launch.launched_at));
+        // One that Mesos called over without a failure of its own says nothing: another one is tried at once.
+        let last = last.filter(|(task, _)| !self.reported.contains(task));
+        let pause = last.map_or(TRIED_AGAIN, |(_, at)| launch.launched_at.since(at));
         self.must(pause >= TRIED_AGAIN, || format!("tried again after {pause:?} while launches are held"))
     }
 

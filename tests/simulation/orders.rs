@@ -126,9 +126,12 @@ impl World {
         if let Some(record) = self.store.launches.values().next() {
             return Err(format!("torn down, and the store holds {record:?}"));
         }
+        // Executors of a framework that was removed before are orphans if the master forgot the removal: nobody can end them.
+        let framework = self.store.tearing_down.as_ref().map(|id| &id.0);
         for (n, machine) in self.machines.iter().enumerate() {
             let id = machine.agent_id();
-            let left = machine.executors.values().find(|executor| Some(&executor.agent_id) == id.as_ref());
+            let here = machine.executors.values().filter(|executor| Some(&executor.framework) == framework);
+            let left = here.into_iter().find(|executor| Some(&executor.agent_id) == id.as_ref());
             if let Some(executor) = left {
                 return Err(format!("torn down, and {} lives on agent {n}", executor.id));
             }

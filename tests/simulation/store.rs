@@ -14,6 +14,8 @@ pub(crate) struct Store {
     pub(crate) framework: Option<FrameworkId>,
     /// Since when it is torn down; without a framework: it is.
     pub(crate) torn_down: Option<Moment>,
+    /// Which framework that was or is.
+    pub(crate) tearing_down: Option<FrameworkId>,
     pub(crate) rollouts: RolloutRecord,
     /// How many nodes a rollout may leave uncovered.
     pub(crate) limit: usize,
@@ -59,6 +61,7 @@ impl Store {
         match change {
             Change::Framework(id) => (self.framework, self.torn_down) = (id.clone(), None),
             Change::TearDown { framework, since } => {
+                self.tearing_down = framework.clone().or(self.tearing_down.take());
                 (self.framework, self.torn_down) = (framework.clone(), Some(*since));
             }
             Change::Launch(record) => {

@@ -14,8 +14,9 @@ const SLACK: Duration = Duration::from_secs(30);
 const UNRESERVE_WITHIN: Duration = Duration::from_secs(60);
 /// The same where the master does not say what is reserved.
 const UNRESERVE_UNSEEN: Duration = Duration::from_secs(15);
-/// How long Mesos may take to remove the framework.
-const REMOVE_WITHIN: Duration = Duration::from_secs(30);
+/// How long Mesos may take to remove the framework: longer than it takes to notice that a connection has gone silent, and
+/// to hear over the next one that it is removed.
+const REMOVE_WITHIN: Duration = Duration::from_secs(180);
 /// How long after a step was asked for it is asked for again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The answer to an order that Mesos was faster than.

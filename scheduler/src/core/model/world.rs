@@ -59,6 +59,8 @@ pub(super) struct World {
     orders: u64,
     /// Agents whose executor was told to end for a rollout: which one, and under which leader.
     taken: BTreeMap<AgentId, (TaskId, u8)>,
+    /// Tasks that were decided to end for a rollout.
+    decided: BTreeSet<TaskId>,
     /// When a launch that was held back was tried last.
     tried: Option<(TaskId, Moment)>,
     /// The process has ended, as the framework is torn down.
@@ -99,6 +101,7 @@ impl World {
             ordered: BTreeMap::new(),
             orders: 0,
             taken: BTreeMap::new(),
+            decided: BTreeSet::new(),
             tried: None,
             over: false,
             history: BTreeMap::new(),
@@ -296,7 +299,10 @@ impl World {
         for effect in self.core.take_effects() {
             self.note(|_| format!("    {effect:?}"));
             match effect {
-                Effect::Save(ticket, change) => self.to_store.push_back((ticket, change)),
+                Effect::Save(ticket, change) => {
+                    self.check_room(&change)?;
+                    self.to_store.push_back((ticket, change));
+                }
                 Effect::Call(call) => {
                     self.check(&call)?;
                     self.to_master.push_back(call);

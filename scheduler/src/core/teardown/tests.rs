@@ -210,7 +210,7 @@ fn another_scheduler_goes_on_with_a_teardown_and_executors_that_do_not_end_hold_
     core.subscribed(NOW, "f-0000".into());
     let mut now = NOW;
     let (mut kills, mut teardowns, mut ends) = (0, 0, 0);
-    for _ in 0..400 {
+    for _ in 0..800 {
         core.tick(now);
         core.agents_listed(now, vec![agent("a", None)]);
         let (called, _, others) = settle(&mut core, now);

@@ -1,8 +1,9 @@
 //! Plays people who order rollouts and teardowns, and holds what must be true of them.
+use super::super::mesos::MACHINES;
 use super::super::{Ordered, Settings, Step};
 use super::World;
 use crate::core::cluster::TaskState;
-use crate::core::effects::LaunchRecord;
+use crate::core::effects::{Change, LaunchRecord};
 use crate::core::{NodeState, OrderId};
 use crate::ids::{AgentId, Moment, TaskId};
 use std::time::Duration;
@@ -118,6 +119,33 @@ impl World {
         let count = nodes.iter().filter(uncovered).count();
         self.must(count <= self.limit, || {
             format!("{count} nodes are uncovered by a rollout, {} may be: {:?}", self.limit, self.taken)
+        })
+    }
+
+    /// An executor is decided to end for a rollout: only if there is room for that, whatever else is uncovered.
+    pub(super) fn check_room(&mut self, change: &Change) -> Result<(), String> {
+        let Change::Launch(record) = change else { return Ok(()) };
+        if !record.lineage.replaced {
+            self.decided.remove(&record.task);
+            return Ok(());
+        }
+        if !self.decided.insert(record.task.clone()) {
+            return Ok(());
+        }
+        let told = |node: &NodeState| {
+            let launch = node.task.as_ref().and_then(|task| self.core.launches.get(task));
+            launch.is_some_and(|launch| launch.record.lineage.replaced)
+        };
+        let uncovered = |node: &&NodeState| match node.coverage {
+            Coverage::Launching | Coverage::BackingOff => true,
+            Coverage::Running => told(node),
+            _ => false,
+        };
+        let count = self.core.nodes(self.now).iter().filter(uncovered).count();
+        let rollout = self.core.rollouts.newest();
+        let limit = rollout.map_or(0, |rollout| rollout.max_unavailable.of(MACHINES));
+        self.must(count <= limit, || {
+            format!("{} is to end while {count} of {limit} are uncovered", record.task)
         })
     }
 

@@ -56,6 +56,21 @@ fn an_agent_of_which_nothing_is_offered_is_asked_for_more_and_more_seldom_and_ot
 }
 
 #[test]
+fn a_node_that_is_refused_again_whenever_it_was_asked_for_is_asked_for_more_and_more_seldom() {
+    let mut core = ready();
+    let seen = agent("held", None);
+    let id = seen.id.clone();
+    core.agents_listed(NOW, vec![seen]);
+    let mut asked = Vec::new();
+    for step in 0..80_u32 {
+        let at = f64::from(step) / 2.0;
+        core.nodes.refused(&id, after(at + 600.0));
+        asked.extend(asked_between(&mut core, at, at));
+    }
+    assert_eq!(asked, [3.0, 4.0, 6.0, 10.0, 18.0, 28.0, 38.0]);
+}
+
+#[test]
 fn a_node_that_is_full_is_never_asked_for_since_more_than_was_refused_is_offered_by_itself() {
     let mut core = ready();
     for n in 0..24 {

@@ -11,6 +11,11 @@ use web::view::{Cause, Coverage};
 
 /// So long Mesos may take to offer by itself what it can.
 const BY_ITSELF: Duration = Duration::from_secs(3);
+/// What is refused again right after it was asked for was not refused for want of anything on the node. It is asked for once
+/// more after this pause, which is doubled each time,
+const AGAIN: Duration = Duration::from_secs(1);
+/// up to this: nothing tells when what stands in the way is gone.
+const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// A node that nothing keeps offers from, as far as is known, and of which none comes: so long after it began to wait all
 /// is asked for nevertheless, for a call may come to nothing.
 const IN_DOUBT: Duration = Duration::from_secs(30);
@@ -28,7 +33,10 @@ pub(super) struct Need {
 
 #[derive(Debug)]
 struct Waiting {
-    since: Moment,
+    /// When all is asked for at the earliest if something keeps offers away.
+    kept_away_at: Moment,
+    /// The pause before the next time.
+    again: Duration,
     /// When all is asked for although nothing is known to keep offers away.
     in_doubt_at: Moment,
     /// The pause before that.
@@ -58,6 +66,8 @@ impl Nodes {
         for node in self.by_agent.values_mut() {
             node.need.kept_away_until = Moment(0);
             if let Some(waiting) = &mut node.need.waiting {
+                waiting.kept_away_at = now.after(waiting.again);
+                waiting.again = (waiting.again * 2).min(AGAIN_MAX);
                 waiting.pause = (waiting.pause * 2).min(IN_DOUBT_MAX);
                 waiting.in_doubt_at = now.after(waiting.pause);
             }
@@ -71,10 +81,15 @@ impl Node {
             self.need.waiting = None;
             return false;
         }
-        let began = || Waiting { since: now, in_doubt_at: now.after(IN_DOUBT), pause: IN_DOUBT };
+        let began = || Waiting {
+            kept_away_at: now.after(BY_ITSELF),
+            again: AGAIN,
+            in_doubt_at: now.after(IN_DOUBT),
+            pause: IN_DOUBT,
+        };
         let waiting = self.need.waiting.get_or_insert_with(began);
         if self.need.kept_away_until > now {
-            now.since(waiting.since) >= BY_ITSELF
+            waiting.kept_away_at <= now
         } else {
             waiting.in_doubt_at <= now && self.may_be_offered()
         }

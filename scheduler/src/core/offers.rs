@@ -187,7 +187,8 @@ impl Core {
         let failure = self.rollouts.breaker.open().map_or("", |open| open.failure.as_str());
         let text = format!("held back, because launches fail on many nodes: {failure}");
         self.show_not_offered(now, agent, Cause::HeldBack, &text);
-        self.give_back(now, offers, refuse, Reservations::Keep);
+        // What is held back is not kept away: it is offered again when the next launch may be tried.
+        self.decline(ids(&offers), refuse);
     }
 
     /// The master sees executors of this framework where no launch of ours is alive: they end first.

@@ -41,6 +41,8 @@ struct Cluster {
     silent: BTreeSet<String>,
     /// Whether agents have room for two executors.
     roomy: bool,
+    /// How often declined offers were asked for.
+    revives: usize,
     /// Whether executors do not listen when they are told to end.
     deaf: bool,
     /// How long executors take to end.
@@ -80,6 +82,7 @@ impl Cluster {
             broken_agents: BTreeSet::new(),
             silent: BTreeSet::new(),
             roomy: false,
+            revives: 0,
             deaf: false,
             ends_in: ENDS_IN,
             away: BTreeSet::new(),
@@ -195,6 +198,7 @@ impl Cluster {
                 self.tasks.insert(launch.task, task);
             }
             Call::Kill(task, _) if self.deaf => drop(task),
+            Call::Revive => self.revives += 1,
             Call::Shutdown(executor, _) => {
                 for task in self.tasks.values_mut().filter(|task| task.executor == executor) {
                     task.changes_at = Some((self.now.after(self.ends_in), TaskState::Failed));
@@ -562,6 +566,7 @@ fn a_generation_that_fails_everywhere_stops_its_rollout_and_goes_on_once_a_try_p
     cluster.pass(3600);
     assert_eq!(cluster.running("1"), 5, "no more were ended than may be uncovered");
     assert!(cluster.launched.len() < 40, "{} launches in an hour", cluster.launched.len());
+    assert!(cluster.revives < 200, "declined offers were asked for {} times in an hour", cluster.revives);
     let held = cluster.core.rollouts(cluster.now).held.unwrap();
     assert!(held.agents >= 3 && held.failure.contains("cannot fetch"), "{held:?}");
     assert!(cluster.state().1.contains("launches fail on many nodes"), "{}", cluster.state().1);

@@ -26,6 +26,10 @@ pub(super) struct Asking {
 impl Core {
     /// Asks for declined offers again if a node needs that, as seldom as the size of the cluster wants.
     pub(super) fn revive_if_needed(&mut self, now: Moment) {
+        // A teardown asks for what it has to give up itself.
+        if self.is_tearing_down() {
+            return;
+        }
         let beside = self.wait_for_room();
         let needed = self.nodes.need_asking(now, &beside) || self.asking.next.is_some_and(|at| at <= now);
         if needed && self.asking.at.is_none_or(|at| at.after(self.distance()) <= now) {

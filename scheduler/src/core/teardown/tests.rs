@@ -249,3 +249,22 @@ fn what_was_intended_before_a_teardown_was_ordered_is_not_launched_any_more() {
     assert!(matches!(&calls(&effects)[..], [Call::Decline { .. }]), "{effects:?}");
     assert!(matches!(&saves(&effects)[..], [(_, Change::Ended(_))]), "{effects:?}");
 }
+
+#[test]
+fn during_a_teardown_offers_are_asked_for_only_to_give_up_reservations() {
+    let mut before = reserving();
+    let (task, ..) = launch(&mut before, "a", NOW);
+    let record = before.launches.get(&task).unwrap().record.clone();
+    let core = Core::new(rules(), Some("f-0000".into()), vec![record], NOW);
+    let mut core = core.tearing_down(Some(NOW), NOW);
+    core.subscribed(NOW, "f-0000".into());
+    core.agents_listed(NOW, vec![agent("a", None), agent("b", None)]);
+    let mut revives = 0;
+    for half in 0..80u64 {
+        let now = NOW.after(Duration::from_millis(half * 500));
+        core.offered(now, vec![offer(&format!("o{half}"), "b", 4.0)]);
+        core.tick(now);
+        revives += settle(&mut core, now).0.iter().filter(|call| **call == Call::Revive).count();
+    }
+    assert!(revives < 4, "{revives} in 40 s, while an executor ends");
+}

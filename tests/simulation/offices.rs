@@ -291,6 +291,7 @@ impl World {
     /// The framework is torn down: its scheduler ends for good.
     fn retire(&mut self, run: Run) {
         note!(self, "s{} ends: the framework is torn down", run.0);
+        self.orders.ended_under = self.master.generation;
         self.leave_office(run);
         self.elected = self.elected.filter(|elected| *elected != run);
     }

@@ -15,13 +15,15 @@ pub(crate) struct Orders {
     /// How often the settings changed.
     settings: u64,
     pub(crate) leads_since: Duration,
+    /// Under which master the framework was torn down.
+    pub(crate) ended_under: u64,
     /// Agents whose executor was told to end for a rollout: which task, and under which leader.
     taken: BTreeMap<AgentId, (TaskId, Run)>,
 }
 
 impl Orders {
     pub(crate) fn new() -> Self {
-        Self { settings: 0, leads_since: Duration::ZERO, taken: BTreeMap::new() }
+        Self { settings: 0, leads_since: Duration::ZERO, ended_under: 0, taken: BTreeMap::new() }
     }
 }
 
@@ -126,7 +128,11 @@ impl World {
         if let Some(record) = self.store.launches.values().next() {
             return Err(format!("torn down, and the store holds {record:?}"));
         }
-        // Executors of a framework that was removed before are orphans if the master forgot the removal: nobody can end them.
+        // A later master does not know what was removed: what agents that it did not reach run is an orphan that nobody can
+        // end. The same holds of frameworks that were removed before.
+        if self.orders.ended_under != self.master.generation {
+            return Ok(());
+        }
         let framework = self.store.tearing_down.as_ref().map(|id| &id.0);
         for (n, machine) in self.machines.iter().enumerate() {
             let id = machine.agent_id();

@@ -92,6 +92,11 @@ impl Rollouts {
         &self.record
     }
 
+    /// It is not known whether this executor heard that it is to end.
+    pub(super) fn not_told(&mut self, task: &TaskId) {
+        self.told.remove(task);
+    }
+
     /// The newest rollout, also when it has ended.
     pub(super) fn newest(&self) -> Option<&Rollout> {
         self.record.rollout.as_ref()

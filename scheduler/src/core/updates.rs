@@ -66,6 +66,11 @@ impl Core {
         }
         launch.record.phase = phase;
         launch.record.lineage.waited |= phase == Phase::Waiting;
+        if phase == Phase::Unreachable {
+            // It may not have heard that it is to end: if it is back and works, that is decided anew.
+            launch.record.lineage.replaced = false;
+            self.rollouts.not_told(&update.task);
+        }
         launch.waits_since = (phase == Phase::Waiting).then_some(now);
         launch.running_since = (phase == Phase::Running).then_some(now);
         let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());

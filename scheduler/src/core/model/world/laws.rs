@@ -128,6 +128,10 @@ impl World {
             return self.nothing_is_left();
         }
         self.must(self.torn_down.is_none(), || "it is not torn down yet".to_owned())?;
+        let registered = self.framework.is_some() && self.framework == self.client.0;
+        self.must(registered, || {
+            format!("not registered: {:?}, {:?} is stored", self.client, self.framework)
+        })?;
         let rollouts = self.core.rollouts(self.now);
         let state = rollouts.rollout.map(|rollout| (rollout.state, rollout.detail));
         let goes_on = state.as_ref().is_some_and(|(state, _)| state == "rolling" || state == "canary");

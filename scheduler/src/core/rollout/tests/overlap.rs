@@ -258,3 +258,22 @@ fn an_executor_that_does_not_listen_is_shut_down_whether_it_is_old_or_waits() {
     cluster.pass(100);
     assert_eq!((cluster.running("2"), cluster.tasks.len()), (2, 2));
 }
+
+#[test]
+fn an_executor_that_was_told_to_end_and_was_lost_is_decided_about_anew_when_it_is_back() {
+    let mut cluster = Cluster::of(2, "1");
+    cluster.fail_over("2");
+    cluster.deaf = true;
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(2);
+    // It did not hear that it was to end, and another one is replaced while it is away.
+    cluster.lose("S00");
+    cluster.deaf = false;
+    cluster.ends_in = Duration::from_secs(44);
+    cluster.pass(2);
+    cluster.ends_in = ENDS_IN;
+    cluster.regain("S00");
+    cluster.most_uncovered = 0;
+    cluster.pass(200);
+    assert_eq!((cluster.running("2"), cluster.most_uncovered), (2, 1));
+}

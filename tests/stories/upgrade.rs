@@ -162,7 +162,8 @@ async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() 
     order(api, "/rollback", json!({})).await;
     eventually("rolled back", START, async || back_at(api, &old).await).await;
     up_to_date(api, NODES).await.unwrap();
-    assert_eq!(most.load(Ordering::SeqCst), 1, "the most nodes that were uncovered at once");
+    // With overlaps a node is uncovered for a moment only, which who looks now and then may miss.
+    assert!(most.load(Ordering::SeqCst) <= 1, "the most nodes that were uncovered at once");
     each_was_up_before_the_old_one_ended(api, 2 * NODES).await;
 
     stop.cancel();

@@ -13,6 +13,9 @@ use std::time::Duration;
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 const ATTACH_AGAIN: Duration = Duration::from_secs(5);
 const LOOKS_AGAIN: Duration = Duration::from_millis(200);
+/// When an update is sent again that its agent refused because it recovers.
+const SENDS_AGAIN: Duration = Duration::from_millis(200);
+const RECOVERS: u16 = 503;
 
 /// One executor's process, from its launch to its exit.
 pub(crate) struct Executor {
@@ -29,8 +32,8 @@ pub(crate) struct Executor {
     alone_since: Option<Duration>,
     pub(crate) task: Option<String>,
     task_info: Option<mesos::TaskInfo>,
-    /// Updates that the agent has not acknowledged.
-    unacknowledged: Vec<mesos::TaskStatus>,
+    /// Updates that the agent has not acknowledged, and whether it took them.
+    pub(crate) unacknowledged: Vec<(mesos::TaskStatus, bool)>,
     pub(crate) running: bool,
     /// It has the data of its node: one at a time can.
     works: bool,
@@ -61,6 +64,8 @@ pub(crate) enum Act {
     Hears(Box<executor::Event>),
     StreamEnds(u64),
     Reports(TaskState),
+    /// It sends what its agent has not taken yet.
+    Sends,
     /// It works if nobody else has the data of its node, or looks again later.
     Works,
     Exits(i32),
@@ -167,6 +172,7 @@ impl World {
             Act::Hears(event) => self.hears(machine, container, *event),
             Act::StreamEnds(stream) => self.stream_ends(machine, container, stream),
             Act::Reports(state) => self.reports(machine, container, state),
+            Act::Sends => self.sends(machine, container),
             Act::Works => self.works(machine, container),
             Act::Exits(status) => self.exits(machine, container, status),
             Act::Attaches => self.attaches(machine, container),
@@ -189,7 +195,11 @@ impl World {
         }
         let update = |status: &mesos::TaskStatus| call::Update { status: status.clone() };
         let subscribe = call::Subscribe {
-            unacknowledged_updates: executor.unacknowledged.iter().map(update).collect(),
+            unacknowledged_updates: executor
+                .unacknowledged
+                .iter()
+                .map(|(status, _)| update(status))
+                .collect(),
             unacknowledged_tasks: executor.task_info.iter().cloned().collect(),
         };
         let body = Call { subscribe: Some(subscribe), ..call_of(executor, call::Type::Subscribe) };
@@ -197,7 +207,10 @@ impl World {
         let answer = self.agent_step(machine, Some(container), |agent, now| agent.called(&body, now));
         let executor = self.executor(machine, container);
         match answer {
-            Some(Answer::Stream { .. }) => executor.alone_since = None,
+            Some(Answer::Stream { .. }) => {
+                executor.alone_since = None;
+                executor.unacknowledged.iter_mut().for_each(|(_, taken)| *taken = true);
+            }
             // The agent is away, or does not know it.
             _ => {
                 executor.alone_since.get_or_insert(now);
@@ -250,7 +263,7 @@ impl World {
             }
             event::Type::Acknowledged => {
                 let uuid = event.acknowledged.map(|acknowledged| acknowledged.uuid);
-                executor.unacknowledged.retain(|status| status.uuid != uuid);
+                executor.unacknowledged.retain(|(status, _)| status.uuid != uuid);
                 executor.task_info = None;
             }
             event::Type::Message => {
@@ -307,19 +320,40 @@ impl World {
             data: waits.then(|| handover::WAITS.to_vec()),
             ..Default::default()
         };
-        executor.unacknowledged.push(status.clone());
-        if executor.stream.is_some() {
+        executor.unacknowledged.push((status, false));
+        self.sends(machine, container);
+        if ended {
+            let after = self.chance.millis(1..3000);
+            self.act_in(machine, container, after, Act::Exits(0));
+        }
+    }
+
+    /// Sends what its agent has not taken yet, in order. An agent that recovers takes SUBSCRIBE and refuses updates.
+    fn sends(&mut self, machine: usize, container: &str) {
+        loop {
+            let executor = self.executor(machine, container);
+            let Some((status, taken)) = executor.unacknowledged.iter_mut().find(|(_, taken)| !*taken) else {
+                return;
+            };
+            if executor.stream.is_none() {
+                return;
+            }
+            *taken = true;
+            let (status, state) = (status.clone(), status.state());
+            let uuid = status.uuid.clone();
             let body =
                 Call { update: Some(call::Update { status }), ..call_of(executor, call::Type::Update) };
             let body = body.encode_to_vec();
             let answer = self.agent_step(machine, Some(container), |agent, now| agent.called(&body, now));
             if let Some(Answer::Refused(code, why)) = answer {
                 note!(self, "agent {machine} refuses {state:?}: {code} {why}");
+                if code == RECOVERS {
+                    let executor = self.executor(machine, container);
+                    let known = executor.unacknowledged.iter_mut().find(|(known, _)| known.uuid == uuid);
+                    known.into_iter().for_each(|(_, taken)| *taken = false);
+                    return self.act_in(machine, container, SENDS_AGAIN, Act::Sends);
+                }
             }
-        }
-        if ended {
-            let after = self.chance.millis(1..3000);
-            self.act_in(machine, container, after, Act::Exits(0));
         }
     }
 

@@ -31,7 +31,7 @@ use faults::Fault;
 use report::{Outcome, fail, simulate};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-use world::Plan;
+use world::{Plan, World};
 
 /// The seeds of the short run.
 const SEEDS: u64 = 30;
@@ -79,6 +79,26 @@ fn every_fault_alone_is_survived() {
             fail(&plan, &outcome);
         }
     }
+}
+
+#[test]
+fn an_executor_says_again_what_its_agent_refused_while_it_recovered() {
+    let mut refused = 0;
+    for seed in 0..20 {
+        let mut world =
+            World::new(Plan { faults: BTreeSet::new(), machines: 1, schedulers: 1, ..Plan::of(seed) });
+        let starts = |world: &World| {
+            let here = &world.machines[0].executors;
+            here.values().any(|e| e.task.is_some() && !e.running && e.unacknowledged.is_empty())
+        };
+        while !starts(&world) && world.next() {}
+        world.kill_agent(0);
+        world.start_agent(0);
+        world.run();
+        refused += usize::from(world.trace.last(usize::MAX).any(|line| line.contains("refuses TaskRunning")));
+        assert_eq!(world.failure, None, "seed {seed}");
+    }
+    assert!(refused > 0, "no agent was still recovering when its executor ran");
 }
 
 #[test]

@@ -233,12 +233,19 @@ impl World {
 
     /// Runs until all is well again, or a law is broken.
     pub(crate) fn run(&mut self) {
-        while self.failure.is_none() && !self.is_over() {
-            let Some((at, event)) = self.queue.next() else { return };
-            self.step += 1;
-            self.now = self.now.max(at);
-            self.happen(event);
+        while self.next() {}
+    }
+
+    /// Takes one step, if there is one to take.
+    pub(crate) fn next(&mut self) -> bool {
+        if self.failure.is_some() || self.is_over() {
+            return false;
         }
+        let Some((at, event)) = self.queue.next() else { return false };
+        self.step += 1;
+        self.now = self.now.max(at);
+        self.happen(event);
+        true
     }
 
     fn happen(&mut self, event: Event) {

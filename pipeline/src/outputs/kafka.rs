@@ -382,10 +382,7 @@ impl ToKafka {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::runtime::{Surroundings, run_to_end};
     use crate::{Scope, compile};
-    use tokio_util::sync::CancellationToken;
 
     fn told(options: &str) -> Vec<String> {
         let text = format!("input {{ stdin {{ }} }} output {{ kafka {{ topic_id => t {options} }} }}");
@@ -406,24 +403,5 @@ mod tests {
             told("security_protocol => SASL_PLAINTEXT"),
             ["there is no mechanism for the login", "the login names no user and password"]
         );
-    }
-
-    #[tokio::test]
-    #[ignore = "needs a broker: LOGHERD_TEST_KAFKA=host:port cargo test -p pipeline --lib kafka -- --ignored"]
-    async fn a_real_broker_takes_events() {
-        let broker = config::settings::environment("LOGHERD_TEST_KAFKA").unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        for compression in ["none", "gzip"] {
-            let text = format!(
-                "input {{ generator {{ count => 500 lines => ['a', 'b'] }} }}
-                 output {{ kafka {{ bootstrap_servers => '{broker}' topic_id => 'logherd-%{{message}}' acks => all
-                    compression_type => {compression} message_key => '%{{sequence}}' codec => json }} }}"
-            );
-            let plan = compile(Scope::Run, &text, &|_| None).unwrap();
-            let around = Surroundings::new(dir.path(), "h", "p");
-            let limit = Duration::from_secs(60);
-            let counters = run_to_end(plan, around, CancellationToken::new(), limit).await.unwrap();
-            assert_eq!((counters.events_out, counters.dead_letters), (1000, 0));
-        }
     }
 }

@@ -66,7 +66,8 @@ plugin! {
         rfc: Rfc = "rfc3164",
         /// Make the priority of `facility` and `severity`, and not of `priority`.
         use_labels: bool = true,
-        /// The name of the facility; a template.
+        /// The name of the facility; a template. Names are numbered as Logstash does, which leaves out two: `ftp` is 10, and
+        /// `local0` to `local7` are 14 to 21. For other numbers use `priority`.
         facility: Template = "user-level",
         /// The name of the severity; a template.
         severity: Template = "notice",
@@ -80,7 +81,7 @@ plugin! {
         procid: Template = "-",
         /// The kind of the message, for RFC 5424; a template.
         msgid: Template = "-",
-        /// The structured data, for RFC 5424; a template.
+        /// The structured data, for RFC 5424, with its brackets: `[id@32473 name="value"]`; a template.
         structured_data: Template = "",
         /// The text; a template.
         message: Template = "%{message}",

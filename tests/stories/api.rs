@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 use std::sync::Once;
 use std::time::Duration;
 
+/// A client of HTTP servers of this machine, to be finished.
+pub(crate) fn http_client() -> reqwest::ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10))
+}
+
 /// A client of one Logherd's REST API.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -14,10 +21,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(port: u16) -> Self {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
-        Api { url: format!("http://127.0.0.1:{port}"), client }
+        Api { url: format!("http://127.0.0.1:{port}"), client: http_client().build().unwrap() }
     }
 
     /// Sends a request; the error says what could not be reached.

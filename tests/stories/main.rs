@@ -2,8 +2,8 @@
 //!
 //! A story starts `logherd` as child processes in a directory of its own, does to it what a person or a bad day would do,
 //! and looks at what a person would look at: the REST API, the page, the files that come out. Nothing sleeps: a story waits
-//! for a state with a deadline ([`eventually`]). A story that needs Docker or Chromium where there is none says so loudly
-//! and is skipped; with `CI=true` that is a failure.
+//! for a state with a deadline ([`eventually`]). A story that needs Docker, Chromium or a server of somebody else where there
+//! is none says so loudly and is skipped; with `CI=true` that is a failure.
 //!
 //! The binary is built if need be into the target directory that the test was built in; `LOGHERD_BIN` names another one.
 #![allow(
@@ -22,11 +22,16 @@ mod eventually;
 mod faults;
 mod links;
 mod output;
+mod service;
 mod world;
 
 mod containers;
 mod coverage;
 mod edits;
+mod exits;
+mod graphite;
+mod influxdb;
+mod kafka;
 mod leaders;
 mod lines;
 mod nodes;
@@ -35,8 +40,11 @@ mod prior_failures;
 #[path = "../../scheduler/tests/state/proxy.rs"]
 mod proxy;
 mod ready;
+mod redis;
 mod reservations;
+mod rsyslog;
 mod search;
+mod statsd;
 mod survive;
 mod system;
 mod teardown;

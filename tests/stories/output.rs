@@ -75,7 +75,8 @@ impl Output {
     }
 }
 
-fn tally(text: &str, before: &str, after: &str) -> Tally {
+/// Counts the numbers that the lines of a text hold between `before` and `after`.
+pub(crate) fn tally(text: &str, before: &str, after: &str) -> Tally {
     let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
     let mut tally = Tally { ascending: true, ..Tally::default() };
     let mut last = 0;

@@ -4,7 +4,10 @@ use crate::api::Api;
 use crate::eventually::eventually;
 use crate::output::{Output, output};
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -67,6 +70,29 @@ impl World {
         format!("{}/nginx", self.id)
     }
 
+    /// Appends a text to a file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let mut file = File::options().create(true).append(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Appends numbered lines to a file.
+    pub(crate) fn append(&self, name: &str, numbers: RangeInclusive<usize>) {
+        self.write(name, &numbers.map(|number| format!("line {number}.\n")).collect::<String>());
+    }
+
+    /// The part of a configuration that follows a file from its beginning.
+    pub(crate) fn follows(&self, name: &str) -> String {
+        let path = self.path(name).display().to_string();
+        format!(r#"input {{ file {{ path => "{path}" start_position => beginning }} }}"#)
+    }
+
+    /// The part of a configuration that writes the messages into a file.
+    pub(crate) fn writes(&self, name: &str) -> String {
+        let path = self.path(name).display().to_string();
+        format!(r#"output {{ file {{ path => "{path}" codec => line {{ format => "%{{message}}" }} }} }}"#)
+    }
+
     /// Starts `logherd local` and waits until every node is covered.
     pub(crate) async fn local(&self, arguments: &[&str]) -> Logherd {
         let logherd = self.start_local(arguments);
@@ -85,6 +111,26 @@ impl World {
     /// Starts the binary with `--listen` on a free port.
     pub(crate) fn start(&self, name: &str, arguments: &[&str]) -> Logherd {
         let port = free_port();
+        self.start_with(name, port, &[arguments, &["--listen", &format!("127.0.0.1:{port}")]].concat())
+    }
+
+    /// Starts `logherd run` with that configuration, and waits until its node API answers.
+    pub(crate) async fn run(&self, config: &str, arguments: &[&str]) -> Logherd {
+        let run = self.start_run("run", config, arguments);
+        eventually("the pipeline runs", START, async || run.api.get("/_node/stats").await).await;
+        run
+    }
+
+    /// Starts `logherd run` with that configuration and data of its own; `api` is its node API.
+    pub(crate) fn start_run(&self, name: &str, config: &str, arguments: &[&str]) -> Logherd {
+        let (file, data) = (self.path(&format!("{name}.conf")), self.path(&format!("{name}-data")));
+        std::fs::write(&file, config).unwrap();
+        let port = free_port();
+        let own = ["run", "-f", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+        self.start_with(name, port, &[&own, &["--api-http-port", &port.to_string()][..], arguments].concat())
+    }
+
+    fn start_with(&self, name: &str, port: u16, arguments: &[&str]) -> Logherd {
         let mut logherd = Logherd {
             api: Api::new(port),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
@@ -92,7 +138,6 @@ impl World {
             dir: self.dir.path().to_path_buf(),
             child: None,
         };
-        logherd.arguments.extend(["--listen".into(), format!("127.0.0.1:{port}")]);
         logherd.start_again();
         logherd
     }
@@ -138,7 +183,7 @@ pub(crate) struct Logherd {
 impl Logherd {
     /// Starts it as it was started before.
     pub(crate) fn start_again(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(&self.log).unwrap();
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(binary());
         command.args(&self.arguments).env("LOGHERD_STORY", &self.dir).current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);

@@ -41,6 +41,7 @@ const DECISION_CORES: &[&str] = &[
     "config/src/document",
     "pipeline/src/lang",
     "pipeline/src/plan",
+    "pipeline/src/concurrency",
     "local/src/master/core",
     "local/src/agent/core",
 ];

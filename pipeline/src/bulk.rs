@@ -76,6 +76,17 @@ pub(crate) enum Answer {
     Later(String),
 }
 
+impl Answer {
+    /// Whether the server has enough for now, or is not well: something is to be sent again.
+    pub(crate) fn says_later(&self) -> bool {
+        match self {
+            Self::Taken | Self::SendLess(_) => false,
+            Self::Later(_) => true,
+            Self::Each(verdicts) => verdicts.iter().any(|verdict| matches!(verdict, Verdict::Later(_))),
+        }
+    }
+}
+
 /// What became of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -5,7 +5,8 @@
 //! - [`check`](check()), [`compile`]: a text → its problems, or its [`Plan`] (`lang`, `check`, `plan`, `spec`, `every`).
 //! - `plugins`: the table of all inputs, codecs, filters and outputs; one file each in the directories of these names.
 //! - [`start`]: a plan and its [`Surroundings`] → a [`Running`] pipeline. `topology` shows the whole path of a record;
-//!   `runtime` has its stages; `tail`, `positions`, `dead_letter`, `client` and `bulk` are what inputs and outputs stand on.
+//!   `runtime` has its stages; `tail`, `positions`, `dead_letter`, `client`, `concurrency` and `bulk` are what inputs and
+//!   outputs stand on.
 //! - `listening`, `link`, `tls`, `redis`, `lumberjack`, `syslog`, `msgpack`, `unpack`, `charset`: how others are spoken with.
 //! - `grok`, `ruby`, `joda`: patterns for lines, regular expressions, dates; `patterns/` beside has the stock patterns.
 //! - [`event`], [`value`], [`field`], [`batch`], [`template`], `json`, `joda`, `condition`: what flows, and what can be
@@ -21,6 +22,7 @@ mod check;
 mod client;
 mod codec;
 mod codecs;
+mod concurrency;
 mod condition;
 mod csv;
 mod dead_letter;

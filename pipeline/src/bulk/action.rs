@@ -112,6 +112,26 @@ impl Shape {
         others.into_iter().flatten().chain([name]).map(Template::period_s).min().unwrap_or(0)
     }
 
+    /// Whether it makes no difference when a later event is indexed before this one. Where a document is created, its id says
+    /// that it is this very event; where the server makes the id, no other event is the same document.
+    pub(crate) fn may_be_overtaken(&self, event: &Event) -> bool {
+        let has_version = self.version.is_some() || self.parent.is_some();
+        let names_one = || self.document_id.is_some() || self.own_id(event);
+        match &self.verb {
+            Verb::Always(Action::Create) => !has_version,
+            Verb::Always(Action::Index) => !has_version && !names_one(),
+            Verb::Always(Action::Update | Action::Delete) | Verb::Of(_) => false,
+        }
+    }
+
+    fn own_id(&self, event: &Event) -> bool {
+        if event.metadata().is_empty() {
+            return false;
+        }
+        let control = event.get(&FieldRef::from_names(&CONTROL)).and_then(Value::as_map);
+        control.and_then(|control| control.get("id")).is_some_and(|id| *id != Value::Null)
+    }
+
     /// Adds the line before the document of an event. An error is why the event cannot be sent.
     pub(crate) fn write_action(&self, event: &Event, out: &mut Vec<u8>) -> Result<Action, String> {
         let action = match &self.verb {

@@ -1,11 +1,15 @@
 //! Asks the servers of a cluster in turn, leaves out for a while those that do not answer, and says where they are.
+mod sniff;
+
+pub(crate) use sniff::Sniff;
+
 use crate::client::chain;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Url};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The port of Elasticsearch.
@@ -22,19 +26,35 @@ pub(crate) struct Host {
     dead_since: Option<Instant>,
 }
 
-/// Servers that are asked in turn.
-#[derive(Clone, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) client: Arc<Client>,
-    pub(crate) hosts: Vec<Host>,
+/// The servers of a cluster, and whose turn it is.
+#[derive(Debug)]
+struct Hosts {
+    all: Vec<Host>,
     /// Which one is asked next.
-    pub(crate) turn: usize,
+    turn: usize,
+    /// When the cluster was last asked for its servers.
+    sniffed: Option<Instant>,
+}
+
+/// Servers that are asked in turn, by several at once.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    client: Arc<Client>,
+    hosts: Mutex<Hosts>,
+    manners: Manners,
+}
+
+/// How the servers of a cluster are asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
     /// How long a server that does not answer is left out.
     pub(crate) resurrect_after: Duration,
     /// Below each server: what it is asked to see whether it answers again.
     pub(crate) health_path: String,
     /// Added to the query of each request.
     pub(crate) parameters: Vec<(String, String)>,
+    /// Whether the cluster itself is asked for its servers.
+    pub(crate) sniff: Option<Sniff>,
 }
 
 /// One request.
@@ -156,56 +176,69 @@ pub(crate) fn secret(text: String) -> Result<HeaderValue, String> {
 }
 
 impl Cluster {
+    /// A cluster of these servers.
+    pub(crate) fn of(client: Arc<Client>, hosts: Vec<Host>, manners: Manners) -> Self {
+        let sniff = manners.sniff.clone().map(|sniff| Sniff { seeds: hosts.clone(), ..sniff });
+        let hosts = Mutex::new(Hosts { all: hosts, turn: 0, sniffed: None });
+        Self { client, hosts, manners: Manners { sniff, ..manners } }
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks one server after the other until one answers: its status and its answer. The reason why none does is for
     /// people.
-    pub(crate) async fn ask(&mut self, request: Request<'_>) -> Result<(u16, Bytes), String> {
-        let mut why = String::new();
-        for nth in self.order(Instant::now()) {
-            if let Err(error) = self.revive(nth).await {
+    pub(crate) async fn ask(&self, request: Request<'_>) -> Result<(u16, Bytes), String> {
+        self.sniff_when_due().await;
+        let mut why = "there are no hosts".to_owned();
+        for host in self.next(Instant::now()) {
+            if let Err(error) = self.revive(&host).await {
                 why = error;
                 continue;
             }
-            match self.ask_one(nth, &request).await {
-                Ok((status, answer)) => {
-                    self.turn = nth.wrapping_add(1);
-                    return Ok((status, answer));
-                }
+            match self.ask_one(&host, &request).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => why = error,
             }
         }
+        self.forget_sniffed();
         Err(why)
     }
 
-    /// The servers in the order in which they are asked; those that do not answer only when there are no others.
-    fn order(&self, now: Instant) -> Vec<usize> {
-        let count = self.hosts.len().max(1);
-        let all: Vec<usize> = (0..self.hosts.len()).map(|n| self.turn.wrapping_add(n) % count).collect();
-        let is_alive =
-            |nth: &usize| self.hosts.get(*nth).is_some_and(|host| host.is_alive(now, self.resurrect_after));
-        let alive: Vec<usize> = all.iter().copied().filter(is_alive).collect();
-        if alive.is_empty() { all } else { alive }
+    /// The servers in the order in which they are asked; whoever asks next begins with another one.
+    fn next(&self, now: Instant) -> Vec<Host> {
+        let mut hosts = self.hosts();
+        let order = hosts.order(now, self.manners.resurrect_after);
+        hosts.turn = order.first().map_or(0, |first| first.wrapping_add(1));
+        order.iter().filter_map(|nth| hosts.all.get(*nth)).cloned().collect()
+    }
+
+    /// Notes whether a server answers; it may be none of the cluster's any more.
+    fn note(&self, shown: &str, dead_since: Option<Instant>) {
+        if let Some(host) = self.hosts().all.iter_mut().find(|host| host.shown == shown) {
+            host.dead_since = dead_since;
+        }
     }
 
     /// Sees whether a server that did not answer does so again, before it is given a body.
-    async fn revive(&mut self, nth: usize) -> Result<(), String> {
-        if self.hosts.len() < 2 || self.hosts.get(nth).is_none_or(|host| host.dead_since.is_none()) {
+    async fn revive(&self, host: &Host) -> Result<(), String> {
+        if host.dead_since.is_none() || self.hosts().all.len() < 2 {
             return Ok(());
         }
-        let path = self.health_path.clone();
-        match self.ask_one(nth, &Request::plain(Method::HEAD, &path)).await? {
+        let path = self.manners.health_path.clone();
+        match self.ask_one(host, &Request::plain(Method::HEAD, &path)).await? {
             (500..=599, _) => {
-                if let Some(host) = self.hosts.get_mut(nth) {
-                    host.dead_since = Some(Instant::now());
-                }
+                self.note(&host.shown, Some(Instant::now()));
                 Err("a server is not well".to_owned())
             }
             _ => Ok(()),
         }
     }
 
-    async fn ask_one(&mut self, nth: usize, request: &Request<'_>) -> Result<(u16, Bytes), String> {
-        let Some(host) = self.hosts.get_mut(nth) else { return Err("there are no hosts".to_owned()) };
-        let mut sent = self.client.request(request.method.clone(), host.url(request, &self.parameters));
+    async fn ask_one(&self, host: &Host, request: &Request<'_>) -> Result<(u16, Bytes), String> {
+        let url = host.url(request, &self.manners.parameters);
+        let mut sent = self.client.request(request.method.clone(), url);
         if let Some(authorization) = &host.authorization {
             sent = sent.header(AUTHORIZATION, authorization);
         }
@@ -226,14 +259,28 @@ impl Cluster {
         };
         match answered {
             Ok(answer) => {
-                host.dead_since = None;
+                if host.dead_since.is_some() {
+                    self.note(&host.shown, None);
+                }
                 Ok(answer)
             }
             Err(error) => {
-                host.dead_since = Some(Instant::now());
+                self.note(&host.shown, Some(Instant::now()));
                 Err(format!("ask {}: {}", host.shown, chain(&error.without_url())))
             }
         }
+    }
+}
+
+impl Hosts {
+    /// The servers in the order in which they are asked; those that do not answer only when there are no others.
+    fn order(&self, now: Instant, resurrect_after: Duration) -> Vec<usize> {
+        let count = self.all.len().max(1);
+        let all: Vec<usize> = (0..self.all.len()).map(|n| self.turn.wrapping_add(n) % count).collect();
+        let is_alive =
+            |nth: &usize| self.all.get(*nth).is_some_and(|host| host.is_alive(now, resurrect_after));
+        let alive: Vec<usize> = all.iter().copied().filter(is_alive).collect();
+        if alive.is_empty() { all } else { alive }
     }
 }
 
@@ -244,14 +291,14 @@ mod tests {
     fn cluster(hosts: &[&str]) -> Cluster {
         // Another test of this process may have been first.
         let _again = rustls::crypto::ring::default_provider().install_default();
-        Cluster {
-            client: Arc::new(Client::new()),
-            hosts: hosts.iter().map(|host| Host::at(host, false, Some("/es/")).unwrap()).collect(),
-            turn: 0,
+        let hosts = hosts.iter().map(|host| Host::at(host, false, Some("/es/")).unwrap()).collect();
+        let manners = Manners {
             resurrect_after: Duration::from_secs(5),
             health_path: "/".to_owned(),
             parameters: vec![("a b".to_owned(), "&".to_owned())],
-        }
+            sniff: None,
+        };
+        Cluster::of(Arc::new(Client::new()), hosts, manners)
     }
 
     #[test]
@@ -277,15 +324,24 @@ mod tests {
 
     #[test]
     fn servers_that_do_not_answer_are_left_out_for_a_while() {
-        let mut cluster = cluster(&["a", "b", "c"]);
+        let cluster = cluster(&["a", "b", "c"]);
         let now = Instant::now();
-        cluster.turn = 1;
-        assert_eq!(cluster.order(now), [1, 2, 0]);
-        cluster.hosts[2].dead_since = Some(now);
-        assert_eq!(cluster.order(now), [1, 0]);
-        assert_eq!(cluster.order(now + Duration::from_secs(5)), [1, 2, 0]);
-        cluster.hosts.iter_mut().for_each(|host| host.dead_since = Some(now));
-        assert_eq!(cluster.order(now), [1, 2, 0], "all are asked when none is left");
+        let order = |now| cluster.hosts().order(now, cluster.manners.resurrect_after);
+        cluster.hosts().turn = 1;
+        assert_eq!(order(now), [1, 2, 0]);
+        cluster.hosts().all[2].dead_since = Some(now);
+        assert_eq!(order(now), [1, 0]);
+        assert_eq!(order(now + Duration::from_secs(5)), [1, 2, 0]);
+        cluster.hosts().all.iter_mut().for_each(|host| host.dead_since = Some(now));
+        assert_eq!(order(now), [1, 2, 0], "all are asked when none is left");
+    }
+
+    #[test]
+    fn whoever_asks_next_begins_with_another_server_while_the_first_is_asked() {
+        let cluster = cluster(&["a", "b", "c"]);
+        let first = || cluster.next(Instant::now())[0].shown.clone();
+        let firsts: Vec<String> = (0..4).map(|_| first()).collect();
+        assert_eq!(firsts, ["http://a:9200/es", "http://b:9200/es", "http://c:9200/es", "http://a:9200/es"]);
     }
 
     #[test]
@@ -293,11 +349,12 @@ mod tests {
         let cluster = cluster(&["u:p%40@h:1", "https://h/own?x=1"]);
         let query = [("filter_path", "errors")];
         let request = Request { query: &query, ..Request::plain(Method::POST, "_bulk") };
-        let url = |nth: usize| cluster.hosts[nth].url(&request, &cluster.parameters).to_string();
+        let hosts = cluster.hosts();
+        let url = |nth: usize| hosts.all[nth].url(&request, &cluster.manners.parameters).to_string();
         assert_eq!(url(0), "http://h:1/es/_bulk?filter_path=errors&a+b=%26");
         assert_eq!(url(1), "https://h:9200/own/_bulk?x=1&filter_path=errors&a+b=%26");
-        assert_eq!(cluster.hosts[0].shown, "http://h:1/es");
-        assert_eq!(cluster.hosts[0].authorization.as_ref().unwrap(), &basic("u", "p@").unwrap());
+        assert_eq!(hosts.all[0].shown, "http://h:1/es");
+        assert_eq!(hosts.all[0].authorization.as_ref().unwrap(), &basic("u", "p@").unwrap());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) struct Lifecycle {
 
 impl Setup {
     /// Does it. An error is why it has to be tried again; what the server refuses is told and left.
-    pub(crate) async fn run(&self, cluster: &mut Cluster) -> Result<(), String> {
+    pub(crate) async fn run(&self, cluster: &Cluster) -> Result<(), String> {
         if self.template.is_none() && self.lifecycle.is_none() {
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Setup {
         }
     }
 
-    async fn install(&self, template: &IndexTemplate, api: Api, cluster: &mut Cluster) -> Result<(), String> {
+    async fn install(&self, template: &IndexTemplate, api: Api, cluster: &Cluster) -> Result<(), String> {
         let endpoint = match api {
             Api::Legacy => "_template",
             Api::Composable => "_index_template",
@@ -101,7 +101,7 @@ impl Lifecycle {
         }
     }
 
-    async fn prepare(&self, cluster: &mut Cluster) -> Result<(), String> {
+    async fn prepare(&self, cluster: &Cluster) -> Result<(), String> {
         let policy = format!("/_ilm/policy/{}", encoded(&self.policy));
         if ask(cluster, Request::plain(Method::GET, &policy)).await?.is_err() {
             if self.built_in {
@@ -129,7 +129,7 @@ impl Lifecycle {
 }
 
 /// An answer, or why the server refuses; the outer error is why it has to be asked again.
-async fn ask(cluster: &mut Cluster, request: Request<'_>) -> Result<Result<Json, String>, String> {
+async fn ask(cluster: &Cluster, request: Request<'_>) -> Result<Result<Json, String>, String> {
     let (status, answer) = cluster.ask(request).await?;
     match status {
         200..=299 => Ok(Ok(serde_json::from_slice(&answer).unwrap_or_default())),

@@ -10,7 +10,8 @@ use crate::ecs::Ecs;
 use crate::field::FieldRef;
 use crate::lang::kinds::{ByteSize, Hash, Password, Placed};
 use crate::plugins::OutputOptions;
-use crate::runtime::load::{Failure, Load, Output};
+use crate::runtime::gate::Gate;
+use crate::runtime::load::{Crew, Failure, Load, Output};
 use crate::runtime::supervise::panic_reason;
 use crate::spec::{plugin, words};
 use crate::template::Template;
@@ -22,7 +23,7 @@ use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tracing::warn;
@@ -41,6 +42,12 @@ plugin! {
     ///
     /// Servers are asked in turn; one that does not answer is left out for `resurrect_delay`, and asked for a sign of life before
     /// it gets events again. A request that is too large is sent in parts.
+    ///
+    /// While more waits than one request takes, several are under way at once, up to 8: more while answers come as soon as they
+    /// usually do, fewer when they take longer, and when a server says that it has enough (429, 503) or does not answer. Documents
+    /// then arrive in another order than their events did. Those whose order matters never overtake each other, and nothing
+    /// overtakes them: those with an id of their own that are not created, those whose `action` is a template, and those of a
+    /// relation or a version.
     ///
     /// An event may say in `[@metadata][_ingest_document]` what its `id`, `index`, `routing`, `pipeline`, `version` and `version_type`
     /// are, and in `[@metadata][target_ingest_pipeline]` its ingest pipeline; options that are given win.
@@ -155,6 +162,13 @@ plugin! {
         resurrect_delay: Duration = "5 seconds",
         /// What a server is asked for a sign of life. Default: `/`.
         healthcheck_path: Option<String>,
+        /// Whether the servers are asked which others the cluster has; those get events then, but for masters that are nothing else.
+        /// When none of them answers, those in `hosts` are asked again.
+        sniffing: bool = false,
+        /// How often they are asked for it.
+        sniffing_delay: Duration = "5 seconds",
+        /// What they are asked. Default: `_nodes/http` below `path`.
+        sniffing_path: Option<String>,
         /// The first pause before events are sent again; it doubles with each failure. Default: 50 milliseconds.
         retry_initial_interval: Option<Duration>,
         /// The longest pause before events are sent again. Default: 10 seconds.
@@ -175,9 +189,6 @@ plugin! {
         "failure_type_logging_whitelist" => "it is called `silence_errors_in_log`",
         "pool_max" => "there are as many connections as are needed",
         "pool_max_per_route" => "there are as many connections as are needed",
-        "sniffing" => "the servers are those in `hosts`",
-        "sniffing_delay" => "the servers are those in `hosts`",
-        "sniffing_path" => "the servers are those in `hosts`",
         "ssl_cipher_suites" => "those of TLS 1.2 and 1.3 that are safe are spoken",
         "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
         "validate_after_inactivity" => "connections that were closed are made anew",
@@ -282,28 +293,35 @@ impl OutputOptions for ElasticsearchOptions {
     fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
         let bulk_path = self.bulk_path.clone().unwrap_or_else(|| "_bulk".to_owned());
         Ok(Box::new(Elasticsearch {
-            id: site.id,
-            cluster: self.cluster()?,
-            bulk_path,
-            setup: Some(self.setup()?),
-            shape: Arc::new(self.shape()),
-            rules: self.rules(),
-            silenced: self.silence_errors_in_log.clone(),
-            max_bytes: usize::try_from(self.bulk_max_size.0).unwrap_or(usize::MAX),
-            level: self.level(),
-            pauses: (self.retry_initial_interval, self.retry_max_interval),
-            dead_letters: site.dead_letters,
+            site: Arc::new(Site {
+                id: site.id,
+                cluster: self.cluster()?,
+                bulk_path,
+                setup: Mutex::new(Some(self.setup()?)),
+                shape: Arc::new(self.shape()),
+                rules: self.rules(),
+                silenced: self.silence_errors_in_log.clone(),
+                max_bytes: usize::try_from(self.bulk_max_size.0).unwrap_or(usize::MAX),
+                level: self.level(),
+                pauses: (self.retry_initial_interval, self.retry_max_interval),
+                dead_letters: site.dead_letters,
+                gate: Gate::up_to(AT_ONCE_MAX),
+            }),
             spare: Vec::new(),
         }))
     }
 }
 
-struct Elasticsearch {
+/// The most requests that are under way at once: what is on its way in a pipeline is seldom more than this many loads.
+const AT_ONCE_MAX: usize = 8;
+
+/// What all those have together that send requests of one output at once.
+struct Site {
     id: String,
     cluster: Cluster,
     bulk_path: String,
     /// What is to be prepared before the first events.
-    setup: Option<Setup>,
+    setup: Mutex<Option<Setup>>,
     shape: Arc<Shape>,
     rules: Rules,
     silenced: Vec<String>,
@@ -313,6 +331,12 @@ struct Elasticsearch {
     /// The first and the longest pause between attempts.
     pauses: (Option<Duration>, Option<Duration>),
     dead_letters: DeadLetters,
+    /// How many requests may be under way.
+    gate: Gate,
+}
+
+struct Elasticsearch {
+    site: Arc<Site>,
     /// The buffer of the last request, to be used again.
     spare: Vec<u8>,
 }
@@ -320,10 +344,11 @@ struct Elasticsearch {
 impl Output for Elasticsearch {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            if let Some(setup) = self.setup.take()
-                && let Err(why) = setup.run(&mut self.cluster).await
+            let setup = self.site.setup().take();
+            if let Some(setup) = setup
+                && let Err(why) = setup.run(&self.site.cluster).await
             {
-                self.setup = Some(setup);
+                *self.site.setup() = Some(setup);
                 return Err(Failure::whole(why));
             }
             self.send_all(load).await
@@ -334,15 +359,40 @@ impl Output for Elasticsearch {
         self.spare = Vec::new();
     }
 
+    fn crew(&self) -> Option<Arc<dyn Crew>> {
+        Some(Arc::new(self.site.clone()))
+    }
+
     fn pauses(&self) -> (Option<Duration>, Option<Duration>) {
-        self.pauses
+        self.site.pauses
+    }
+}
+
+impl Site {
+    fn setup(&self) -> MutexGuard<'_, Option<Setup>> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody is hired before the cluster is prepared: until the first answer the limit is one, and preparing needs none of it.
+impl Crew for Arc<Site> {
+    fn has_room_beside(&self, busy: usize) -> bool {
+        self.gate.has_room_beside(busy)
+    }
+
+    fn keeps_order(&self, load: &Load) -> bool {
+        !load.iter().all(|event| self.shape.may_be_overtaken(event))
+    }
+
+    fn hire(&self) -> Box<dyn Output> {
+        Box::new(Elasticsearch { site: self.clone(), spare: Vec::new() })
     }
 }
 
 impl Elasticsearch {
     async fn send_all(&mut self, load: &Load) -> Result<(), Failure> {
         let total = load.len();
-        let mut limits = Limits { bytes: self.max_bytes, events: usize::MAX };
+        let mut limits = Limits { bytes: self.site.max_bytes, events: usize::MAX };
         let mut from = 0;
         let mut again: Vec<usize> = Vec::new();
         let mut reason = None;
@@ -390,7 +440,7 @@ impl Elasticsearch {
 
     /// Writing JSON takes its time: it is done where it holds up nobody.
     async fn body(&mut self, load: &Load, from: usize, limits: Limits) -> Result<Body, Failure> {
-        let (shape, load, buffer) = (self.shape.clone(), load.clone(), std::mem::take(&mut self.spare));
+        let (shape, load, buffer) = (self.site.shape.clone(), load.clone(), std::mem::take(&mut self.spare));
         spawn_blocking(move || bulk::body(&shape, &load, from, limits, buffer))
             .await
             .map_err(|error| Failure::whole(panic_reason(error)))
@@ -402,7 +452,7 @@ impl Elasticsearch {
             self.spare = body.text;
             return Answer::Taken;
         }
-        let (text, packed) = match self.level {
+        let (text, packed) = match self.site.level {
             0 => (Bytes::from(body.text), None),
             level => match spawn_blocking(move || gzip(body.text, level)).await {
                 Ok(Ok((text, packed))) => (text.into(), Some(Bytes::from(packed))),
@@ -414,11 +464,18 @@ impl Elasticsearch {
         let query = [("filter_path", "errors,items.*.status,items.*.error")];
         let gzipped = packed.is_some();
         let body = Some(packed.unwrap_or_else(|| text.clone()));
-        let request = Request { method: Method::POST, path: &self.bulk_path, query: &query, body, gzipped };
-        let answer = match self.cluster.ask(request).await {
-            Ok((status, answer)) => bulk::read_answer(status, &answer, sent, &self.rules),
+        let request =
+            Request { method: Method::POST, path: &self.site.bulk_path, query: &query, body, gzipped };
+        let pass = self.site.gate.enter().await;
+        let answer = match self.site.cluster.ask(request).await {
+            Ok((status, answer)) => bulk::read_answer(status, &answer, sent, &self.site.rules),
             Err(why) => Answer::Later(why),
         };
+        if answer.says_later() {
+            pass.pressed()
+        } else {
+            pass.answered()
+        }
         if let Ok(buffer) = text.try_into_mut() {
             self.spare = buffer.into();
         }
@@ -426,13 +483,13 @@ impl Elasticsearch {
     }
 
     fn is_silenced(&self, why: &str) -> bool {
-        self.silenced.iter().any(|kind| why.starts_with(kind.as_str()))
+        self.site.silenced.iter().any(|kind| why.starts_with(kind.as_str()))
     }
 
     fn drop_one(&self, why: &str) {
-        self.dead_letters.count_dropped(1);
+        self.site.dead_letters.count_dropped(1);
         if !self.is_silenced(why) {
-            warn!(output = %self.id, reason = %why, "an event was refused and is dropped, as `drop_error_types` says");
+            warn!(output = %self.site.id, reason = %why, "an event was refused and is dropped, as `drop_error_types` says");
         }
     }
 
@@ -442,9 +499,9 @@ impl Elasticsearch {
         }
         if let Some((_, first)) = refused.iter().find(|(_, why)| !self.is_silenced(why)) {
             let count = refused.len();
-            warn!(output = %self.id, count, reason = %first, "events were refused; they are dead letters");
+            warn!(output = %self.site.id, count, reason = %first, "events were refused; they are dead letters");
         }
-        let (letters, load, refused) = (self.dead_letters.clone(), load.clone(), refused.to_vec());
+        let (letters, load, refused) = (self.site.dead_letters.clone(), load.clone(), refused.to_vec());
         let work = spawn_blocking(move || {
             let mut reasons = refused.iter().peekable();
             let dead = load.iter().enumerate().filter_map(|(nth, event)| {
@@ -482,3 +539,5 @@ fn gzip(text: Vec<u8>, level: u32) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unreliable;

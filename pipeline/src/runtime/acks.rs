@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many batches are on their way between the filters and the last acknowledgement. Full: the filters wait.
-pub(crate) const ON_THEIR_WAY_MAX: usize = 16;
+pub(crate) const ON_THEIR_WAY_MAX: usize = 48;
 
 /// What has to arrive before a position counts.
 pub(crate) struct Ticket {

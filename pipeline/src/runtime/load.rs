@@ -94,6 +94,18 @@ impl Failure {
     }
 }
 
+/// Decides whether further loads are delivered beside those on their way.
+pub(crate) trait Crew: Send + Sync {
+    /// Whether one more load may be on its way beside `busy` others.
+    fn has_room_beside(&self, busy: usize) -> bool;
+
+    /// Whether nothing may overtake these events, and they nothing.
+    fn keeps_order(&self, load: &Load) -> bool;
+
+    /// One more output like the first.
+    fn hire(&self) -> Box<dyn Output>;
+}
+
 /// Takes events away.
 pub(crate) trait Output: Send {
     /// Returns once every event is where it belongs; those refused for good are dead letters then. On a failure it
@@ -102,6 +114,11 @@ pub(crate) trait Output: Send {
 
     /// Nothing has come for a while: what is only kept for speed is let go.
     fn rest(&mut self) {}
+
+    /// What lets several loads be on their way at once, where that may be.
+    fn crew(&self) -> Option<Arc<dyn Crew>> {
+        None
+    }
 
     /// The first and the longest pause between attempts, where they are not as for all outputs.
     fn pauses(&self) -> (Option<Duration>, Option<Duration>) {

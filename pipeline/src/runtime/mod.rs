@@ -16,6 +16,7 @@ pub(crate) mod cutter;
 pub(crate) mod decorate;
 pub(crate) mod delivery;
 pub(crate) mod disk_queue;
+pub(crate) mod gate;
 pub(crate) mod join;
 pub(crate) mod lines;
 pub(crate) mod load;

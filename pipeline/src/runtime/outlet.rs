@@ -1,10 +1,14 @@
-//! Delivers batches to one output, in order, again and again until it has them.
+//! Delivers batches to one output, again and again until it has them: in order, unless the output lets several be on their way.
 use super::chain::Chosen;
-use super::load::{Load, Output};
+use super::load::{Crew, Load, Output};
 use super::meter::Meter;
 use super::tally::{Health, Tally, count};
 use crate::event::Event;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -34,54 +38,161 @@ pub(crate) struct Outlet {
     pub(crate) health: Arc<Health>,
 }
 
+/// What every load of an output is delivered with.
+struct Counter {
+    id: String,
+    meter: Option<Arc<Meter>>,
+    tally: Arc<Tally>,
+    health: Arc<Health>,
+    /// How many loads failed and are repeated.
+    in_trouble: AtomicUsize,
+}
+
+/// Events that travel together, and whom to tell when they are delivered.
+struct Shipment {
+    load: Load,
+    dones: Vec<oneshot::Sender<()>>,
+}
+
+/// An output that delivers, and comes back when it has.
+type Delivery = BoxFuture<'static, Result<Box<dyn Output>, String>>;
+
+/// What an outlet does, between its parcels and its deliveries.
+struct Desk {
+    waiting: Vec<Parcel>,
+    /// Whether more parcels may come.
+    open: bool,
+    idle: Vec<Box<dyn Output>>,
+    busy: FuturesUnordered<Delivery>,
+    /// Whether what is on its way may not be overtaken.
+    alone: bool,
+    crew: Option<Arc<dyn Crew>>,
+    counter: Arc<Counter>,
+}
+
 impl Outlet {
-    /// Delivers until there will be no more parcels, or until it is hopeless. Parcels that wait are delivered together.
+    /// Delivers until there will be no more parcels, or until it is hopeless. Parcels that wait are delivered together; while
+    /// an output is busy, another one like it is given work only if there is a whole load of it: many small requests at once
+    /// would cost more than a large one.
     pub(crate) async fn run(mut self) -> Result<(), String> {
-        let mut parcels = Vec::with_capacity(WAITING_MAX);
         let meter = self.tally.meter(&self.id);
-        while self.receive(&mut parcels).await > 0 {
-            let mut load = Load::default();
-            let mut dones = Vec::with_capacity(parcels.len());
-            for parcel in parcels.drain(..) {
-                load.add(parcel.events, parcel.chosen);
-                dones.push(parcel.done);
+        let in_trouble = AtomicUsize::new(0);
+        let Self { id, tally, health, .. } = self;
+        let mut desk = Desk {
+            waiting: Vec::with_capacity(WAITING_MAX),
+            open: true,
+            crew: self.output.crew(),
+            idle: vec![self.output],
+            busy: FuturesUnordered::new(),
+            alone: false,
+            counter: Arc::new(Counter { id, meter, tally, health, in_trouble }),
+        };
+        let mut rested = false;
+        while desk.has_work() {
+            if desk.is_time() {
+                rested = false;
+                desk.send();
+                continue;
             }
-            let events = load.len();
-            let begun = meter.as_ref().map(|meter| meter.begin(events));
-            self.deliver(load, meter.as_deref()).await?;
-            if let (Some(meter), Some(begun)) = (&meter, begun) {
-                meter.end(begun, events, events);
-            }
-            for done in dones {
-                // Nobody listens any more only when the pipeline is being torn down.
-                let _gone = done.send(());
+            let room = WAITING_MAX - desk.waiting.len();
+            let receives = desk.receives();
+            tokio::select! {
+                got = self.parcels.recv_many(&mut desk.waiting, room), if receives => desk.open = got > 0,
+                Some(done) = desk.busy.next(), if !desk.busy.is_empty() => desk.came_back(done?),
+                () = tokio::time::sleep(REST_AFTER), if !rested && desk.busy.is_empty() => {
+                    rested = true;
+                    desk.rest();
+                }
             }
         }
         Ok(())
     }
+}
 
-    /// Waits for parcels; the output rests when there are none for a while.
-    async fn receive(&mut self, parcels: &mut Vec<Parcel>) -> usize {
-        let received = tokio::time::timeout(REST_AFTER, self.parcels.recv_many(parcels, WAITING_MAX));
-        match received.await {
-            Ok(received) => received,
-            Err(_) => {
-                self.output.rest();
-                self.parcels.recv_many(parcels, WAITING_MAX).await
-            }
-        }
+impl Desk {
+    fn has_work(&self) -> bool {
+        self.open || !self.waiting.is_empty() || !self.busy.is_empty()
     }
 
-    async fn deliver(&mut self, mut load: Load, meter: Option<&Meter>) -> Result<(), String> {
+    /// Whether more parcels are taken: memory is not to fill with what can only wait.
+    fn receives(&self) -> bool {
+        let useful = self.busy.is_empty() || self.crew.is_some();
+        self.open && useful && self.waiting.len() < WAITING_MAX
+    }
+
+    /// Whether what waits is to be delivered now.
+    fn is_time(&self) -> bool {
+        if self.waiting.is_empty() || self.busy.is_empty() {
+            return !self.waiting.is_empty();
+        }
+        let Some(crew) = self.crew.as_ref().filter(|_| !self.alone) else { return false };
+        let is_whole = !self.open || self.waiting.len() >= WAITING_MAX;
+        is_whole && !crew.keeps_order(&self.load()) && crew.has_room_beside(self.busy.len())
+    }
+
+    /// All that waits.
+    fn load(&self) -> Load {
+        let mut load = Load::default();
+        self.waiting.iter().for_each(|parcel| load.add(parcel.events.clone(), parcel.chosen.clone()));
+        load
+    }
+
+    /// Gives an output what waits.
+    fn send(&mut self) {
+        let hired = || self.crew.as_ref().map(|crew| crew.hire());
+        let Some(output) = self.idle.pop().or_else(hired) else { return };
+        let load = self.load();
+        self.alone = self.crew.as_ref().is_some_and(|crew| crew.keeps_order(&load));
+        let dones = self.waiting.drain(..).map(|parcel| parcel.done).collect();
+        let counter = self.counter.clone();
+        self.busy.push(Box::pin(counter.ship(output, Shipment { load, dones })));
+    }
+
+    fn came_back(&mut self, output: Box<dyn Output>) {
+        self.idle.push(output);
+        self.alone &= !self.busy.is_empty();
+    }
+
+    /// One output is enough for the next parcels.
+    fn rest(&mut self) {
+        self.idle.truncate(1);
+        self.idle.iter_mut().for_each(|output| output.rest());
+    }
+}
+
+impl Counter {
+    /// Delivers a shipment and tells those who wait for it.
+    async fn ship(
+        self: Arc<Self>,
+        mut output: Box<dyn Output>,
+        shipment: Shipment,
+    ) -> Result<Box<dyn Output>, String> {
+        let events = shipment.load.len();
+        let begun = self.meter.as_ref().map(|meter| meter.begin(events));
+        self.deliver(output.as_mut(), shipment.load).await?;
+        if let (Some(meter), Some(begun)) = (&self.meter, begun) {
+            meter.end(begun, events, events);
+        }
+        for done in shipment.dones {
+            // Nobody listens any more only when the pipeline is being torn down.
+            let _gone = done.send(());
+        }
+        Ok(output)
+    }
+
+    async fn deliver(&self, output: &mut dyn Output, mut load: Load) -> Result<(), String> {
         let mut attempts = 0_u32;
         while !load.is_empty() {
-            let Err(failure) = self.output.deliver(&load).await else { break };
+            let Err(failure) = output.deliver(&load).await else { break };
             if failure.hopeless {
                 return Err(failure.reason);
             }
             attempts += 1;
+            if attempts == 1 {
+                self.in_trouble.fetch_add(1, Ordering::Relaxed);
+            }
             count(&self.tally.retries, 1);
-            if let Some(meter) = meter {
+            if let Some(meter) = &self.meter {
                 meter.failed();
             }
             if attempts.is_power_of_two() {
@@ -91,11 +202,14 @@ impl Outlet {
             if let Some(left) = failure.left {
                 load = left;
             }
-            tokio::time::sleep(pause(attempts, self.output.pauses(), rand::random())).await;
+            tokio::time::sleep(pause(attempts, output.pauses(), rand::random())).await;
         }
         if attempts > 0 {
             info!(output = %self.id, attempts, "delivery works again");
-            self.health.works(&self.id);
+            // Others may still be in trouble.
+            if self.in_trouble.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.health.works(&self.id);
+            }
         }
         Ok(())
     }
@@ -109,16 +223,4 @@ fn pause(attempts: u32, (first, longest): (Option<Duration>, Option<Duration>), 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_vary() {
-        let longest: Vec<u128> = [1, 2, 3, 30].map(|n| pause(n, (None, None), 0.0).as_millis()).to_vec();
-        assert_eq!(longest, [50, 100, 200, 10_000]);
-        assert_eq!(pause(1, (None, None), 1.0), Duration::from_millis(25));
-        assert_eq!(pause(u32::MAX, (None, None), 0.5), Duration::from_millis(7500));
-        let own = (Some(Duration::from_secs(2)), Some(Duration::from_secs(64)));
-        assert_eq!([1, 6, 60].map(|n| pause(n, own, 0.0).as_secs()), [2, 64, 64]);
-    }
-}
+mod tests;

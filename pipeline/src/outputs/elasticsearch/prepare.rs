@@ -1,6 +1,6 @@
 //! Makes ready what the output works with from its options: servers, credentials, shape of documents, templates.
 use super::{ElasticsearchOptions, Maybe, ScriptType, StreamType, TemplateApi, Verification, VersionType};
-use crate::bulk::cluster::{Cluster, Host, api_key, basic, cloud_url, secret};
+use crate::bulk::cluster::{Cluster, Host, Manners, Sniff, api_key, basic, cloud_url, secret};
 use crate::bulk::setup::{Api, IndexTemplate, Lifecycle, Setup};
 use crate::bulk::{Action, DataStream, Rules, Shape, Target, Update, Verb};
 use crate::client::{self, Verify, client, identity};
@@ -64,14 +64,14 @@ impl ElasticsearchOptions {
         };
         let hosts = hosts.iter().map(|text| Host::at(text, self.ssl_enabled, self.path.as_deref()));
         let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
-        Ok(Cluster {
-            client: self.client(&hosts)?,
-            hosts,
-            turn: 0,
+        let path = || self.sniffing_path.clone().unwrap_or_else(|| "_nodes/http".to_owned());
+        let manners = Manners {
             resurrect_after: self.resurrect_delay,
             health_path: self.healthcheck_path.clone().unwrap_or_else(|| "/".to_owned()),
             parameters: self.parameters.0.clone(),
-        })
+            sniff: self.sniffing.then(|| Sniff::new(path(), self.sniffing_delay)),
+        };
+        Ok(Cluster::of(self.client(&hosts)?, hosts, manners))
     }
 
     fn lifecycle(&self) -> Option<Lifecycle> {

@@ -29,6 +29,8 @@ struct Server {
     headers: Mutex<Option<HeaderMap>>,
     /// Requests that were not bulk requests.
     others: Mutex<Vec<String>>,
+    /// The servers that it says the cluster has.
+    nodes: Mutex<Vec<SocketAddr>>,
     rule: Rule,
 }
 
@@ -48,6 +50,7 @@ async fn serve(
         taken: Mutex::default(),
         headers: Mutex::default(),
         others: Mutex::default(),
+        nodes: Mutex::default(),
         rule: Box::new(rule),
     });
     let router = Router::new().route("/_bulk", post(bulk)).fallback(other).with_state(server.clone());
@@ -66,6 +69,11 @@ async fn other(State(server): State<Arc<Server>>, request: axum::extract::Reques
     server.others.lock().unwrap().push(asked);
     match parts.method.as_str() {
         "HEAD" => (StatusCode::NOT_FOUND, String::new()),
+        _ if parts.uri.path().ends_with("_nodes/http") => {
+            let node = |at: &SocketAddr| (at.to_string(), json!({ "http": { "publish_address": at } }));
+            let nodes: serde_json::Map<_, _> = server.nodes.lock().unwrap().iter().map(node).collect();
+            (StatusCode::OK, json!({ "nodes": nodes }).to_string())
+        }
         _ => (StatusCode::OK, json!({ "version": { "number": "8.15.0" } }).to_string()),
     }
 }
@@ -217,6 +225,25 @@ async fn the_next_host_is_asked_when_one_refuses_connections() {
     let counters = run_to_end(plan, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
     assert_eq!(server.messages(), all(10));
     assert_eq!(counters.retries, 0);
+}
+
+#[tokio::test]
+async fn servers_that_the_cluster_names_get_the_events_and_those_given_do_when_none_of_them_answers() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (given, address, _tasks) = serve(|_, _| (200, Json::Null)).await;
+    let (found, found_address, _found_tasks) = serve(|_, _| (200, Json::Null)).await;
+    given.nodes.lock().unwrap().push(found_address);
+    let options = "sniffing => true manage_template => false";
+    let events = plan(&format!("'{address}'"), options, 10);
+    run_to_end(events, around(dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!((given.messages().len(), found.messages()), (0, all(10)));
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    *given.nodes.lock().unwrap() = vec![closed.local_addr().unwrap()];
+    drop(closed);
+    let events = plan(&format!("'{address}'"), options, 10);
+    run_to_end(events, around(other_dir.path()), CancellationToken::new(), DRAIN).await.unwrap();
+    assert_eq!(given.messages(), all(10));
 }
 
 #[tokio::test]

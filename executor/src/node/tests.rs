@@ -167,6 +167,70 @@ async fn the_spool_of_a_container_that_is_gone_is_kept_a_day_for_a_config_and_th
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
+/// Waits until `holds`; fails after a while.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !holds() {
+            tick.tick().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
+}
+
+/// What the pipeline of a unit counted until now.
+fn counted(node: &Node, container: &str) -> Counters {
+    node.units.get(&UnitId::Container(container.into())).map(|unit| unit.view().counters).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_assignment_while_every_output_is_down_restarts_only_what_it_changes_and_loses_nothing() {
+    const LINES: usize = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    // Nobody listens there for now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for image in ["a", "b"] {
+        let (container, name, path) = (image.to_owned(), "n".into(), "/l".into());
+        let identity = Identity { container, name, image: image.into(), path, nth: 0 };
+        let file = node.place.spools.file(&identity);
+        let lines: String = (0..LINES).map(|nth| format!("{nth}\n")).collect();
+        crate::spool::Spool::open(&file, &identity, 10_000, 0).unwrap().push(lines.as_bytes()).unwrap();
+    }
+    let input = "input { file { docker-path => '/l' } }";
+    let changed = format!("{input} filter {{ mutate {{ add_field => {{ 'of' => 'new' }} }} }}");
+    let output = format!(
+        "output {{ tcp {{ host => '127.0.0.1' port => {port}
+           codec => line {{ format => '%{{[container][id]}} %{{message}} %{{of}}' }} }} }}"
+    );
+    let documents = |a: &str| {
+        assignment(&[(Kind::Docker, "a", a), (Kind::Docker, "b", input), (Kind::Host, "out", &output)])
+    };
+    node.see(Seen { listed: true, docker: Docker::connect_with_http_defaults().ok(), ..seen(&[]) });
+    node.assign(&documents(input));
+    node.found(crate::leftovers::survey(dir.path(), |_| false), true);
+    let failed = |node: &Node, id: &str, times: u64| counted(node, id).retries >= times;
+    until("both wait for the output", || failed(&node, "a", 2) && failed(&node, "b", 2)).await;
+    node.assign(&documents(&changed));
+    until("the changed one has begun anew", || counted(&node, "a").events_in == 2 * LINES as u64).await;
+    until("both are tried again", || failed(&node, "a", 5) && failed(&node, "b", 5)).await;
+    assert_eq!(counted(&node, "b").events_in, LINES as u64, "the other one was left alone");
+
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let mut got = Vec::new();
+    let mut expected: Vec<String> =
+        (0..LINES).flat_map(|nth| [format!("a {nth} new"), format!("b {nth} %{{of}}")]).collect();
+    expected.sort();
+    while got.len() < expected.len() {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut text = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut text).await.unwrap();
+        got.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+    }
+    got.sort();
+    assert_eq!(got, expected, "each line once, as its configuration says");
+}
+
 #[tokio::test]
 async fn containers_that_ended_unwatched_are_looked_at_once_there_is_a_config_for_them() {
     let dir = tempfile::tempdir().unwrap();

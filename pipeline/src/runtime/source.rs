@@ -108,22 +108,7 @@ impl Frame {
     /// Lines from nowhere.
     #[cfg(test)]
     pub(crate) fn plain(cut: Cut) -> Self {
-        let decode = crate::codec::Codec::lines().decode.unwrap();
-        let acked: Acked = Arc::new(|_| {});
-        let (fields, inner) = (Map::new(), Vec::new());
-        let source = Source {
-            fields,
-            inner,
-            again: false,
-            in_order: false,
-            decode,
-            decorate: None,
-            room: AtomicUsize::default(),
-            acked,
-            counted: false,
-            meter: None,
-        };
-        Self::of(&Arc::new(source), cut, Vec::new(), None)
+        Self::of(&Source::lines(Arc::new(|_| {})), cut, Vec::new(), None)
     }
 
     /// Lines and events of a source.
@@ -196,6 +181,23 @@ impl Frame {
 }
 
 impl Source {
+    /// A source of lines, without fields of its own.
+    #[cfg(test)]
+    pub(crate) fn lines(acked: Acked) -> Arc<Self> {
+        Arc::new(Self {
+            fields: Map::new(),
+            inner: Vec::new(),
+            again: false,
+            in_order: false,
+            decode: Codec::lines().decode.unwrap(),
+            decorate: None,
+            room: AtomicUsize::default(),
+            acked,
+            counted: false,
+            meter: None,
+        })
+    }
+
     /// The fields that the events of a frame share.
     pub(super) fn fields_for_frame(&self) -> Map {
         self.fields.unshared(self.room.load(Ordering::Relaxed))

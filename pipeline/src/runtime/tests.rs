@@ -283,6 +283,45 @@ async fn a_slow_output_stops_the_reading_instead_of_filling_memory() {
     assert!(running.stop(Duration::ZERO).await.is_err());
 }
 
+/// Many pipelines whose outputs are all down read no more together than the budget of the process allows.
+#[tokio::test]
+async fn however_many_pipelines_wait_for_their_outputs_what_they_hold_together_is_limited() {
+    // Another test of this process may have been first.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    const PIPELINES: usize = 30;
+    const BYTES: usize = 6 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let (input, blocked) = (dir.path().join("in.log"), dir.path().join("file"));
+    fs::write(&input, format!("{}\n", "x".repeat(1023)).repeat(BYTES / 1024)).unwrap();
+    fs::write(&blocked, "").unwrap();
+    let text = format!(
+        "input {{ file {{ path => '{}' mode => read }} }}
+         output {{
+           elasticsearch {{ hosts => 'http://127.0.0.1:1' retry_max_interval => 0.1 }}
+           file {{ path => '{}/x' }}
+         }}",
+        input.display(),
+        blocked.display()
+    );
+    let start_one = |nth: usize| {
+        let mut around = around(dir.path());
+        around.id = format!("p{nth}");
+        start(plan(&text), around).unwrap()
+    };
+    let running: Vec<Running> = (0..PIPELINES).map(start_one).collect();
+    let read = || running.iter().map(|one| one.counters().bytes_in).sum::<u64>();
+    let retries = |least: u64| running.iter().all(|one| one.counters().retries > least);
+    until("all of them wait", || retries(3)).await;
+    let mut before = read();
+    // What was read when all had to wait may still be on its way to where it is counted.
+    until("nobody reads any further", || std::mem::replace(&mut before, read()) == read() && retries(12))
+        .await;
+    let held = usize::try_from(read()).unwrap();
+    // The budget is 64 MiB with all that an event takes beside its line; each pipeline may have one frame beyond it.
+    assert!(held < (64 << 20) && PIPELINES * BYTES > (128 << 20), "{held}");
+    drop(running);
+}
+
 #[tokio::test]
 async fn a_plan_without_outputs_does_not_start() {
     let dir = tempfile::tempdir().unwrap();

@@ -150,6 +150,45 @@ async fn a_full_queue_lets_inputs_wait_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_queue_that_is_stopped_while_it_is_full_holds_exactly_what_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = QueueSettings { max_bytes: 20_000, ..QueueSettings::default() };
+    let data_dir = dir.path().join("data");
+    let (tally, health) = (Arc::default(), Arc::new(Health::new()));
+    let site = QueueSite { data_dir: &data_dir, pipeline: "p", settings, tally, health };
+    let queue = DiskQueue::open(site).unwrap();
+    let gauge = queue.writer.gauge.clone();
+    let (mut stages, stop) = (JoinSet::new(), CancellationToken::new());
+    // Nobody takes what is read again: every output is down.
+    let (to_filters, at_filters) = mpsc::channel(1);
+    let frames = queue.between(&mut stages, to_filters, &stop);
+    let acked = Arc::new(AtomicU64::new(0));
+    let told = acked.clone();
+    let source = Source::lines(Arc::new(move |position| told.store(position, Ordering::SeqCst)));
+    let send = async |nth: u64| {
+        let cut = Cut::of(&[Bytes::from(format!("line {nth}"))], nth + 1);
+        frames.send(Frame::of(&source, cut, Vec::new(), None)).await.is_ok()
+    };
+    let mut sent = 0;
+    while gauge.read().bytes < 20_000 && send(sent).await {
+        sent += 1;
+    }
+    // As many as may still wait before it.
+    while tokio::time::timeout(Duration::from_millis(100), send(sent)).await.is_ok() {
+        sent += 1;
+    }
+    assert!(acked.load(Ordering::SeqCst) < sent, "some have to wait");
+    stop.cancel();
+    drop((frames, at_filters, source));
+    while let Some(ended) = stages.join_next().await {
+        ended.unwrap().unwrap();
+    }
+    assert_eq!(acked.load(Ordering::SeqCst), sent, "what was taken over is written, however full it is");
+    let expected: Vec<String> = (0..sent).map(|nth| format!("line {nth}")).collect();
+    assert_eq!(deliver(dir.path(), settings).await, expected);
+}
+
+#[tokio::test]
 async fn an_event_that_is_larger_than_the_queue_goes_through_it() {
     let dir = tempfile::tempdir().unwrap();
     let queue = QueueSettings { max_bytes: 100, max_events: 1, ..QueueSettings::default() };

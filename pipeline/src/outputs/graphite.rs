@@ -123,7 +123,7 @@ impl Output for Graphite {
             if lines.is_empty() {
                 return Ok(());
             }
-            self.link.send(&[lines.into_bytes()]).await.map_err(Failure::whole)
+            self.link.send(&[lines.into_bytes()]).await.map(drop).map_err(Failure::whole)
         })
     }
 }

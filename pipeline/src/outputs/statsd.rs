@@ -1,6 +1,7 @@
 //! Sends counts of events to StatsD.
 use futures_util::future::BoxFuture;
 
+use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::lang::kinds::Hash;
 use crate::link::{Link, Server, Way};
@@ -62,7 +63,7 @@ words! {
 }
 
 impl OutputOptions for StatsdOptions {
-    fn build(&self, _site: OutputSite) -> Result<Box<dyn Output>, String> {
+    fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
         let way = match self.protocol {
             Protocol::Udp => Way::Udp,
             Protocol::Tcp => Way::Tcp,
@@ -83,12 +84,23 @@ impl OutputOptions for StatsdOptions {
             named(&self.gauge, "g"),
         ];
         let server = Server { host: self.host.clone(), port: self.port, way };
-        Ok(Box::new(Statsd { link: Link::to(server), metrics: metrics.concat(), options: self.clone() }))
+        Ok(Box::new(Statsd {
+            link: Link::to(server),
+            dead_letters: site.dead_letters,
+            lines: MetricLines { metrics: metrics.concat(), options: self.clone() },
+        }))
     }
 }
 
 struct Statsd {
     link: Link,
+    /// Where datagrams are counted that could not be sent.
+    dead_letters: DeadLetters,
+    lines: MetricLines,
+}
+
+/// What is written of events.
+struct MetricLines {
     /// Name, value and kind of each metric.
     metrics: Vec<(Template, Template, &'static str)>,
     options: StatsdOptions,
@@ -98,27 +110,23 @@ impl Output for Statsd {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let mut pieces: Vec<Vec<u8>> = Vec::new();
-            for line in load.iter().flat_map(|event| self.lines(event, rand::random)) {
+            for line in load.iter().flat_map(|event| self.lines.of(event, rand::random)) {
                 match pieces.last_mut().filter(|piece| piece.len() + line.len() <= DATAGRAM_MAX) {
                     Some(piece) => piece.extend_from_slice(line.as_bytes()),
                     None => pieces.push(line.into_bytes()),
                 }
             }
-            match (self.link.send(&pieces).await, self.options.protocol) {
-                (Err(reason), Protocol::Tcp) => Err(Failure::whole(reason)),
-                (Err(reason), Protocol::Udp) => {
-                    tracing::debug!(reason, "datagrams were not sent");
-                    Ok(())
-                }
-                (Ok(()), _) => Ok(()),
-            }
+            // A datagram holds many metrics; it counts once.
+            let lost = self.link.send(&pieces).await.map_err(Failure::whole)?;
+            self.dead_letters.count_dropped(lost);
+            Ok(())
         })
     }
 }
 
-impl Statsd {
+impl MetricLines {
     /// The lines of an event; `chance` is between 0 and 1.
-    fn lines(&self, event: &Event, mut chance: impl FnMut() -> f64) -> Vec<String> {
+    fn of(&self, event: &Event, mut chance: impl FnMut() -> f64) -> Vec<String> {
         let rate = self.options.sample_rate;
         let sender = clean(&self.options.sender.render(event)).replace('.', "_");
         let namespace = self.options.namespace.render(event);
@@ -156,13 +164,12 @@ mod tests {
         };
         let steps = options.increment.iter().map(|n| (n.clone(), Template::parse("1"), "c")).collect();
         let metrics = [steps, named(&options.timing, "ms"), named(&options.gauge, "g")].concat();
-        let server = Server { host: "localhost".into(), port: 1, way: Way::Udp };
-        let statsd = Statsd { link: Link::to(server), metrics, options: options.clone() };
+        let lines = MetricLines { metrics, options: options.clone() };
         let mut event = Event::new(Timestamp::UNIX_EPOCH);
         for (name, value) in [("host", "web.1"), ("ms", "12")] {
             event.fields_mut().insert(name, value.into());
         }
-        statsd.lines(&event, || chance)
+        lines.of(&event, || chance)
     }
 
     #[test]

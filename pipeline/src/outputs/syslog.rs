@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::codec::{Encode, encoder};
+use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::lang::kinds::{CodecCall, Placed};
 use crate::lang::problems::Problems;
@@ -54,7 +55,7 @@ plugin! {
     /// ```
     ///
     /// TCP and UDP acknowledge nothing: events that are on their way when the server goes down can be lost. While it is down the
-    /// inputs wait, except with UDP. Ends of lines in a message become `\n`.
+    /// inputs wait, except with UDP, where messages that cannot be sent are counted as dropped. Ends of lines in a message become `\n`.
     output "syslog" => pub(crate) struct SyslogOptions {
         /// The server.
         host: String,
@@ -144,7 +145,7 @@ fn check(options: &SyslogOptions, problems: &mut Problems) {
 }
 
 impl OutputOptions for SyslogOptions {
-    fn build(&self, _site: OutputSite) -> Result<Box<dyn Output>, String> {
+    fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
         let way = match self.protocol.value {
             Protocol::Udp => Way::Udp,
             Protocol::Tcp => Way::Tcp,
@@ -169,26 +170,24 @@ impl OutputOptions for SyslogOptions {
             encode: self.codec.as_ref().map(encoder).transpose()?,
             options: self.clone(),
         };
-        Ok(Box::new(Syslog { link: Link::to(server), form }))
+        Ok(Box::new(Syslog { link: Link::to(server), form, dead_letters: site.dead_letters }))
     }
 }
 
 struct Syslog {
     link: Link,
     form: Form,
+    /// Where datagrams are counted that could not be sent.
+    dead_letters: DeadLetters,
 }
 
 impl Output for Syslog {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             let lines: Vec<Vec<u8>> = load.iter().map(|event| self.form.line(event).into_bytes()).collect();
-            match self.link.send(&lines).await {
-                Err(reason) if self.form.options.protocol.value == Protocol::Udp => {
-                    tracing::debug!(reason, "datagrams were not sent");
-                    Ok(())
-                }
-                sent => sent.map_err(Failure::whole),
-            }
+            let lost = self.link.send(&lines).await.map_err(Failure::whole)?;
+            self.dead_letters.count_dropped(lost);
+            Ok(())
         })
     }
 }

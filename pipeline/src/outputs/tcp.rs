@@ -102,7 +102,7 @@ impl Output for Tcp {
         Box::pin(async move {
             let mut bytes = Vec::new();
             load.iter().for_each(|event| self.encode.encode(event, &mut bytes));
-            self.link.send(&[bytes]).await.map_err(Failure::whole)
+            self.link.send(&[bytes]).await.map(drop).map_err(Failure::whole)
         })
     }
 }

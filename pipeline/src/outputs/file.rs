@@ -19,6 +19,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
 plugin! {
     /// Appends events to files. Directories are made when they are missing; a file that was renamed or removed is made
@@ -29,7 +30,7 @@ plugin! {
     /// ```
     output "file" => pub(crate) struct FileOptions {
         /// The path of the file; it may hold `%{field}` and `%{+yyyy-MM-dd}`, but not at its very beginning. An event
-        /// whose fields would lead out of the fixed first directories goes to the file of `filename_failure` in them.
+        /// whose fields would lead out of the fixed first directories, or to a file that cannot be, goes to the file of `filename_failure` in them.
         path: Placed<Template>,
         /// How an event is written.
         codec: CodecCall = "json_lines",
@@ -139,6 +140,17 @@ impl Output for Files {
     }
 }
 
+/// The most bytes of a path, and of a name in it.
+const PATH_MAX: usize = 4095;
+const NAME_MAX: usize = 255;
+
+/// Whether an error says that there can be no such file: another try would end the same way.
+fn is_for_good(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let never = [Errno::ISDIR, Errno::NOTDIR, Errno::EXIST, Errno::NAMETOOLONG, Errno::LOOP, Errno::INVAL];
+    Errno::from_io_error(error).is_some_and(|errno| never.contains(&errno))
+}
+
 /// The paths of events.
 struct Paths {
     template: Template,
@@ -162,12 +174,18 @@ impl Paths {
         if self.template.has_fields() { self.checked(&rendered) } else { PathBuf::from(rendered.as_str()) }
     }
 
+    /// Whether events whose path fields have chosen go elsewhere after this error.
+    fn gives_up(&self, path: &Path, error: &io::Error) -> bool {
+        self.template.has_fields() && path != self.failures && is_for_good(error)
+    }
+
     /// The path, if it stays within the fixed directories.
     fn checked(&self, rendered: &str) -> PathBuf {
         let path = Path::new(rendered);
         let leads_up = path.components().any(|part| part == Component::ParentDir);
         let is_name = !rendered.ends_with('/') && !rendered.contains('\0');
-        let names_fit = path.components().all(|part| part.as_os_str().len() <= 255);
+        let names_fit =
+            rendered.len() <= PATH_MAX && path.components().all(|part| part.as_os_str().len() <= NAME_MAX);
         if !leads_up && is_name && names_fit && path.starts_with(&self.root) && path != self.root {
             path.to_owned()
         } else {
@@ -230,7 +248,15 @@ impl Writer {
         }
         let mut failed: Option<(String, Vec<usize>)> = None;
         for mut page in pages {
-            if let Err(error) = self.pack(&mut page).and_then(|()| self.append(&page)) {
+            let mut written = self.pack(&mut page).and_then(|()| self.append(&page));
+            if let Some(error) = written.as_ref().err().filter(|error| self.paths.gives_up(&page.path, error))
+            {
+                let path = page.path.display();
+                warn!(%path, %error, "there can be no such file; the events go into the file of `filename_failure`");
+                page.path.clone_from(&self.paths.failures);
+                written = self.append(&page);
+            }
+            if let Err(error) = written {
                 let reason = format!("write `{}`: {error}", page.path.display());
                 failed.get_or_insert_with(|| (reason, Vec::new())).1.extend(page.events);
             }
@@ -426,10 +452,14 @@ mod tests {
 
     /// Writes three messages with these options; what the files of the directory hold.
     fn written(options: &str, before: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        written_of(&["a", "b", "c"], options, before)
+    }
+
+    fn written_of(messages: &[&str], options: &str, before: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
         let dir = tempfile::tempdir().unwrap();
         before.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
         let text = format!(
-            "input {{ generator {{ count => 1 lines => ['a', 'b', 'c'] }} }}
+            "input {{ generator {{ count => 1 lines => {messages:?} }} }}
              output {{ file {{ path => '{}/%{{message}}.log' codec => line {{ format => '%{{message}}%{{sequence}}' }} {options} }} }}",
             dir.path().display()
         );
@@ -464,6 +494,20 @@ mod tests {
             io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&*bytes), &mut text).unwrap();
             assert_eq!(format!("{text:?}"), format!("{:?}", name.replace(".log", "0\n")));
         }
+    }
+
+    #[test]
+    fn events_whose_file_cannot_be_go_elsewhere_and_keep_none_waiting() {
+        let deep = "d/".repeat(2500);
+        let files = written_of(&["a.log/b", "a", "c", "c.log/d", &deep, "e"], "", &[]);
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["_filepath_failures", "c.log", "e.log"]);
+        let failures = String::from_utf8(files[0].1.clone()).unwrap();
+        let mut failures: Vec<&str> = failures.lines().collect();
+        failures.sort_by_key(|line| line.len());
+        // The deep one is too long to be shown.
+        assert_eq!(failures[..2], ["a0", "c.log/d0"]);
+        assert!(failures[2..] == [format!("{deep}0")]);
     }
 
     #[test]

@@ -46,9 +46,11 @@ pub(crate) struct Part {
 #[error("the answer cannot be read")]
 pub(crate) struct Unreadable;
 
+/// No more than its length can say: what follows would be read as something else.
 fn put_text(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(&i16::try_from(text.len()).unwrap_or(i16::MAX).to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
+    let length = i16::try_from(text.len()).unwrap_or(i16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(text.as_bytes().get(..usize::from(length.unsigned_abs())).unwrap_or_default());
 }
 
 fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
@@ -346,6 +348,15 @@ mod tests {
         assert_eq!(u32::from_be_bytes(bytes[17..21].try_into().unwrap()), crc32c(&bytes[21..]));
         // length 8, attributes, time +0, offset +0, key, value, no headers; the second one has offset +1.
         assert_eq!(bytes[61..], [16, 0, 0, 0, 2, b'k', 2, b'v', 0, 16, 0, 0, 2, 2, b'k', 2, b'v', 0]);
+    }
+
+    #[test]
+    fn a_text_is_never_longer_than_its_length_says() {
+        for length in [0, 1, 32_767, 32_768, 100_000] {
+            let mut out = Vec::new();
+            put_text(&"x".repeat(length), &mut out);
+            assert_eq!(usize::from(u16::from_be_bytes([out[0], out[1]])), out.len() - 2);
+        }
     }
 
     proptest! {

@@ -234,11 +234,19 @@ struct Group {
     bytes: usize,
 }
 
+const NO_TOPIC: &str = "the name of the topic cannot be one";
+
+/// Whether a topic can have this name, by Kafka's rules: 1 to 249 letters of ASCII, digits, dots, dashes and underscores.
+fn is_topic(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.chars().all(fits)
+}
+
 /// The errors of brokers that say that a record will never be taken.
 fn is_for_good(error: i16) -> Option<&'static str> {
     Some(match error {
         10 | 18 => "the message is too large for the broker",
-        17 => "the name of the topic cannot be one",
+        17 => NO_TOPIC,
         32 => "the time of the message is refused",
         76 => "the broker does not know the compression",
         87 => "the broker refuses the record",
@@ -259,7 +267,8 @@ impl ToKafka {
             let record = Record { key, value, headers: headers.collect(), time_ms };
             records.push((self.options.topic_id.render(event).as_str().to_owned(), record));
         }
-        let topics: BTreeSet<&str> = records.iter().map(|(topic, _)| topic.as_str()).collect();
+        let topics: BTreeSet<&str> =
+            records.iter().map(|(topic, _)| topic.as_str()).filter(|topic| is_topic(topic)).collect();
         let is_known = |topic: &&str| self.kafka.metadata.topics.get(*topic).is_some_and(|t| t.error == 0);
         if !topics.iter().all(is_known) {
             self.kafka.learn(topics.iter().copied()).await.map_err(Failure::whole)?;
@@ -314,6 +323,10 @@ impl ToKafka {
         let chance = rand::random::<u32>();
         let mut groups: BTreeMap<(i32, String, i32), Vec<Group>> = BTreeMap::new();
         for (nth, (name, record)) in records.iter().enumerate() {
+            if !is_topic(name) {
+                dead.push((nth, NO_TOPIC));
+                continue;
+            }
             let topic = self.kafka.metadata.topics.get(name);
             if let Some(why) = topic.and_then(|topic| is_for_good(topic.error)) {
                 dead.push((nth, why));
@@ -403,5 +416,20 @@ mod tests {
             told("security_protocol => SASL_PLAINTEXT"),
             ["there is no mechanism for the login", "the login names no user and password"]
         );
+    }
+
+    #[tokio::test]
+    async fn an_event_whose_topic_cannot_be_is_a_dead_letter_and_keeps_no_broker_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "x".repeat(40_000);
+        let text = format!(
+            "input {{ generator {{ count => 1 lines => ['{long}', 'a b', '..', ''] }} }}
+             output {{ kafka {{ bootstrap_servers => '127.0.0.1:1' topic_id => '%{{message}}' }} }}"
+        );
+        let plan = compile(Scope::Run, &text, &|_| None).unwrap();
+        let around = Surroundings::new(dir.path(), "h", "p");
+        let limit = Duration::from_secs(20);
+        let counters = run_to_end(plan, around, CancellationToken::new(), limit).await.unwrap();
+        assert_eq!((counters.events_out, counters.dead_letters), (4, 4));
     }
 }

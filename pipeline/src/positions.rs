@@ -164,6 +164,12 @@ impl Ledger {
         epoch
     }
 
+    /// Forgets a file that was removed.
+    pub(crate) fn forget(&self, key: &FileKey) {
+        let mut book = self.book();
+        book.changed |= book.files.remove(key).is_some();
+    }
+
     /// Sets the first bytes by which a file is known again.
     pub(crate) fn set_head(&self, key: &FileKey, head_len: u64, head_crc: u32) {
         let mut book = self.book();
@@ -227,11 +233,19 @@ fn forget_old(files: &mut Files, now_s: u64) {
     }
 }
 
+/// The path with an ending more. Names that differ behind their last dot stay different.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Replaces the file at `path` as a whole: after a crash there is the old content or the new.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
     fs::create_dir_all(dir)?;
-    let beside = path.with_extension("new");
+    let beside = with_ending(path, "new");
     let mut file = File::create(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;

@@ -19,7 +19,7 @@ use crate::codec::{Codec, Decode, Framing};
 use crate::dead_letter::{DeadLetters, Letterbox};
 use crate::plan::{Common, Plan, PluginCall};
 use crate::plugins;
-use crate::positions::{Ledger, file_name};
+use crate::positions::{Ledger, file_name, with_ending};
 use crate::runtime::acks::{self, ON_THEIR_WAY_MAX};
 use crate::runtime::budget::Budget;
 use crate::runtime::chain::{Chain, Routes, Together};
@@ -144,7 +144,7 @@ fn broken(call: &PluginCall, reason: String) -> StartError {
 }
 
 fn open_ledger(around: &Surroundings) -> Result<Ledger, StartError> {
-    let path = around.data_dir.join("positions").join(file_name(&around.id)).with_extension("json");
+    let path = with_ending(&around.data_dir.join("positions").join(file_name(&around.id)), "json");
     Ledger::open(path.clone(), &around.id).map_err(|source| StartError::Positions { path, source })
 }
 

@@ -109,12 +109,38 @@ pub(crate) struct Tail {
     input: String,
     files: BTreeMap<FileKey, Followed>,
     /// Files that were read to their end, in `to_the_end`.
-    done: std::collections::BTreeSet<FileKey>,
+    done: BTreeMap<FileKey, Done>,
     /// Files that are too old to be read, with the size that they had.
     ignored: BTreeMap<FileKey, u64>,
     looked_before: bool,
     /// Whose turn it is to be read first.
     turn: Option<FileKey>,
+}
+
+/// A file that was read to its end, and by what it is known: its inode may become that of another file.
+#[derive(Debug)]
+struct Done {
+    len: u64,
+    /// In seconds and nanoseconds; `None` as long as it was not looked at since.
+    modified: Option<(i64, i64)>,
+    head: (u64, u32),
+}
+
+impl Done {
+    /// Whether the file that was found is still that one.
+    fn is_still(&mut self, found: &Metadata, path: &Path) -> io::Result<bool> {
+        let modified = Some((found.mtime(), found.mtime_nsec()));
+        if (found.len(), modified) == (self.len, self.modified) {
+            return Ok(true);
+        }
+        let begins_the_same = || Ok::<_, io::Error>(head(&File::open(path)?, self.head.0)? == self.head);
+        // Nothing is known of one that was empty.
+        let same = found.len() >= self.len && (self.head.0 > 0 || found.len() == 0) && begins_the_same()?;
+        if same {
+            (self.len, self.modified) = (found.len(), modified);
+        }
+        Ok(same)
+    }
 }
 
 struct Followed {
@@ -143,14 +169,19 @@ impl Tail {
     /// Follows nothing yet.
     pub(crate) fn new(wanted: Wanted, ledger: Arc<Ledger>) -> Self {
         let input = wanted.patterns.join(",");
-        let (files, done) = (BTreeMap::new(), std::collections::BTreeSet::new());
-        let ignored = BTreeMap::new();
+        let (files, done, ignored) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { wanted, ledger, input, files, done, ignored, looked_before: false, turn: None }
     }
 
     /// Whether files are read to their end only, and all of them were.
     pub(crate) fn is_done(&self) -> bool {
         self.wanted.exits && self.looked_before && self.files.is_empty()
+    }
+
+    /// Forgets a file that was removed: another one may get its inode.
+    pub(crate) fn forget(&mut self, key: &FileKey) {
+        self.done.remove(key);
+        self.ledger.forget(key);
     }
 
     /// The directories in which something may change.
@@ -183,6 +214,7 @@ impl Tail {
         for (key, followed) in &mut self.files {
             followed.nameless = !named.contains(key);
         }
+        self.done.retain(|key, _| named.contains(key));
         self.looked_before = true;
     }
 
@@ -200,9 +232,12 @@ impl Tail {
             self.ledger.seen(&key, now_s);
             return Ok(Some(key));
         }
-        if self.done.contains(&key) {
-            self.ledger.seen(&key, now_s);
-            return Ok(Some(key));
+        if let Some(done) = self.done.get_mut(&key) {
+            if done.is_still(&found, path)? {
+                self.ledger.seen(&key, now_s);
+                return Ok(Some(key));
+            }
+            self.done.remove(&key);
         }
         if self.is_too_old(&key, &found, now_s) {
             self.ignored.insert(key, found.len());
@@ -282,10 +317,12 @@ impl Tail {
             }
         }
         for key in reading.over {
-            if self.wanted.to_the_end {
-                self.done.insert(key.clone());
-            }
-            if let Some(Followed { path, offset, broken, .. }) = files.remove(&key) {
+            if let Some(Followed { path, offset, broken, file, head_len, head_crc, .. }) = files.remove(&key)
+            {
+                if self.wanted.to_the_end {
+                    let len = file.metadata().map_or(offset, |found| found.len());
+                    self.done.insert(key.clone(), Done { len, modified: None, head: (head_len, head_crc) });
+                }
                 round.closed.push(Ended { key, path, offset, whole: !broken });
             }
         }

@@ -272,3 +272,35 @@ fn a_packed_file_that_is_damaged_does_not_keep_others_waiting() {
     assert_eq!(whole.iter().filter(|whole| **whole).count(), 1);
     assert!(world.tail.is_done());
 }
+
+#[test]
+fn a_file_that_takes_the_inode_of_one_that_was_read_is_read_too() {
+    let mut world = World::new("*.log", |w| w.to_the_end = true);
+    world.append("a.log", "one\n");
+    assert_eq!(world.lines(), ["one"]);
+    assert!(world.lines().is_empty(), "it was read");
+    // The same inode under another name and with other content, as after removing one and making another.
+    fs::rename(world.path("a.log"), world.path("b.log")).unwrap();
+    fs::write(world.path("b.log"), "two\n").unwrap();
+    assert_eq!(world.lines(), ["two"]);
+}
+
+#[test]
+fn a_file_that_is_like_one_that_was_removed_is_read_too() {
+    let mut world = World::new("*.log", |w| w.to_the_end = true);
+    world.append("a.log", "same\n");
+    assert_eq!(world.lines(), ["same"]);
+    let found = fs::metadata(world.path("a.log")).unwrap();
+    let key = FileKey { input: world.tail.input.clone(), device: found.dev(), inode: found.ino() };
+    world.tail.forget(&key);
+    assert_eq!(world.lines(), ["same"]);
+}
+
+#[test]
+fn a_file_that_was_empty_is_read_when_it_is_filled() {
+    let mut world = World::new("*.log", |w| w.to_the_end = true);
+    world.append("a.log", "");
+    assert!(world.lines().is_empty());
+    world.append("a.log", "one\n");
+    assert_eq!(world.lines(), ["one"]);
+}

@@ -10,6 +10,7 @@ use crate::tail::{Ended, Read, Round, Tail, Wanted};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,17 +27,28 @@ pub(super) struct Completed {
 }
 
 impl Completed {
-    fn apply(&self, path: &Path) -> std::io::Result<()> {
+    /// Does it for the file with this key; returns whether that was removed.
+    fn apply(&self, path: &Path, key: &FileKey) -> std::io::Result<bool> {
         if let Some(log) = &self.log {
             let mut log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
             log.write_all(format!("{}\n", path.display()).as_bytes())?;
         }
-        if self.delete { std::fs::remove_file(path) } else { Ok(()) }
+        if !self.delete {
+            return Ok(false);
+        }
+        let named = std::fs::metadata(path)?;
+        // Another one may have taken its name.
+        let is_it = (named.dev(), named.ino()) == (key.device, key.inode);
+        if is_it {
+            std::fs::remove_file(path)?;
+        }
+        Ok(is_it)
     }
 }
 
 /// A file that was read, and not yet delivered as a whole.
 struct Leaving {
+    key: FileKey,
     path: PathBuf,
     /// Up to where it has to be acknowledged.
     end: u64,
@@ -210,7 +222,7 @@ impl Follow {
         if self.completed.is_some() && ended.whole {
             // What was not read now was delivered before.
             let acked = acked.unwrap_or_else(|| Arc::new(AtomicU64::new(ended.offset)));
-            self.leaving.push(Leaving { path: ended.path, end: ended.offset, acked });
+            self.leaving.push(Leaving { key: ended.key, path: ended.path, end: ended.offset, acked });
         }
     }
 
@@ -219,8 +231,14 @@ impl Follow {
         let Some(completed) = &self.completed else { return };
         self.leaving.retain(|file| {
             let arrived = file.acked.load(Ordering::Acquire) >= file.end;
-            if arrived && let Err(error) = completed.apply(&file.path) {
-                warn!(path = %file.path.display(), %error, "a file was read, and could not be seen off");
+            if arrived {
+                match completed.apply(&file.path, &file.key) {
+                    Ok(true) => self.tail.forget(&file.key),
+                    Ok(false) => {}
+                    Err(error) => {
+                        warn!(path = %file.path.display(), %error, "a file was read, and could not be seen off");
+                    }
+                }
             }
             !arrived
         });

@@ -33,6 +33,14 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
 }
 
+/// Records that are to be written together.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The number of the first one.
+    first: Option<u64>,
+}
+
 /// The writing end.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -97,16 +105,17 @@ impl Journal {
     }
 
     /// Appends records; returns the number of the last one. They are safe after the next [`sync`](Self::sync). After an
-    /// error none of them counts, though some may be found again.
+    /// error none of them counts, though some may be found again. Where nothing could be written, as on a full disk, nothing is
+    /// used up either: neither numbers nor segments, however often it is tried.
     pub(crate) fn append<P: AsRef<[u8]>>(&mut self, payloads: &[P]) -> io::Result<u64> {
-        let mut buffer = Vec::new();
+        let mut buffer = Buffer::default();
         for payload in payloads {
             let payload = payload.as_ref();
             if payload.len() > PAYLOAD_MAX {
                 let what = format!("a record of {} bytes is longer than {PAYLOAD_MAX}", payload.len());
                 return Err(io::Error::new(ErrorKind::InvalidInput, what));
             }
-            let full = self.current_bytes() + buffer.len() as u64 >= self.segment_bytes;
+            let full = self.current_bytes() + buffer.bytes.len() as u64 >= self.segment_bytes;
             if full {
                 self.write(&mut buffer)?;
                 self.seal()?;
@@ -114,7 +123,8 @@ impl Journal {
             if self.file.is_none() {
                 self.begin()?;
             }
-            record::encode(self.next, payload, &mut buffer);
+            buffer.first.get_or_insert(self.next);
+            record::encode(self.next, payload, &mut buffer.bytes);
             self.next += 1;
         }
         self.write(&mut buffer)?;
@@ -144,19 +154,18 @@ impl Journal {
         File::open(&self.dir)?.sync_all()
     }
 
-    fn write(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        if buffer.is_empty() {
-            return Ok(());
-        }
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let written = file.write_all(buffer);
-        let length = file.metadata().map(|metadata| metadata.len());
-        if let (Some(segment), Ok(length)) = (self.segments.back_mut(), length) {
+    fn write(&mut self, buffer: &mut Buffer) -> io::Result<()> {
+        let Buffer { bytes, first } = std::mem::take(buffer);
+        let (Some(first), Some(file)) = (first, &mut self.file) else { return Ok(()) };
+        let before = self.segments.back().map(|segment| segment.bytes);
+        let written = file.write_all(&bytes);
+        let length = file.metadata().map(|metadata| metadata.len()).ok();
+        if let (Some(segment), Some(length)) = (self.segments.back_mut(), length) {
             segment.bytes = length;
         }
-        buffer.clear();
         match written {
             Ok(()) => self.unsynced = true,
+            Err(_) if length.is_some() && length == before => self.next = first,
             // What was written of it may be torn: nothing is put after it.
             Err(_) => self.file = None,
         }

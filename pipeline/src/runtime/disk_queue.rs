@@ -257,7 +257,7 @@ impl Writer {
                 if self.settings.sync_events == 1 {
                     waiting = together.split_off(1);
                 }
-                self.write(together).await;
+                self.write(together).await?;
                 continue;
             }
             tokio::select! {
@@ -287,8 +287,9 @@ impl Writer {
             && (self.settings.max_events == 0 || events < self.settings.max_events)
     }
 
-    /// Writes frames and tells their sources; tries until it works.
-    async fn write(&mut self, frames: Vec<Frame>) {
+    /// Writes frames and tells their sources; tries until it works. Meanwhile what is acknowledged gets off the disk, which may be
+    /// what there is no room for.
+    async fn write(&mut self, frames: Vec<Frame>) -> Result<(), String> {
         let mut arrivals = Vec::with_capacity(frames.len());
         let mut permits = Vec::with_capacity(frames.len());
         let tally = self.tally.clone();
@@ -304,16 +305,10 @@ impl Writer {
             let now = Timestamp::now();
             frames.into_iter().flat_map(|frame| stored(frame, now, &tally)).collect::<Vec<_>>()
         });
-        let mut left = match events.await {
-            Ok(events) => events,
-            Err(error) => {
-                // A codec has panicked on these: their sources are not told, and they come again where that can be.
-                warn!(pipeline = %self.id, reason = panic_reason(error), "events could not be read for the disk queue");
-                return;
-            }
-        };
+        // A codec that panics ends the pipeline, as without a queue: what comes after must not be acknowledged before it.
+        let mut left = events.await.map_err(panic_reason)?;
         while !left.is_empty() {
-            let Some(mut journal) = self.journal.take() else { return };
+            let Some(mut journal) = self.journal.take() else { return Ok(()) };
             let together = match self.settings.sync_events {
                 0 => left.len(),
                 limit => left.len().min(limit),
@@ -327,7 +322,7 @@ impl Writer {
                 }
                 (journal, left, result)
             });
-            let Ok((journal, rest, result)) = written.await else { return };
+            let (journal, rest, result) = written.await.map_err(panic_reason)?;
             left = rest;
             self.unsynced |= !sync;
             let last = journal.last();
@@ -342,10 +337,24 @@ impl Writer {
                     warn!(pipeline = %self.id, %error, "the disk queue cannot be written; it is tried again");
                     self.health.trouble(PART, format!("it cannot be written: {error}"));
                     tokio::time::sleep(PAUSE).await;
+                    self.make_room().await;
                 }
             }
         }
         arrivals.iter().for_each(Arrival::tell);
+        Ok(())
+    }
+
+    /// Removes what was acknowledged, also from the segment that is written if that is all of it.
+    async fn make_room(&mut self) {
+        let acked = *self.acked.borrow();
+        if let Some(journal) = self.journal.as_mut().filter(|journal| acked >= journal.last())
+            && let Err(error) = journal.seal()
+        {
+            warn!(pipeline = %self.id, %error, "the disk queue could not be synced");
+        }
+        self.free().await;
+        self.save().await;
     }
 
     fn show(&self) {

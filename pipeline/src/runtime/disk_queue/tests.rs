@@ -331,6 +331,32 @@ async fn a_disk_that_cannot_be_written_is_told_and_tried_again() {
     assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "one\n");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_gets_free_of_what_was_delivered_while_more_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = dir.path().join("data/queue").join(file_name("p"));
+    fs::create_dir_all(&queue).unwrap();
+    // Each event has a segment of its own; that of the second one is on a disk without room.
+    let settings = QueueSettings { page_bytes: 1, sync_events: 1, ..QueueSettings::default() };
+    let (first, second) = (queue.join(format!("{:020}.seg", 1)), queue.join(format!("{:020}.seg", 2)));
+    let mut around = around(dir.path(), settings);
+    let (feed, acked, open) = feed("one\n");
+    around.feeds.push(feed);
+    let running = start(to_file(dir.path()), around).unwrap();
+    // Only now: a queue that is opened counts on from what is there.
+    std::os::unix::fs::symlink("/dev/full", &second).unwrap();
+    until("the first one is delivered", || dir.path().join("out").exists()).await;
+    open.send(Chunk { bytes: Bytes::from_static(b"two\n"), end: 8 }).await.unwrap();
+    until("the first one is off the disk", || !first.exists()).await;
+    assert_eq!(acked.load(Ordering::SeqCst), 4);
+    let segments = fs::read_dir(&queue)
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "seg"));
+    assert!(segments.count() <= 2, "tries use up no segments");
+    drop(open);
+    let _given_up = running.stop(Duration::from_millis(20)).await;
+}
+
 proptest! {
     #[test]
     fn arbitrary_checkpoints_are_numbers_or_nothing(text in "\\PC{0,30}", number in any::<u64>()) {

@@ -5,6 +5,7 @@ mod client;
 mod executor;
 mod exit;
 mod framework;
+mod limits;
 mod local;
 mod logging;
 mod pages;
@@ -27,6 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     pages::keep_small();
+    limits::raise_open_files();
     // First of all: two TLS providers may be linked in. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
     let argv: Vec<OsString> = std::env::args_os().collect();

@@ -196,7 +196,7 @@ impl Client {
         loop {
             let master = match leader.take() {
                 Some(leader) => leader,
-                None => self.masters.next().await,
+                None => dropping(commands, self.masters.next()).await,
             };
             let before = subscription;
             let mut masters = self.masters.clone();
@@ -220,28 +220,32 @@ impl Client {
                 Ended::Lost(why) => (why, pause),
                 Ended::Refused(why) => (why, REFUSED_PAUSE),
                 Ended::Removed => {
-                    if events.send(MesosEvent::Removed).await.is_err() || !wait_for_register(commands).await {
+                    let told = dropping(commands, events.send(MesosEvent::Removed)).await;
+                    if told.is_err() || !wait_for_register(commands).await {
                         return;
                     }
                     self.framework = None;
                     continue;
                 }
                 Ended::Superseded => {
-                    drop(events.send(MesosEvent::Superseded).await);
+                    drop(dropping(commands, events.send(MesosEvent::Superseded)).await);
                     return;
                 }
                 Ended::Abandoned => return,
             };
             hops = 0;
             let why = format!("{why} (masters: {})", self.masters.describe());
-            if events.send(MesosEvent::Disconnected { why }).await.is_err() {
+            if dropping(commands, events.send(MesosEvent::Disconnected { why })).await.is_err() {
                 return;
             }
             let jitter = rand::rng().random_range(0.5..=1.0);
-            tokio::select! {
-                () = tokio::time::sleep(wait.mul_f64(jitter)) => {}
-                _ = masters.moved_from(&master) => {}
-            }
+            let pausing = async {
+                tokio::select! {
+                    () = tokio::time::sleep(wait.mul_f64(jitter)) => {}
+                    _ = masters.moved_from(&master) => {}
+                }
+            };
+            dropping(commands, pausing).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -254,11 +258,11 @@ impl Client {
         events: &mpsc::Sender<MesosEvent>,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Ended {
-        let (mut stream, stream_id, calls) = match self.open(master).await {
+        let (mut stream, stream_id, calls) = match dropping(commands, self.open(master)).await {
             Ok(opened) => opened,
             Err(ended) => return ended,
         };
-        let heartbeat = match stream.subscribed().await {
+        let heartbeat = match dropping(commands, stream.subscribed()).await {
             Ok((framework, heartbeat)) => {
                 self.framework = Some(framework.clone());
                 *subscription += 1;
@@ -267,7 +271,7 @@ impl Client {
                     master: master.to_owned(),
                     subscription: *subscription,
                 };
-                if events.send(event).await.is_err() {
+                if dropping(commands, events.send(event)).await.is_err() {
                     return Ended::Abandoned;
                 }
                 heartbeat
@@ -283,7 +287,7 @@ impl Client {
             ended = caller.send_all(*subscription, commands) => ended,
         };
         // If another scheduler took over, calls fail too; only the stream says why, and then we must not come back.
-        match timeout(LAST_WORDS, stream.forward(events, silence)).await {
+        match dropping(commands, timeout(LAST_WORDS, stream.forward(events, silence))).await {
             Ok(said @ (Ended::Superseded | Ended::Removed)) => said,
             Ok(_) | Err(_) => call_failed,
         }
@@ -302,6 +306,22 @@ impl Client {
             decoder: Decoder::new(Limits::default()),
         };
         Ok((stream, stream_id, calls))
+    }
+}
+
+/// Awaits something while no subscription stands. What is commanded meanwhile is of one that is over, and is dropped: whoever
+/// commands may take no events as long as too many commands wait.
+async fn dropping<T>(commands: &mut mpsc::Receiver<Command>, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    loop {
+        // In this order: what is commanded because of an event that was just handed over is not dropped.
+        tokio::select! {
+            biased;
+            done = &mut what => return done,
+            command = commands.recv() => if command.is_none() {
+                return what.await;
+            },
+        }
     }
 }
 

@@ -294,6 +294,38 @@ async fn a_lost_subscription_is_taken_up_again_with_the_framework_id_in_both_pla
     assert!(asked.call.kill.is_some(), "a call of the lost subscription was sent: {:?}", asked.call);
 }
 
+/// Whoever commands takes no events while too many commands wait, and the client cannot say that its subscription is gone.
+#[tokio::test]
+async fn commands_without_a_subscription_are_dropped_also_while_nobody_takes_events() {
+    let master = Master::listen().await;
+    let mut client = Running::start(&master.address(), Some("f-1"), None);
+    let (mut stream, calls, _) = master.subscribe("f-1", 15.0).await;
+    let first = client.subscribed().await;
+    for n in 0..client.events.max_capacity() {
+        let rescind = sched::event::Rescind { offer_id: v1::OfferId { value: format!("o{n}") } };
+        let of = sched::event::Type::Rescind;
+        stream
+            .event(sched::Event { r#type: Some(of.into()), rescind: Some(rescind), ..Default::default() })
+            .await;
+    }
+    drop((stream, calls));
+    let many = client.commands.max_capacity() * 3;
+    let all = async {
+        for _ in 0..many {
+            client.call(first, Call::Revive).await;
+        }
+    };
+    timeout(PATIENCE, all).await.expect("the client takes commands");
+    for _ in 0..client.events.max_capacity() {
+        assert!(matches!(client.event().await, Some(MesosEvent::Rescinded(_))));
+    }
+    client.disconnected().await;
+    let (_stream, mut calls, _) = master.subscribe("f-1", 15.0).await;
+    let second = client.subscribed().await;
+    client.call(second, Call::Kill("t".into(), "a".into())).await;
+    assert!(calls.request().await.call.kill.is_some());
+}
+
 #[tokio::test]
 async fn losing_the_connection_for_calls_is_losing_the_subscription() {
     let master = Master::listen().await;

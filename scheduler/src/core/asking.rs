@@ -3,7 +3,7 @@
 use super::Core;
 use super::cluster::Offer;
 use super::effects::Call;
-use super::resources::{Needs, holds};
+use super::resources::{Needs, Piece, holds};
 use crate::ids::Moment;
 use std::time::Duration;
 
@@ -55,7 +55,9 @@ impl Core {
         let Some(agent) = offers.first().map(|offer| &offer.agent) else { return };
         let needs =
             Needs { executor: self.launches_now().0.resources.clone(), task: self.rules.needs.task.clone() };
-        if holds(offers.iter().flat_map(|offer| &offer.pieces), &needs) {
+        let pieces = offers.iter().flat_map(|offer| &offer.pieces);
+        let usable: Vec<&Piece> = pieces.filter(|piece| !self.rules.claim.is_of_others(piece)).collect();
+        if holds(usable.into_iter(), &needs) {
             self.nodes.refused(agent, now.after(refuse));
         }
     }

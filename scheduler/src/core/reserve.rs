@@ -26,6 +26,11 @@ impl Claim {
         matches!(&piece.reserved, Reserved::Labelled(framework) if *framework == self.framework)
     }
 
+    /// Whether a piece is reserved for another framework of this kind in the same role.
+    pub(super) fn is_of_others(&self, piece: &Piece) -> bool {
+        matches!(piece.reserved, Reserved::Labelled(_)) && !self.is_ours(piece)
+    }
+
     /// Of several roles' offers of one agent, the one that covers the needs with most of it reserved; or everything that
     /// is missing.
     /// Where making and giving up reservations is denied for a role, what it offers is used as it is.
@@ -61,9 +66,7 @@ impl Claim {
 
     /// What is taken of the pieces of one role.
     fn plan(&self, role: &str, pieces: Vec<Piece>, needs: &Needs) -> Result<Taken, Shortage> {
-        let of_others =
-            |piece: &Piece| matches!(piece.reserved, Reserved::Labelled(_)) && !self.is_ours(piece);
-        let usable: Vec<Piece> = pieces.into_iter().filter(|piece| !of_others(piece)).collect();
+        let usable: Vec<Piece> = pieces.into_iter().filter(|piece| !self.is_of_others(piece)).collect();
         let reserve = self.reserve && role != "*";
         if reserve {
             let set_aside = |piece: &&Piece| self.is_ours(piece) || piece.reserved == Reserved::Role;

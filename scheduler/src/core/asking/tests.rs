@@ -2,6 +2,7 @@
 use super::super::Core;
 use super::super::cluster::{Offer, TaskState};
 use super::super::effects::{Call, Effect};
+use super::super::resources::{Piece, Reserved, Thousandths};
 use super::super::tests::{NOW, agent, calls, launch, offer, ready, run, saves, update};
 use crate::ids::{AgentId, Moment, OfferId, TaskId};
 use proptest::prelude::*;
@@ -365,4 +366,18 @@ proptest! {
         }
         prop_assert_eq!(cluster.asked, 0);
     }
+}
+
+#[test]
+fn what_another_framework_of_the_role_has_reserved_keeps_no_offer_away() {
+    let mut core = ready();
+    core.agents_listed(NOW, vec![agent("full", None)]);
+    let mut full = offer("o1", "full", 0.1);
+    let theirs = Reserved::Labelled("of-another".into());
+    let reserved: Vec<Piece> =
+        full.pieces.iter().map(|piece| Piece { reserved: theirs.clone(), ..piece.clone() }).collect();
+    full.pieces.extend(reserved.into_iter().map(|piece| Piece { amount: Thousandths::of(1000.0), ..piece }));
+    core.offered(NOW, vec![full]);
+    assert!(matches!(&calls(&core.take_effects())[..], [Call::Decline { .. }]));
+    assert_eq!(asked_between(&mut core, 0.0, 599.0), [0.0; 0]);
 }

@@ -166,6 +166,8 @@ pub struct Core {
     data_on: BTreeMap<AgentId, String>,
     /// Whether it was said that data end with sandboxes.
     sandbox_told: bool,
+    /// How many more messages to executors may wait to be sent.
+    room_for_messages: usize,
     out: Vec<Effect>,
 }
 
@@ -264,6 +266,7 @@ impl Core {
             rollouts,
             data_on: BTreeMap::new(),
             sandbox_told: false,
+            room_for_messages: usize::MAX,
             out: Vec::new(),
         };
         let mut launches = launches;

@@ -29,6 +29,8 @@ const VIEW_WAIT_PER_NODE: Duration = Duration::from_millis(1);
 const VIEW_WAIT_MAX: Duration = Duration::from_millis(800);
 /// With so many calls waiting to be sent, no more is taken in from Mesos: what it says would only add to them.
 const CALLS_MAX: usize = 10_000;
+/// With so many calls waiting, no messages to executors are added: those are repeated anyway.
+const MESSAGES_MAX: usize = 1000;
 
 /// How many executors that were turned away are remembered.
 const TURNED_AWAY: usize = 1000;
@@ -171,7 +173,10 @@ impl MainLoop {
                 Event::CallRoom => self.send_call(),
                 Event::SaveRoom => self.send_save(),
                 Event::Documents => {}
-                Event::Tick => self.core.tick(now),
+                Event::Tick => {
+                    self.core.room_for_messages(MESSAGES_MAX.saturating_sub(self.commands.len()));
+                    self.core.tick(now);
+                }
                 Event::ViewDue => {
                     self.show(now);
                     continue;

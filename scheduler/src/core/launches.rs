@@ -214,13 +214,27 @@ impl Core {
             return;
         }
         for (task, agent) in &silent {
-            self.decide(
-                now,
-                Some(agent.clone()),
-                format!("no word of {task} since its launch; asking Mesos"),
-            );
+            let text = self.silence_of(now, task);
+            self.decide(now, Some(agent.clone()), text);
         }
         self.call_reconcile(silent);
+    }
+
+    /// What is strange about a launch that does not go on, for people.
+    fn silence_of(&self, now: Moment, task: &TaskId) -> String {
+        let starting = self.launches.get(task).filter(|launch| launch.record.phase == Phase::Starting);
+        let Some(Launch { record, attached, .. }) = starting else {
+            return format!("no word of {task} since its launch; asking Mesos");
+        };
+        let seconds = now.since(record.launched_at).as_secs();
+        let attached = match attached {
+            true => "is attached to this scheduler, and its pipelines are not up",
+            false => "is not attached to this scheduler, from which its first assignment comes",
+        };
+        format!(
+            "executor {} still starts, {seconds} s after its launch: it {attached}; asking Mesos",
+            record.executor
+        )
     }
 
     /// Checks that an executor is one of ours; gives its agent.
@@ -265,34 +279,45 @@ impl Core {
         }
     }
 
-    /// Tells executors that know another control address the right one, until they attach. Those that should know it are
-    /// told as well if they stay away: they may have followed a leader that could not store it any more.
+    /// How many more messages to executors may wait to be sent: with many calls waiting they are decided on later.
+    pub fn room_for_messages(&mut self, room: usize) {
+        self.room_for_messages = room;
+    }
+
+    /// Tells executors that know another control address the right one, until they attach; also those that only start: they
+    /// run once they have an assignment, which comes from here. Those that should know it are told as well if they stay
+    /// away: they may have followed a leader that could not store it any more. Who was told longest ago goes first.
     pub(super) fn announce_control(&mut self, now: Moment) {
-        let mut calls = Vec::new();
-        for launch in self.launches.values_mut() {
-            if launch.record.phase != Phase::Running || launch.attached {
+        let mut due = Vec::new();
+        for (task, launch) in &mut self.launches {
+            let hears = matches!(launch.record.phase, Phase::Starting | Phase::Waiting | Phase::Running);
+            if !hears || launch.attached {
                 continue;
             }
             let should_know = launch.record.control == self.rules.control;
-            let pause = if should_know { STAYS_AWAY } else { ANNOUNCE_PAUSE };
+            // One that waits for its data attaches when it has them.
+            let seldom = should_know || launch.record.phase == Phase::Waiting;
+            let pause = if seldom { STAYS_AWAY } else { ANNOUNCE_PAUSE };
             if should_know && launch.announced_at.is_none() {
                 launch.announced_at = Some(now);
             }
             if launch.announced_at.is_none_or(|at| now.since(at) >= pause) {
-                launch.announced_at = Some(now);
-                let executor = &launch.record.executor;
-                let what = Announced { control: self.rules.control.clone(), epoch: self.rules.epoch };
-                let data = announcement::write(&what, &launch.record.token_hash, &executor.0);
-                calls.push(Call::Message {
-                    agent: launch.record.agent.clone(),
-                    executor: executor.clone(),
-                    data,
-                });
+                due.push((launch.announced_at, task.clone()));
             }
         }
-        for call in calls {
-            self.call(call);
+        due.sort();
+        for (_, task) in due.into_iter().take(self.room_for_messages) {
+            self.announce_control_to(now, &task);
         }
+    }
+
+    fn announce_control_to(&mut self, now: Moment, task: &TaskId) {
+        let Some(launch) = self.launches.get_mut(task) else { return };
+        launch.announced_at = Some(now);
+        let (agent, executor) = (launch.record.agent.clone(), launch.record.executor.clone());
+        let what = Announced { control: self.rules.control.clone(), epoch: self.rules.epoch };
+        let data = announcement::write(&what, &launch.record.token_hash, &executor.0);
+        self.call(Call::Message { agent, executor, data });
     }
 
     fn fresh_ids(&mut self, agent: &AgentId) -> (TaskId, ExecutorId) {

@@ -609,3 +609,80 @@ fn an_order_to_resume_ends_the_pauses_after_failures_and_is_refused_where_there_
     assert!(matches!(&core.take_effects()[..], [Effect::Answer(OrderId(2), Ok(OrderDone::Done(_)))]));
     launch(&mut core, "a", NOW);
 }
+
+/// A launch that another scheduler takes up, at another address and before the executor has said that it runs.
+fn taken_up_starting(waits: bool) -> (Core, TaskId, ExecutorId, String) {
+    let mut before = ready();
+    before.offered(NOW, vec![offer("o1", "a", 4.0)]);
+    let (ticket, change) = saves(&before.take_effects()).remove(0);
+    let Change::Launch(record) = change else { panic!("{change:?}") };
+    before.saved(NOW, ticket, Ok(()));
+    let Call::Accept { token, .. } = calls(&before.take_effects()).remove(0) else { panic!("no ACCEPT") };
+    let (task, executor) = (record.task.clone(), record.executor.clone());
+    let moved = Rules { control: "127.0.0.1:7777".into(), ..rules() };
+    let mut core = Core::new(moved, Some("f-0000".into()), vec![record], NOW);
+    core.subscribed(NOW, "f-0000".into());
+    core.updated(NOW, &Update { waits, ..update(&task, "a", TaskState::Starting, None) });
+    core.take_effects();
+    (core, task, executor, token)
+}
+
+#[test]
+fn an_executor_that_has_no_assignment_yet_and_so_does_not_run_is_told_where_the_new_leader_is() {
+    let (mut core, task, executor, token) = taken_up_starting(false);
+    core.tick(NOW);
+    let told = calls(&core.take_effects());
+    let [Call::Message { data, .. }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(proto::announcement::read(data, &token, &executor.0).unwrap().control, "127.0.0.1:7777");
+    core.attached(&executor, true);
+    core.updated(NOW, &update(&task, "a", TaskState::Running, None));
+    core.take_effects();
+    core.tick(NOW.after(Duration::from_secs(100)));
+    assert!(!calls(&core.take_effects()).iter().any(|call| matches!(call, Call::Message { .. })));
+}
+
+#[test]
+fn an_executor_that_waits_for_its_data_is_told_the_new_address_and_not_every_few_seconds() {
+    let (mut core, ..) = taken_up_starting(true);
+    let told = (0..60).map(|second| {
+        core.tick(NOW.after(Duration::from_secs(second)));
+        calls(&core.take_effects()).iter().filter(|call| matches!(call, Call::Message { .. })).count()
+    });
+    assert_eq!(told.sum::<usize>(), 1);
+}
+
+#[test]
+fn a_launch_that_starts_for_long_and_is_not_attached_says_so() {
+    let (mut core, ..) = taken_up_starting(false);
+    core.tick(NOW.after(Duration::from_secs(61)));
+    let said = &core.decisions().last().unwrap().text;
+    assert!(said.contains("still starts, 61 s after its launch: it is not attached"), "{said}");
+}
+
+#[test]
+fn while_calls_wait_executors_are_told_an_address_only_as_far_as_there_is_room_and_each_in_turn() {
+    let mut before = ready();
+    let mut records = Vec::new();
+    for n in 0..5 {
+        let agent = format!("a{n}");
+        let (task, ..) = launch(&mut before, &agent, NOW);
+        before.updated(NOW, &update(&task, &agent, TaskState::Running, None));
+        let Change::Launch(record) = saves(&before.take_effects()).remove(0).1 else { panic!("a launch") };
+        records.push(record);
+    }
+    let moved = Rules { control: "127.0.0.1:7777".into(), ..rules() };
+    let mut core = Core::new(moved, Some("f-0000".into()), records, NOW);
+    core.subscribed(NOW, "f-0000".into());
+    core.take_effects();
+    let mut told = |room: usize, second: u64| -> Vec<AgentId> {
+        core.room_for_messages(room);
+        core.tick(NOW.after(Duration::from_secs(second)));
+        let to = |call: Call| if let Call::Message { agent, .. } = call { Some(agent) } else { None };
+        calls(&core.take_effects()).into_iter().filter_map(to).collect()
+    };
+    assert_eq!(told(0, 1), []);
+    let (first, second, third) = (told(2, 2), told(2, 3), told(2, 4));
+    let all: std::collections::BTreeSet<_> = first.iter().chain(&second).chain(&third).collect();
+    assert_eq!((first.len(), second.len(), third.len(), all.len()), (2, 2, 1, 5));
+    assert_eq!(told(2, 13), first, "who was told longest ago goes first");
+}

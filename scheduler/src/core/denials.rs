@@ -3,6 +3,7 @@
 //! Mesos drops a RESERVE or an UNRESERVE that it does not allow without a word. The LAUNCH of the same call then uses what is
 //! not there, and is refused as invalid. So such a refusal is taken for a denial until the same launch is refused without one.
 use super::cluster::{TaskState, Update};
+use super::nodes::Seat;
 use super::{Core, Launch};
 use crate::ids::{AgentId, Moment, TaskId};
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub(super) struct Denials(BTreeMap<String, Denial>);
 
 #[derive(Debug)]
 struct Denial {
+    /// When it was denied last.
+    since: Moment,
     until: Moment,
     pause: Duration,
     /// What Mesos said to the launch.
@@ -55,10 +58,17 @@ impl Denials {
         }
     }
 
-    fn denied(&mut self, role: &str, said: &str, now: Moment) {
+    /// A launch that was decided at that moment was denied a reservation for that role. Many may have been on their way when
+    /// the first of them was denied: all of them are one denial.
+    fn denied(&mut self, role: &str, said: &str, decided: Moment, now: Moment) {
+        if let Some(known) = self.0.get_mut(role).filter(|known| decided <= known.since) {
+            said.clone_into(&mut known.said);
+            return;
+        }
         let before = self.0.get(role).map(|denial| denial.pause);
         let pause = before.map_or(FIRST_PAUSE, |pause| (pause * 2).min(PAUSE_MAX));
-        self.0.insert(role.to_owned(), Denial { until: now.after(pause), pause, said: said.to_owned() });
+        let denial = Denial { since: now, until: now.after(pause), pause, said: said.to_owned() };
+        self.0.insert(role.to_owned(), denial);
     }
 
     /// What is denied, for people.
@@ -90,10 +100,11 @@ impl Core {
             return false;
         }
         let launch: Option<&Launch> = self.launches.get(&update.task);
+        let decided = launch.map_or(now, |launch| launch.record.launched_at);
         match launch.map(|launch| launch.converting.clone()) {
             Some(Converting::For(role)) => {
                 let words = update.words();
-                self.denials.denied(&role, &words, now);
+                self.denials.denied(&role, &words, decided, now);
                 self.decide(now, Some(agent.clone()), denied_words(&words));
                 true
             }
@@ -106,11 +117,20 @@ impl Core {
         }
     }
 
-    /// Ends a launch that was denied its reservation: the next one is another one, and no repetition.
-    pub(super) fn launch_without(&mut self, now: Moment, agent: &AgentId, update: &Update) {
+    /// Ends a launch that was denied its reservation: the next one is another one, and no repetition. It says nothing about
+    /// what was launched, either.
+    pub(super) fn launch_without(&mut self, now: Moment, update: &Update, updates: Vec<(AgentId, Vec<u8>)>) {
+        let Some(agent) = self.launches.get(&update.task).map(|launch| launch.record.agent.clone()) else {
+            return;
+        };
         let again = now.after(WAIT);
-        self.nodes.denied(agent, &denied_words(&update.words()), again, now);
-        self.drop_launch(&update.task, Vec::new());
+        if self.nodes.seat(&agent, &update.task) == Seat::Successor {
+            self.nodes.wait_until(&agent, again);
+            self.waits_for_room_again(&agent, again);
+        } else {
+            self.nodes.denied(&agent, &denied_words(&update.words()), again, now);
+        }
+        self.drop_launch(&update.task, updates);
         self.revive_soon(again);
     }
 }

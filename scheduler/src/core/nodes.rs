@@ -195,6 +195,13 @@ impl Nodes {
         self.show(agent, Cause::ReservationDenied, text.to_owned(), now);
     }
 
+    /// The next launch there comes at that moment at the earliest.
+    pub(super) fn wait_until(&mut self, agent: &AgentId, moment: Moment) {
+        if let Some(node) = self.by_agent.get_mut(agent) {
+            node.not_before = moment;
+        }
+    }
+
     pub(super) fn gone(&mut self, agent: &AgentId) {
         self.by_agent.remove(agent);
     }

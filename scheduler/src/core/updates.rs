@@ -95,9 +95,9 @@ impl Core {
         }
         let denied = self.is_denied(now, &agent, update);
         match self.nodes.seat(&agent, &update.task) {
+            Seat::Successor | Seat::Alone if denied => return self.launch_without(now, update, updates),
             Seat::Succeeded => return self.predecessor_ended(now, update, updates),
             Seat::Successor => return self.successor_ended(now, update, updates),
-            Seat::Alone if denied => return self.launch_without(now, &agent, update),
             Seat::Alone if self.nodes.tasks_on(&agent).len() == 1 => {}
             Seat::Alone | Seat::Behind => {
                 self.was_replaced(&update.task);

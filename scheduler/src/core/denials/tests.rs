@@ -111,3 +111,16 @@ fn a_thousand_launches_that_are_denied_hold_nothing_back() {
     }
     assert!(core.launches.values().all(|launch| launch.record.phase == Phase::Launching));
 }
+
+#[test]
+fn launches_that_were_on_their_way_when_the_first_of_them_was_denied_are_one_denial() {
+    let mut core = reserving();
+    let tasks: Vec<(String, TaskId)> =
+        (0..10).map(|n| (format!("a{n}"), launched(&mut core, &format!("a{n}"), NOW).unwrap().0)).collect();
+    for (n, (agent, task)) in tasks.iter().enumerate() {
+        refuse(&mut core, task, agent, at(1 + u64::try_from(n).unwrap()));
+    }
+    let problems = core.reservation_problems(at(10));
+    assert!(matches!(&problems[..], [one] if one.contains("for 10 min")), "{problems:?}");
+    assert!(launched(&mut core, "b", at(602)).unwrap().1, "it is tried again when it was said");
+}

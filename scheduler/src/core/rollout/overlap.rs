@@ -108,11 +108,16 @@ impl Core {
         );
         self.decide(now, Some(agent.clone()), text);
         self.drop_launch(&update.task, updates);
-        if let Some(overlap) = self.rollouts.overlaps.get_mut(&agent) {
-            overlap.since = now.after(pause);
-        }
+        self.waits_for_room_again(&agent, now.after(pause));
         // An offer is needed for the next one, and shows whether this one is really gone.
         self.revive_soon(now.after(pause));
+    }
+
+    /// The next executor beside the one that works there is launched then at the earliest.
+    pub(in crate::core) fn waits_for_room_again(&mut self, agent: &AgentId, from: Moment) {
+        if let Some(overlap) = self.rollouts.overlaps.get_mut(agent) {
+            overlap.since = from;
+        }
     }
 
     /// Which way an executor would be replaced.

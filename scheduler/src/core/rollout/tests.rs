@@ -41,6 +41,8 @@ struct Cluster {
     silent: BTreeSet<String>,
     /// Whether agents have room for two executors.
     roomy: bool,
+    /// Whether the master does not let launches reserve.
+    denies: bool,
     /// How often declined offers were asked for.
     revives: usize,
     /// Whether executors do not listen when they are told to end.
@@ -82,6 +84,7 @@ impl Cluster {
             broken_agents: BTreeSet::new(),
             silent: BTreeSet::new(),
             roomy: false,
+            denies: false,
             revives: 0,
             deaf: false,
             ends_in: ENDS_IN,
@@ -173,7 +176,7 @@ impl Cluster {
 
     fn receive(&mut self, call: Call) {
         match call {
-            Call::Accept { launch, spec, .. } => {
+            Call::Accept { launch, spec, taken, .. } => {
                 let others: Vec<&TaskId> = self
                     .tasks
                     .iter()
@@ -185,7 +188,11 @@ impl Cluster {
                 assert!(stored && others.len() < 2, "on {} beside {others:?}", launch.agent);
                 let fails =
                     self.broken.contains(&spec.version) || self.broken_agents.contains(&launch.agent.0);
-                let next = if fails { TaskState::Failed } else { TaskState::Running };
+                let next = match self.denies && taken.converts() {
+                    true => TaskState::Error,
+                    false if fails => TaskState::Failed,
+                    false => TaskState::Running,
+                };
                 self.launched.push((self.now, spec.version.clone()));
                 let task = Task {
                     agent: launch.agent,
@@ -263,6 +270,7 @@ impl Cluster {
             told.message =
                 if state == TaskState::Failed { format!("cannot fetch for {agent}") } else { String::new() };
             told.waits = waits;
+            told.reason = if state == TaskState::Error { "TASK_INVALID".to_owned() } else { String::new() };
             if state.is_terminal() {
                 self.tasks.remove(&id);
                 let soon = self.now.after(Duration::from_secs(1));

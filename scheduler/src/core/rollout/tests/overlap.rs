@@ -14,7 +14,11 @@ fn roomy(agents: usize) -> Cluster {
 impl Cluster {
     /// A scheduler takes over whose executors overlap. They keep their data in one place on each node.
     fn overlap(&mut self, version: &str) {
-        self.lead(Rules { overlap: Duration::from_secs(30), ..with(version) });
+        self.overlap_by(with(version));
+    }
+
+    fn overlap_by(&mut self, rules: Rules) {
+        self.lead(Rules { overlap: Duration::from_secs(30), ..rules });
         let executors: Vec<ExecutorId> = self.tasks.values().map(|task| task.executor.clone()).collect();
         for executor in executors {
             self.core.keeps_data_at(&executor, "/sandbox/data", true);
@@ -276,4 +280,19 @@ fn an_executor_that_was_told_to_end_and_was_lost_is_decided_about_anew_when_it_i
     cluster.most_uncovered = 0;
     cluster.pass(200);
     assert_eq!((cluster.running("2"), cluster.most_uncovered), (2, 1));
+}
+
+#[test]
+fn a_next_one_that_is_denied_its_reservation_is_launched_again_without_and_says_nothing_about_its_version() {
+    let mut cluster = Cluster::of(10, "1");
+    (cluster.roomy, cluster.denies) = (true, true);
+    let claim = crate::core::Claim { reserve: true, ..rules().claim };
+    cluster.overlap_by(Rules { claim, ..with("2") });
+    cluster.launched.clear();
+    cluster.order(upgrade(5)).unwrap();
+    cluster.pass(20);
+    assert_eq!(cluster.core.rollouts(cluster.now).held, None);
+    cluster.pass(100);
+    assert_eq!((cluster.running("2"), cluster.core.rollouts(cluster.now).held), (10, None));
+    assert!(cluster.launched.len() <= 15, "{} launches for ten nodes", cluster.launched.len());
 }

@@ -59,7 +59,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use reconcile::Reconciler;
 pub use reserve::Claim;
 use resources::Needs;
-use rollout::{RolloutRecord, Rollouts};
+use rollout::{Ordered, RolloutRecord, Rollouts};
 pub use size::Size;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -222,7 +222,7 @@ enum Then {
     /// Offers can be used from now on; `None`: the dead framework is forgotten, register anew.
     Framework(Option<FrameworkId>),
     /// What was ordered holds, and who ordered it is told; it was like this before.
-    Rollout(Box<RolloutRecord>, Option<(OrderId, String)>),
+    Rollout(Box<RolloutRecord>, Option<Ordered>),
     /// The teardown begins, and who ordered it is told.
     TearDownBegun(OrderId),
     /// The teardown is over.
@@ -404,7 +404,7 @@ impl Core {
                 self.answer_taken_back();
                 self.out.push(Effect::RegisterAnew);
             }
-            Then::Rollout(_, answer) => self.rollout_stored(now, answer),
+            Then::Rollout(_, ordered) => self.rollout_stored(now, ordered),
         }
     }
 
@@ -427,7 +427,7 @@ impl Core {
                 }
                 self.replacement_not_stored(&task);
             }
-            Then::Rollout(before, answer) => self.rollout_not_stored(now, (*before, answer), why),
+            Then::Rollout(before, ordered) => self.rollout_not_stored(now, (*before, ordered), why),
             Then::TearDownBegun(order) => self.teardown_not_begun(now, order, why),
             // It is tried again by the teardown itself.
             Then::TornDown => {}

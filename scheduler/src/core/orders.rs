@@ -1,7 +1,7 @@
 //! Carries out what people order: each order has one answer, given once what has to outlive the scheduler is stored.
 use super::effects::{Effect, OrderId, Phase};
 use super::generation::Generation;
-use super::rollout::{Count, How, Rollout, RolloutEnd, Standing, plan};
+use super::rollout::{Count, Frees, How, Ordered, Rollout, RolloutEnd, Standing, plan};
 use super::{Core, Launch};
 use crate::ids::{AgentId, Moment};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,29 +90,33 @@ impl Core {
             return refused("the rollout is paused already");
         }
         let text = format!("the rollout of generation {} is paused: no executor is replaced", rollout.to);
-        self.change_rollout(|rollout| rollout.paused = true, Some((id, text)));
+        self.change_rollout(|rollout| rollout.paused = true, Some(Ordered::new(id, text)));
         Ok(None)
     }
 
     fn order_resume(&mut self, now: Moment, id: OrderId) -> Answer {
         let paused = self.rollouts.newest().is_some_and(|rollout| rollout.is_under_way() && rollout.paused);
-        if paused {
+        let held = self.rollouts.breaker.open().is_some();
+        let waiting = self.nodes.backing_off(now);
+        let text = match paused {
+            true => "the rollout goes on".to_owned(),
+            false => format!("{waiting} waiting launches may begin now, as was ordered"),
+        };
+        if paused || held {
             self.nothing_is_being_stored()?;
-        }
-        let held = self.forgive_few() || self.rollouts.breaker.close().is_some();
-        let waited = self.nodes.end_backoffs(now);
-        if held || waited > 0 {
-            self.revive_soon(now);
-        }
-        if paused {
-            let text = "the rollout goes on".to_owned();
-            self.change_rollout(|rollout| rollout.paused = false, Some((id, text)));
+            let mut record = self.rollouts.record().clone();
+            record.held = None;
+            if let Some(rollout) = record.rollout.as_mut().filter(|_| paused) {
+                rollout.paused = false;
+            }
+            let ordered = Ordered { frees: Frees::All, ..Ordered::new(id, text) };
+            self.store_rollouts(record, Some(ordered));
             return Ok(None);
         }
-        if !held && waited == 0 {
+        // Pauses after failures are this scheduler's own: nothing of them is stored.
+        if self.free_launches(now) == 0 {
             return refused("no rollout is paused and no launch waits, so there is nothing to resume");
         }
-        let text = format!("{waited} waiting launches may begin now, as was ordered");
         self.decide(now, None, text.clone());
         Ok(Some(OrderDone::Done(text)))
     }
@@ -123,7 +127,10 @@ impl Core {
         let text = format!(
             "the rollout of generation {to} is aborted: no executor is replaced, and what is new stays"
         );
-        self.change_rollout(|rollout| rollout.ended = Some(RolloutEnd::Aborted), Some((id, text)));
+        self.change_rollout(
+            |rollout| rollout.ended = Some(RolloutEnd::Aborted),
+            Some(Ordered::new(id, text)),
+        );
         Ok(None)
     }
 
@@ -214,10 +221,10 @@ impl Core {
     }
 
     fn begin(&mut self, rollout: Rollout, id: OrderId, text: String) {
-        self.forgive_few();
         let mut record = self.rollouts.record().clone();
         record.rollout = Some(rollout);
-        self.store_rollouts(record, Some((id, text)));
+        let ordered = Ordered { frees: Frees::Few, ..Ordered::new(id, text) };
+        self.store_rollouts(record, Some(ordered));
     }
 
     fn nothing_is_being_stored(&self) -> Result<(), OrderRefused> {

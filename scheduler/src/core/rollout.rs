@@ -25,6 +25,7 @@ pub(super) use plan::{Count, How, Standing, plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+pub(super) use stored::{Frees, Ordered};
 pub use stored::{Rollout, RolloutEnd, RolloutRecord};
 use web::order::Way;
 use web::view::Coverage;
@@ -393,5 +394,15 @@ impl Core {
         }
         self.rollouts.breaker.leave_out(failing);
         self.rollouts.breaker.close().is_some()
+    }
+
+    /// Every launch that waits may begin; gives how many had to wait after a failure.
+    pub(super) fn free_launches(&mut self, now: Moment) -> usize {
+        let held = self.forgive_few() || self.rollouts.breaker.close().is_some();
+        let waited = self.nodes.end_backoffs(now);
+        if held || waited > 0 {
+            self.revive_soon(now);
+        }
+        waited
     }
 }

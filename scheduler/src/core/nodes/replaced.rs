@@ -63,6 +63,11 @@ impl Nodes {
         }
     }
 
+    /// How many nodes wait for their next launch.
+    pub(in crate::core) fn backing_off(&self, now: Moment) -> usize {
+        self.by_agent.values().filter(|node| node.slot.is_none() && node.not_before > now).count()
+    }
+
     /// Lets every node that waits for its next launch have it now; says how many those are.
     pub(in crate::core) fn end_backoffs(&mut self, now: Moment) -> usize {
         let waiting = self.by_agent.values_mut().filter(|node| node.slot.is_none() && node.not_before > now);

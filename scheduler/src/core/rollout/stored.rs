@@ -61,6 +61,33 @@ pub enum RolloutEnd {
     Aborted,
 }
 
+/// What a person ordered that has to be stored before it is done and answered.
+#[derive(Clone, Debug)]
+pub(in crate::core) struct Ordered {
+    pub(in crate::core) id: OrderId,
+    /// The answer.
+    pub(in crate::core) text: String,
+    /// What is done beside the change of the record.
+    pub(in crate::core) frees: Frees,
+}
+
+/// Which launches that wait may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Frees {
+    /// None.
+    Nothing,
+    /// What is held back because of few agents that fail anyway.
+    Few,
+    /// All of them.
+    All,
+}
+
+impl Ordered {
+    pub(in crate::core) fn new(id: OrderId, text: String) -> Self {
+        Self { id, text, frees: Frees::Nothing }
+    }
+}
+
 impl Rollout {
     pub(in crate::core) fn is_under_way(&self) -> bool {
         self.ended.is_none()
@@ -98,32 +125,33 @@ impl Core {
     pub(in crate::core) fn change_rollout(
         &mut self,
         change: impl FnOnce(&mut Rollout),
-        answer: Option<(OrderId, String)>,
+        ordered: Option<Ordered>,
     ) {
         let mut record = self.rollouts.record.clone();
         if let Some(rollout) = &mut record.rollout {
             change(rollout);
         }
-        self.store_rollouts(record, answer);
+        self.store_rollouts(record, ordered);
     }
 
-    pub(in crate::core) fn store_rollouts(
-        &mut self,
-        mut record: RolloutRecord,
-        answer: Option<(OrderId, String)>,
-    ) {
+    pub(in crate::core) fn store_rollouts(&mut self, mut record: RolloutRecord, ordered: Option<Ordered>) {
         record.number += 1;
         let before = std::mem::replace(&mut self.rollouts.record, record.clone());
         self.rollouts.storing = true;
         self.know_specs();
-        self.save(Change::Rollout(Box::new(record)), Then::Rollout(Box::new(before), answer));
+        self.save(Change::Rollout(Box::new(record)), Then::Rollout(Box::new(before), ordered));
     }
 
     /// The record is stored as it is here, and with it that what was refused is not ordered.
-    pub(in crate::core) fn rollout_stored(&mut self, now: Moment, answer: Option<(OrderId, String)>) {
+    pub(in crate::core) fn rollout_stored(&mut self, now: Moment, ordered: Option<Ordered>) {
         (self.rollouts.storing, self.rollouts.doubtful) = (false, false);
-        if let Some((id, text)) = answer {
+        if let Some(Ordered { id, text, frees }) = ordered {
             self.decide(now, None, text.clone());
+            match frees {
+                Frees::Nothing => {}
+                Frees::Few => drop(self.forgive_few()),
+                Frees::All => drop(self.free_launches(now)),
+            }
             self.answer_order(id, Ok(OrderDone::Done(text)));
         }
         for (id, why) in std::mem::take(&mut self.rollouts.refused) {
@@ -137,7 +165,7 @@ impl Core {
     pub(in crate::core) fn rollout_not_stored(
         &mut self,
         now: Moment,
-        (before, answer): (RolloutRecord, Option<(OrderId, String)>),
+        (before, ordered): (RolloutRecord, Option<Ordered>),
         why: &str,
     ) {
         let number = self.rollouts.record.number;
@@ -145,7 +173,7 @@ impl Core {
         (self.rollouts.storing, self.rollouts.doubtful) = (false, true);
         self.rollouts.again_at = now.after(RETRY_SAVE);
         self.know_specs();
-        if let Some((id, _)) = answer {
+        if let Some(Ordered { id, .. }) = ordered {
             self.decide(now, None, format!("an order could not be stored: {why}; it is taken back"));
             self.rollouts.refused.push((id, why.to_owned()));
             self.take_back_rollout();

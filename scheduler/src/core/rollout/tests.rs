@@ -748,3 +748,27 @@ fn a_new_executor_is_told_where_the_one_before_it_kept_its_data_also_by_another_
     let launch = cluster.launches.values().next().unwrap();
     assert_eq!(launch.lineage.predecessor_data.as_deref(), Some("/sandboxes/1/data"));
 }
+
+#[test]
+fn an_order_to_resume_that_cannot_be_stored_frees_no_launch() {
+    let mut cluster = Cluster::of(10, "1");
+    cluster.fail_over("2");
+    cluster.broken.insert("2".to_owned());
+    cluster.order(upgrade(5)).unwrap();
+    cluster.pass(120);
+    cluster.order(Order::Pause).unwrap();
+    let held = |cluster: &Cluster| cluster.core.rollouts(cluster.now).held.is_some();
+    assert!(held(&cluster));
+    cluster.store_works = false;
+    let order = cluster.ask(Order::Resume);
+    assert!(held(&cluster), "nothing is done before it is stored");
+    cluster.pass(3);
+    cluster.store_works = true;
+    cluster.launched.clear();
+    cluster.pass(8);
+    assert!(matches!(cluster.answers[&order], Err(OrderRefused::NotStored(_))));
+    assert!(held(&cluster) && cluster.stored.held.is_some());
+    assert!(cluster.launched.len() < 2, "{} launches", cluster.launched.len());
+    cluster.order(Order::Resume).unwrap();
+    assert!(!held(&cluster) && cluster.stored.held.is_none());
+}

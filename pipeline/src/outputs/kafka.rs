@@ -395,7 +395,10 @@ impl ToKafka {
 
 #[cfg(test)]
 mod tests {
+    use crate::runtime::{Surroundings, run_to_end};
     use crate::{Scope, compile};
+    use std::time::Duration;
+    use tokio_util::sync::CancellationToken;
 
     fn told(options: &str) -> Vec<String> {
         let text = format!("input {{ stdin {{ }} }} output {{ kafka {{ topic_id => t {options} }} }}");

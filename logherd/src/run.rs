@@ -165,5 +165,6 @@ mod tests {
         let keeps = |text: &str| pipeline::compile(Scope::Run, text, &|_| None).unwrap().keeps_positions();
         assert!(keeps("input { stdin { } file { path => '/var/log/a.log' } }"));
         assert!(!keeps("input { stdin { } generator { } }"));
+        assert!(!keeps("input { file { path => '/var/log/a.log' sincedb_path => '/dev/null' } }"));
     }
 }

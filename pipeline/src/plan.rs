@@ -200,7 +200,7 @@ impl Plan {
 
     /// Whether an input remembers how far it has read, so that its data directory is for one process only.
     pub fn keeps_positions(&self) -> bool {
-        self.inputs.iter().any(|call| ["dead_letter_queue", "file"].contains(&call.spec.name))
+        self.inputs.iter().any(crate::plugins::keeps_positions)
     }
 
     /// The plan that gives the dead letters of a pipeline once more to the outputs that refused them, whatever the

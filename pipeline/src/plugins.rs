@@ -201,6 +201,14 @@ pub(crate) fn feeds(input: &PluginCall) -> (Vec<String>, StartFrom) {
     }
 }
 
+/// Whether an input remembers how far it has read.
+pub(crate) fn keeps_positions(input: &PluginCall) -> bool {
+    match typed::<inputs::file::FileOptions>(&input.options) {
+        Ok(options) => options.remembers(),
+        Err(_) => input.spec.name == "dead_letter_queue",
+    }
+}
+
 /// Makes the input of a call.
 pub(crate) fn build_input(call: &PluginCall) -> Result<Box<dyn Input>, String> {
     match find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build) {

@@ -151,6 +151,13 @@ fn check(options: &FileOptions, problems: &mut Problems) {
     }
 }
 
+impl FileOptions {
+    /// Whether it is kept how far files were read.
+    pub(crate) fn remembers(&self) -> bool {
+        self.sincedb_path.as_ref().is_none_or(|path| !matches!(path.as_str(), "/dev/null" | "NUL"))
+    }
+}
+
 impl InputOptions for FileOptions {
     fn build(&self) -> Result<Box<dyn Input>, String> {
         let wanted = Wanted {
@@ -158,10 +165,7 @@ impl InputOptions for FileOptions {
             exclude: self.exclude.clone(),
             // In `read`, a file is read whole.
             from_beginning: self.start_position == Some(StartFrom::Beginning) || self.mode == Mode::Read,
-            remember: self
-                .sincedb_path
-                .as_ref()
-                .is_none_or(|path| !matches!(path.as_str(), "/dev/null" | "NUL")),
+            remember: self.remembers(),
             delimiter: Vec::new(),
             to_the_end: self.mode == Mode::Read,
             exits: self.mode == Mode::Read && self.exit_after_read,

@@ -7,7 +7,9 @@ pub(crate) use action::{Action, DataStream, Shape, Target, Update, Verb};
 
 use crate::runtime::load::Load;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::collections::HashMap;
+use std::fmt;
 
 /// The body of one request.
 #[derive(Debug, Default)]
@@ -99,21 +101,50 @@ pub(crate) enum Verdict {
     Dropped(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq)]
 struct Reply {
     errors: bool,
-    #[serde(default)]
     items: Vec<HashMap<String, Item>>,
 }
 
-#[derive(Deserialize)]
+/// Where it was said before that there are no errors, which is what servers do, nobody wants to know about each document.
+impl<'de> Deserialize<'de> for Reply {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ReplyVisitor)
+    }
+}
+
+struct ReplyVisitor;
+
+impl<'de> Visitor<'de> for ReplyVisitor {
+    type Value = Reply;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer to a bulk request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reply, A::Error> {
+        let (mut errors, mut items) = (None, Vec::new());
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "errors" => errors = Some(map.next_value()?),
+                "items" if errors != Some(false) => items = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        let errors = errors.ok_or_else(|| de::Error::missing_field("errors"))?;
+        Ok(Reply { errors, items })
+    }
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
 struct Item {
     status: u16,
     #[serde(default)]
     error: Option<Cause>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
 enum Cause {
     Full {
@@ -413,6 +444,18 @@ mod tests {
         let gone = Verdict::Refused("gone (404)".into());
         let all = vec![Verdict::Taken, later, refused, Verdict::Taken, gone];
         assert_eq!(read_answer(200, text, 5, &Rules::default()), Answer::Each(all));
+    }
+
+    #[test]
+    fn what_became_of_each_document_is_read_only_where_there_are_errors() {
+        let items = r#""items":[{"index":{"status":201,"_id":"x"}},{"index":{"status":503}}]"#;
+        let answer = |text: &str| read_answer(200, text.as_bytes(), 2, &Rules::default());
+        let each = Answer::Each(vec![Verdict::Taken, Verdict::Later("no reason given (503)".into())]);
+        assert_eq!(answer(&format!(r#"{{"took":1,"errors":true,{items}}}"#)), each);
+        assert_eq!(answer(&format!(r#"{{{items},"errors":true}}"#)), each);
+        assert_eq!(answer(&format!(r#"{{"errors":false,"took":1,{items}}}"#)), Answer::Taken);
+        assert_eq!(answer(&format!(r#"{{{items},"errors":false}}"#)), Answer::Taken);
+        assert!(matches!(answer(&format!("{{{items}}}")), Answer::Later(_)), "nothing says that all is well");
     }
 
     #[test]

@@ -91,12 +91,24 @@ pub(crate) struct Maker<'a> {
     now: Timestamp,
     source: &'a Map,
     events: &'a mut Vec<Event>,
+    /// Events that nobody needs any more: their memory is used again.
+    old: Vec<Event>,
 }
 
 impl<'a> Maker<'a> {
     /// Makes events of this moment with these fields.
     pub(crate) fn new(now: Timestamp, source: &'a Map, events: &'a mut Vec<Event>) -> Self {
-        Self { now, source, events }
+        Self { now, source, events, old: Vec::new() }
+    }
+
+    /// Makes them in the memory of `old` ones, as long as there are any.
+    pub(crate) fn of_old(self, old: Vec<Event>) -> Self {
+        Self { old, ..self }
+    }
+
+    /// Gives back the old events that were not needed.
+    pub(crate) fn into_old(self) -> Vec<Event> {
+        self.old
     }
 
     /// The moment of events that tell none.
@@ -112,12 +124,14 @@ impl<'a> Maker<'a> {
 
     /// Adds an event with a message.
     pub(crate) fn message(&mut self, message: Text) {
-        self.events.push(Event::with_fields_of(self.now, self.source, message));
+        let old = self.old.pop();
+        self.events.push(Event::with_fields_of(self.now, self.source, message, old));
     }
 
     /// Adds an event with a message that could not be decoded, and the tag that says so.
     pub(crate) fn failed(&mut self, message: Text, tag: &str) {
-        let mut event = Event::with_fields_of(self.now, self.source, message);
+        let old = self.old.pop();
+        let mut event = Event::with_fields_of(self.now, self.source, message, old);
         event.add_tag(tag);
         self.events.push(event);
     }

@@ -45,11 +45,12 @@ impl Event {
     }
 
     /// Makes an event of this moment with a message and the fields of its source; quickly, if these are
-    /// [`Event::shared_fields`].
-    pub(crate) fn with_fields_of(now: Timestamp, source: &Map, message: Text) -> Self {
+    /// [`Event::shared_fields`], and if there is an old event whose memory can be used again.
+    pub(crate) fn with_fields_of(now: Timestamp, source: &Map, message: Text, old: Option<Self>) -> Self {
         const MESSAGE: Name = Name::const_new("message");
         let message = Value::Str(message);
-        match Map::beside(source, MESSAGE, message) {
+        let old = old.map(|old| old.fields).unwrap_or_default();
+        match Map::beside(source, MESSAGE, message, old) {
             Ok(fields) => Self { place: 0, timestamp: Value::Time(now), fields, metadata: None },
             Err(message) => {
                 let mut event = Self::new(now);

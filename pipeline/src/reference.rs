@@ -289,7 +289,8 @@ mod tests {
                     assert!(reason.contains("No such file"), "{spec:?}: {reason}");
                 }
             }
-            let mut chain = Chain::build(&plan.filters, &mut Together::new(), &Default::default()).unwrap();
+            let mut chain =
+                Chain::build(0, &plan.filters, &mut Together::new(), &Default::default()).unwrap();
             chain.run(&mut Batch::new(vec![event()]));
             assert!(chain.take_undecided().is_empty(), "{spec:?}: {example}");
             let (routes, calls) = Routes::new(&plan.outputs);

@@ -29,6 +29,7 @@ use crate::runtime::join::Join;
 use crate::runtime::meter::Meter;
 use crate::runtime::outlet::{Outlet, Parcel, WAITING_MAX};
 use crate::runtime::source::{Feed, Frame, Intake, fields_of};
+use crate::runtime::spares::Spares;
 use crate::runtime::supervise::{Supervisor, panic_reason};
 use crate::runtime::tally::{Health, Tally};
 use crate::runtime::work::{IF_STATEMENT, Work};
@@ -74,9 +75,11 @@ pub(crate) fn assemble(
 
     // filters
     let workers = around.workers.max(1);
+    let spares = Arc::new(Spares::new(workers));
     let mut together = Together::new();
-    let chains =
-        (0..workers).map(|_| Chain::build(&plan.filters, &mut together, &tally)).collect::<Result<_, _>>();
+    let chains = (0..workers)
+        .map(|number| Chain::build(number, &plan.filters, &mut together, &tally))
+        .collect::<Result<_, _>>();
     let chains = chains.map_err(|(plugin, reason)| StartError::Plugin { plugin, reason })?;
     let work = Work {
         frames: frames_out,
@@ -85,6 +88,7 @@ pub(crate) fn assemble(
         outlets: parcels_in,
         tickets: tickets_in,
         tally: tally.clone(),
+        spares: spares.clone(),
         letters: letters.of(IF_STATEMENT, IF_STATEMENT),
     };
 
@@ -130,12 +134,16 @@ pub(crate) fn assemble(
         let id = outlet.id.clone();
         stages.spawn(async move { outlet.run().await.map_err(|reason| format!("{id}: {reason}")) });
     }
-    stages.spawn(tell(tickets_out, tally.clone()));
+    stages.spawn(tell(tickets_out, tally.clone(), spares));
     Ok(Supervisor { id: around.id, stages, ledger, letters, tally, health, gauge })
 }
 
-async fn tell(tickets: mpsc::Receiver<acks::Ticket>, tally: Arc<Tally>) -> Result<(), String> {
-    acks::acknowledge(tickets, tally).await;
+async fn tell(
+    tickets: mpsc::Receiver<acks::Ticket>,
+    tally: Arc<Tally>,
+    spares: Arc<Spares>,
+) -> Result<(), String> {
+    acks::acknowledge(tickets, tally, spares).await;
     Ok(())
 }
 

@@ -344,3 +344,34 @@ fn neighbouring_lines_share_their_buffer_when_joined() {
     let apart: Vec<Text> = lines.iter().cloned().map(Text::detached).collect();
     assert_eq!((&apart, Text::spanning(&apart)), (&lines, None));
 }
+
+proptest! {
+    #[test]
+    fn an_event_in_the_memory_of_an_old_one_has_nothing_of_it(
+        steps in proptest::collection::vec(step(), 0..40),
+        shared in proptest::collection::btree_map("[a-e]|message", "[xy]", 0..4),
+        tag in proptest::option::of("[a-c]"),
+        metadata in any::<bool>(),
+    ) {
+        let shared: Map = shared.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect();
+        for shared in [shared.clone(), Event::shared_fields(&shared)] {
+            let mut old = Event::with_fields_of("2026-01-02T03:04:05Z".parse().unwrap(), &shared, Text::from("old"), None);
+            old.place = 7;
+            for step in &steps {
+                let names = |path: &[String]| FieldRef::from_names(&path.iter().map(String::as_str).collect::<Vec<_>>());
+                let _done = match step {
+                    Step::Set(path, value) => old.set(&names(path), *value).is_ok(),
+                    Step::Remove(path) => old.remove(&names(path)).is_some(),
+                    Step::Append(path, value) => old.append(&names(path), *value).is_ok(),
+                };
+            }
+            tag.iter().for_each(|tag| old.add_tag(tag));
+            if metadata {
+                old.set(&FieldRef::from_names(&["@metadata", "a"]), 1).unwrap();
+                old.remove(&FieldRef::parse("@timestamp").unwrap());
+            }
+            let new = |old| Event::with_fields_of(Timestamp::UNIX_EPOCH, &shared, Text::from("new"), old);
+            prop_assert_eq!(new(Some(old)), new(None));
+        }
+    }
+}

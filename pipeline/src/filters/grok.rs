@@ -449,7 +449,7 @@ mod tests {
             let shared: Map = shared.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect();
             let shared = Event::shared_fields(&shared);
             let event = |message: &String| {
-                let mut event = Event::with_fields_of(Timestamp::UNIX_EPOCH, &shared, Text::from(message.as_str()));
+                let mut event = Event::with_fields_of(Timestamp::UNIX_EPOCH, &shared, Text::from(message.as_str()), None);
                 if let Some(name) = &own {
                     event.fields_mut().insert(name.as_str(), Value::Int(1));
                 }

@@ -15,6 +15,8 @@ pub(crate) type Together = std::collections::HashMap<String, plugins::Shared>;
 
 /// The filters of a plan, made once for each worker.
 pub(crate) struct Chain {
+    /// Whose it is: the workers are counted from 0.
+    pub(crate) number: usize,
     nodes: Vec<Node>,
     undecided: Vec<(Event, Undecided)>,
 }
@@ -27,17 +29,18 @@ enum Node {
 impl Chain {
     /// Makes the filters; `common` is what those of all workers have together, by id.
     pub(crate) fn build(
+        number: usize,
         steps: &[Step],
         common: &mut Together,
         tally: &Tally,
     ) -> Result<Self, (String, String)> {
-        nodes(steps, common, tally).map(|nodes| Self { nodes, undecided: Vec::new() })
+        nodes(steps, common, tally).map(|nodes| Self { number, nodes, undecided: Vec::new() })
     }
 
     /// Just this filter.
     #[cfg(test)]
     pub(crate) fn of(filter: Box<dyn Filter>) -> Self {
-        Self { nodes: vec![Node::Filter(filter, None)], undecided: Vec::new() }
+        Self { number: 0, nodes: vec![Node::Filter(filter, None)], undecided: Vec::new() }
     }
 
     /// Runs every filter, in the order written.

@@ -401,7 +401,7 @@ impl Writer {
 
 /// The events of a frame as they are stored.
 fn stored(frame: Frame, now: Timestamp, tally: &Tally) -> Vec<Vec<u8>> {
-    let batch = frame.decode(now, tally);
+    let batch = frame.decode(now, tally, &mut Vec::new());
     let write = |event: &Event| {
         let mut out = Vec::with_capacity(512);
         stored::write(event, &mut out);

@@ -23,6 +23,7 @@ pub(crate) mod load;
 pub(crate) mod meter;
 pub(crate) mod outlet;
 pub(crate) mod source;
+pub(crate) mod spares;
 pub(crate) mod supervise;
 pub(crate) mod tally;
 mod view;

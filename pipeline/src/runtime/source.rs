@@ -135,17 +135,17 @@ impl Frame {
         self.more.iter().map(Self::size).fold(own, and)
     }
 
-    /// Makes the events of its lines, and of those that travel with it.
-    pub(crate) fn decode(mut self, now: Timestamp, tally: &Tally) -> Batch {
+    /// Makes the events of its lines, and of those that travel with it; in the memory of `old` ones, as long as there are any.
+    pub(crate) fn decode(mut self, now: Timestamp, tally: &Tally, old: &mut Vec<Event>) -> Batch {
         let more = std::mem::take(&mut self.more);
-        let mut events = self.decode_own(now, tally);
+        let mut events = self.decode_own(now, tally, old);
         for frame in more {
-            events.append(&mut frame.decode_own(now, tally));
+            events.append(&mut frame.decode_own(now, tally, old));
         }
         Batch::new(events)
     }
 
-    fn decode_own(self, now: Timestamp, tally: &Tally) -> Vec<Event> {
+    fn decode_own(self, now: Timestamp, tally: &Tally, old: &mut Vec<Event>) -> Vec<Event> {
         let source = &self.source;
         let fields = source.fields_for_frame();
         let mut events = self.ready;
@@ -156,7 +156,9 @@ impl Frame {
         }
         for (line, nth) in self.cut.lines().zip(0_u64..) {
             let before = events.len();
-            source.decode_line(line, &mut Maker::new(now, &fields, &mut events));
+            let mut maker = Maker::new(now, &fields, &mut events).of_old(std::mem::take(old));
+            source.decode_line(line, &mut maker);
+            *old = maker.into_old();
             if let Some(numbering) = self.numbering {
                 events.iter_mut().skip(before).for_each(|event| numbering.set(nth, event));
             }

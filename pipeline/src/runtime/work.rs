@@ -4,18 +4,22 @@ use super::budget::Permit;
 use super::chain::{Chain, Chosen, Routes};
 use super::outlet::Parcel;
 use super::source::{Arrival, Frame};
+use super::spares::Spares;
 use super::tally::{Tally, count};
 use crate::condition::Undecided;
 use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::value::Timestamp;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 /// The filters of a pipeline, and what is after them.
 pub(crate) struct Work {
@@ -26,6 +30,7 @@ pub(crate) struct Work {
     pub(crate) outlets: Vec<mpsc::Sender<Parcel>>,
     pub(crate) tickets: mpsc::Sender<Ticket>,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) spares: Arc<Spares>,
     /// Where events go for which a condition cannot be decided.
     pub(crate) letters: DeadLetters,
 }
@@ -36,30 +41,47 @@ pub(crate) const IF_STATEMENT: &str = "if-statement";
 /// What the workers have together.
 struct Bench {
     queue: Mutex<Queue>,
+    order: Mutex<Order>,
+    /// How many more frames may be taken before those that were taken are handed on.
+    room: Arc<Semaphore>,
     routes: Arc<Routes>,
     outlets: Vec<mpsc::Sender<Parcel>>,
     tickets: mpsc::Sender<Ticket>,
     tally: Arc<Tally>,
+    spares: Arc<Spares>,
     letters: DeadLetters,
 }
 
 /// Frames that nobody works on yet.
 struct Queue {
     frames: mpsc::Receiver<Frame>,
-    /// Told when the frame that was taken last is handed on.
-    last: Option<oneshot::Receiver<()>>,
+    /// The number of the next one.
+    number: u64,
+}
+
+/// Frames that went through the filters, to be handed on in the order in which they were taken.
+#[derive(Default)]
+struct Order {
+    /// The number of the one that is handed on next.
+    next: u64,
+    /// Those that wait, by number.
+    filtered: BTreeMap<u64, Filtered>,
+    /// Whether somebody hands on.
+    handing: bool,
 }
 
 /// A frame to work on, and its place in the order.
 struct Job {
     frame: Frame,
-    /// Told when the frame before it is handed on.
-    before: Option<oneshot::Receiver<()>>,
-    /// To be told when this one is.
-    after: oneshot::Sender<()>,
+    number: u64,
+    room: OwnedSemaphorePermit,
 }
 
-/// Events on their way to the outputs; whether these still take any.
+/// How many frames for each worker are taken and not yet handed on. One that is quicker than its neighbour goes on with another
+/// meanwhile; only a neighbour that takes very long makes it wait.
+const TAKEN_MAX: usize = 2;
+
+/// Frames on their way to the outputs; whether these still take any.
 type Handing = BoxFuture<'static, bool>;
 
 /// How long a thread waits for the outputs. Then it is given up: many pipelines whose outputs take nothing must not hold
@@ -82,14 +104,18 @@ struct Filtered {
     permit: Option<Permit>,
     events: Vec<Event>,
     chosen: Vec<Chosen>,
+    /// Who made them.
+    worker: usize,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Work {
     /// Works until there will be no more frames. A panic in a filter comes back as an error.
     pub(crate) async fn run(self) -> Result<(), JoinError> {
-        let Self { frames, chains: mut idle, routes, outlets, tickets, tally, letters } = self;
-        let queue = Mutex::new(Queue { frames, last: None });
-        let bench = Arc::new(Bench { queue, routes, outlets, tickets, tally, letters });
+        let Self { frames, chains: mut idle, routes, outlets, tickets, tally, spares, letters } = self;
+        let queue = Mutex::new(Queue { frames, number: 0 });
+        let (order, room) = (Mutex::default(), Arc::new(Semaphore::new(TAKEN_MAX * idle.len())));
+        let bench = Arc::new(Bench { queue, order, room, routes, outlets, tickets, tally, spares, letters });
         let mut threads = JoinSet::new();
         let mut waiting = JoinSet::new();
         let mut open = true;
@@ -126,9 +152,30 @@ impl Work {
 }
 
 impl Queue {
-    fn job(&mut self, frame: Frame) -> Job {
-        let (after, done) = oneshot::channel();
-        Job { frame, before: self.last.replace(done), after }
+    fn number(&mut self, frame: Frame) -> (Frame, u64) {
+        let number = self.number;
+        self.number += 1;
+        (frame, number)
+    }
+}
+
+impl Order {
+    /// Adds a frame; whether whoever brings it is to hand on.
+    fn add(&mut self, number: u64, filtered: Filtered) -> bool {
+        self.filtered.insert(number, filtered);
+        let first = !self.handing && self.filtered.contains_key(&self.next);
+        self.handing |= first;
+        first
+    }
+
+    /// The frame to hand on next; if it is not there, whoever brings it will hand on.
+    fn take(&mut self) -> Option<Filtered> {
+        let next = self.filtered.remove(&self.next);
+        match next {
+            Some(_) => self.next += 1,
+            None => self.handing = false,
+        }
+        next
     }
 }
 
@@ -137,41 +184,57 @@ impl Bench {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next frame; only one may wait for it.
-    async fn next(&self) -> Option<Job> {
-        poll_fn(|context| {
-            let mut queue = self.queue();
-            queue.frames.poll_recv(context).map(|frame| frame.map(|frame| queue.job(frame)))
-        })
-        .await
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next frame, if there is one.
+    /// The next frame; only one may wait for it.
+    async fn next(&self) -> Option<Job> {
+        let room = self.room.clone().acquire_owned().await.ok()?;
+        let frame = poll_fn(|context| {
+            let mut queue = self.queue();
+            queue.frames.poll_recv(context).map(|frame| frame.map(|frame| queue.number(frame)))
+        });
+        let (frame, number) = frame.await?;
+        Some(Job { frame, number, room })
+    }
+
+    /// The next frame, if there is one, and room for it.
     fn try_next(&self) -> Option<Job> {
+        let room = self.room.clone().try_acquire_owned().ok()?;
         let mut queue = self.queue();
         let frame = queue.frames.try_recv().ok()?;
-        Some(queue.job(frame))
+        let (frame, number) = queue.number(frame);
+        Some(Job { frame, number, room })
     }
 
     /// Works as long as there are frames, and the outputs take them soon.
     fn work(self: &Arc<Self>, mut chain: Chain, job: Job, handle: &Handle) -> Worked {
         let mut next = Some(job);
-        while let Some(Job { frame, before, after }) = next {
-            let filtered = self.filter(frame, &mut chain);
-            let mut handing: Handing = Box::pin(self.clone().hand_on(filtered, before, after));
-            let soon = async { tokio::time::timeout(SOON, &mut handing).await };
-            match handle.block_on(soon) {
-                Ok(true) => next = self.try_next(),
-                Ok(false) => return Worked::Over,
-                Err(_) => return Worked::Waits(chain, handing),
+        while let Some(Job { frame, number, room }) = next {
+            let filtered = self.filter(frame, room, &mut chain);
+            if self.order().add(number, filtered) {
+                let mut handing: Handing = Box::pin(self.clone().hand_on());
+                match (&mut handing).now_or_never() {
+                    Some(true) => {}
+                    Some(false) => return Worked::Over,
+                    None => match handle.block_on(async { timeout(SOON, &mut handing).await }) {
+                        Ok(true) => {}
+                        Ok(false) => return Worked::Over,
+                        Err(_) => return Worked::Waits(chain, handing),
+                    },
+                }
             }
+            next = self.try_next();
         }
         Worked::Idle(chain)
     }
 
-    fn filter(&self, mut frame: Frame, chain: &mut Chain) -> Filtered {
+    fn filter(&self, mut frame: Frame, room: OwnedSemaphorePermit, chain: &mut Chain) -> Filtered {
         let (source, arrivals, permit) = (frame.source.clone(), frame.arrivals(), frame.permit.take());
-        let mut batch = frame.decode(Timestamp::now(), &self.tally);
+        let mut old = self.spares.take(chain.number);
+        let mut batch = frame.decode(Timestamp::now(), &self.tally, &mut old);
+        self.spares.give_back(chain.number, old);
         let before = batch.len();
         chain.run(&mut batch);
         source.learn(&batch);
@@ -183,7 +246,7 @@ impl Bench {
         let at_outputs =
             undecided.iter().filter_map(|(place, why)| Some((events.get(*place as usize)?, why)));
         self.set_aside(aside.iter().map(|(event, why)| (event, why)).chain(at_outputs).collect());
-        Filtered { arrivals, permit, events, chosen }
+        Filtered { arrivals, permit, events, chosen, worker: chain.number, _room: room }
     }
 
     /// Makes events dead letters for which a condition could not be decided.
@@ -199,25 +262,23 @@ impl Bench {
         }
     }
 
-    /// Gives the events to the outputs once those of the frame before are there; waits while one of them has enough.
-    /// Returns whether they still take any.
-    async fn hand_on(
-        self: Arc<Self>,
-        filtered: Filtered,
-        before: Option<oneshot::Receiver<()>>,
-        after: oneshot::Sender<()>,
-    ) -> bool {
-        if let Some(before) = before
-            && before.await.is_err()
-        {
-            return false;
+    /// Gives frames to the outputs as long as the next one is there; waits while an output has enough. Returns whether they
+    /// still take any; if not, nobody hands on any more.
+    async fn hand_on(self: Arc<Self>) -> bool {
+        loop {
+            let Some(filtered) = self.order().take() else { return true };
+            if !self.give(filtered).await {
+                return false;
+            }
         }
-        let Filtered { arrivals, permit, events, chosen } = filtered;
-        let count = events.len();
+    }
+
+    async fn give(&self, filtered: Filtered) -> bool {
+        let Filtered { arrivals, permit, events, chosen, worker, _room } = filtered;
         let events = Arc::new(events);
         let mut waits = Vec::with_capacity(self.outlets.len());
         for (outlet, chosen) in self.outlets.iter().zip(chosen) {
-            if count == 0 || matches!(&chosen, Chosen::Some(places) if places.is_empty()) {
+            if events.is_empty() || matches!(&chosen, Chosen::Some(places) if places.is_empty()) {
                 continue;
             }
             let (done, wait) = oneshot::channel();
@@ -226,12 +287,7 @@ impl Bench {
             }
             waits.push(wait);
         }
-        let taken = self.tickets.send(Ticket { waits, arrivals, events: count, permit }).await.is_ok();
-        if taken {
-            // Nobody waits for the last one.
-            let _last = after.send(());
-        }
-        taken
+        self.tickets.send(Ticket { waits, arrivals, events, worker, permit }).await.is_ok()
     }
 }
 
@@ -262,7 +318,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let letterbox = Letterbox::new(dir.path(), "p", DeadLetterLimits::default(), tally.clone());
         let letters = Arc::new(letterbox).of(IF_STATEMENT, IF_STATEMENT);
-        let work = Work { frames, chains, routes: Arc::new(routes), outlets, tickets, tally, letters };
+        let (routes, spares) = (Arc::new(routes), Arc::new(Spares::new(1)));
+        let work = Work { frames, chains, routes, outlets, tickets, tally, spares, letters };
         let cut = Cut::of(&[Bytes::from_static(b"x")], 2);
         assert!(frames_in.send(Frame::plain(cut)).await.is_ok());
         let error = work.run().await.unwrap_err();

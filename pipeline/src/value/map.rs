@@ -11,6 +11,8 @@ use std::sync::Arc;
 const SCAN_MAX: usize = 24;
 /// How many entries a map that shares others has room for at first.
 const OWN_ROOM: usize = 1;
+/// Memory for more entries is not used again by another map, which hardly needs as much.
+const AGAIN_MAX: usize = 64;
 
 /// Values by name. Small maps are scanned, which beats hashing; large ones keep an index, so that no input
 /// makes a search slow.
@@ -75,15 +77,20 @@ impl Map {
     }
 
     /// A map of all entries of `shared`, and behind its first one `name`; gives the value back if there is such an entry
-    /// already, or if `shared` is not of [`Map::into_shared`].
-    pub(crate) fn beside(shared: &Self, name: Name, value: Value) -> Result<Self, Value> {
+    /// already, or if `shared` is not of [`Map::into_shared`]. The memory of `old` is used again.
+    pub(crate) fn beside(shared: &Self, name: Name, value: Value, old: Self) -> Result<Self, Value> {
         let Some(Side::Shared(Shared { entries: all, room })) = shared.side.as_deref() else {
             return Err(value);
         };
         if all.is_empty() || !shared.entries.is_empty() || scan(all, &name).is_some() {
             return Err(value);
         }
-        let mut entries = Vec::with_capacity(*room);
+        let mut entries = old.entries;
+        entries.clear();
+        if entries.capacity() > AGAIN_MAX {
+            entries = Vec::new();
+        }
+        entries.reserve_exact(*room);
         entries.push((name, value));
         Ok(Self { entries, side: shared.side.clone() })
     }
@@ -432,11 +439,14 @@ mod tests {
         fn a_map_that_shares_entries_is_like_one_that_owns_them(
             first in proptest::collection::btree_set(0_u8..40, 0..6),
             acts in proptest::collection::vec(act(), 0..60),
+            before in proptest::collection::vec(act(), 0..90),
         ) {
+            let mut old = Map::beside(&Map::new().into_shared(), Name::const_new("a"), Value::Null, Map::new()).unwrap_or_default();
+            before.iter().for_each(|act| drop(do_it(&mut old, act)));
             let message = Name::const_new("message");
             let base: Map = first.iter().map(|n| (name(*n), Value::Int(i64::from(*n)))).collect();
             let shared = base.clone().into_shared();
-            let (mut sharing, mut owning) = match Map::beside(&shared, message.clone(), Value::Null) {
+            let (mut sharing, mut owning) = match Map::beside(&shared, message.clone(), Value::Null, old) {
                 Ok(sharing) => {
                     let mut owning = Map::new();
                     let mut entries = base.clone().into_iter();

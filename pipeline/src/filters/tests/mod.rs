@@ -38,7 +38,7 @@ fn filtered(text: &str, mut batch: Batch) -> Vec<Event> {
         let shown: Vec<_> = problems.iter().map(|p| p.render("case", text)).collect();
         panic!("{}", shown.join("\n"))
     });
-    let mut chain = Chain::build(&plan.filters, &mut Together::new(), &Default::default()).unwrap();
+    let mut chain = Chain::build(0, &plan.filters, &mut Together::new(), &Default::default()).unwrap();
     chain.run(&mut batch);
     batch.into_events()
 }

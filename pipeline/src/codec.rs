@@ -187,20 +187,10 @@ pub(crate) fn write_plain(event: &Event, out: &mut Vec<u8>) {
         match event.fields().get(name) {
             Some(value) => {
                 text.push(' ');
-                value.write_text(&mut text);
+                crate::template::push_shown(value, &mut text);
             }
             None => text.push_str(written),
         }
     }
     out.extend_from_slice(text.as_bytes());
-}
-
-/// Undoes the escapes that people write in delimiters: `\n`, `\r`, `\t`, `\0`.
-pub(crate) fn unescaped(written: &str) -> String {
-    written.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
-}
-
-/// The bytes of a delimiter, its escapes undone.
-pub(crate) fn delimiter_bytes(written: &str) -> Vec<u8> {
-    unescaped(written).into_bytes()
 }

@@ -93,8 +93,33 @@ fn value<'a>(operand: &'a Operand, event: &'a Event) -> Option<Cow<'a, Value>> {
     })
 }
 
+/// What an operand is compared as: of a list that is written out, only the first item counts.
+fn scalar(operand: &Operand) -> &Operand {
+    match operand {
+        Operand::List(items) => items.first().unwrap_or(operand),
+        other => other,
+    }
+}
+
+/// Whether two values are equal. Maps never are, and of the numbers with all their digits only another one equals a fraction
+/// that is written in the condition: none.
+fn equal(left: &Value, right: &Value, are_fields: bool) -> bool {
+    match (left, right) {
+        (Value::Map(left), Value::Map(right)) => left.is_empty() && right.is_empty(),
+        (Value::List(left), Value::List(right)) => {
+            left.len() == right.len()
+                && left.iter().zip(right).all(|(left, right)| equal(left, right, are_fields))
+        }
+        (Value::Number(_), _) | (_, Value::Number(_)) => {
+            are_fields && number(left).is_some() && number(left) == number(right)
+        }
+        (left, right) => left == right,
+    }
+}
+
 /// Whether two operands are equal; two absent fields are.
 fn same(left: &Operand, right: &Operand, event: &Event) -> bool {
+    let (left, right) = (scalar(left), scalar(right));
     // The most frequent ones, without making a value of the constant.
     match (left, right) {
         (Operand::Field(field), Operand::Text(text)) | (Operand::Text(text), Operand::Field(field)) => {
@@ -106,15 +131,22 @@ fn same(left: &Operand, right: &Operand, event: &Event) -> bool {
         }
         _ => {}
     }
-    value(left, event) == value(right, event)
+    let are_fields = matches!((left, right), (Operand::Field(_), Operand::Field(_)));
+    match (value(left, event), value(right, event)) {
+        (Some(left), Some(right)) => equal(&left, &right, are_fields),
+        (left, right) => left.is_none() && right.is_none(),
+    }
 }
 
 fn is_ordered(left: &Operand, op: CompareOp, right: &Operand, event: &Event) -> Result<bool, Undecided> {
+    let (left, right) = (scalar(left), scalar(right));
     let (l, r) = (value(left, event), value(right, event));
     let order = match (l.as_deref(), r.as_deref()) {
         // It is always the field that is compared with the constant.
         (Some(l), Some(r)) if !matches!(left, Operand::Field(_)) => order(r, l).map(Ordering::reverse),
         (Some(l), Some(r)) => order(l, r),
+        // Null, a boolean and a moment are taken to be equal to anything, even to what is absent.
+        (Some(Value::Null | Value::Bool(_) | Value::Time(_)), None) => Some(Ordering::Equal),
         _ => None,
     };
     match (order, op) {
@@ -137,7 +169,7 @@ fn named(operand: &Operand, value: Option<&Value>) -> String {
         None => "which is absent",
         Some(Value::Null) => "which is null",
         Some(Value::Bool(_)) => "a boolean",
-        Some(Value::Int(_) | Value::Float(_)) => "a number",
+        Some(Value::Int(_) | Value::Float(_) | Value::Number(_)) => "a number",
         Some(Value::Str(_)) => "a text",
         Some(Value::Time(_)) => "a moment",
         Some(Value::List(_)) => "a list",
@@ -149,13 +181,14 @@ fn named(operand: &Operand, value: Option<&Value>) -> String {
     }
 }
 
-/// Numbers, texts and moments have an order among themselves; null and booleans are taken to be equal to anything.
+/// Numbers, texts and moments have an order among themselves; null, booleans and, of what is none, moments are taken to be equal
+/// to anything.
 fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Int(l), Value::Int(r)) => Some(l.cmp(r)),
         (Value::Str(l), Value::Str(r)) => Some(l.as_str().cmp(r)),
         (Value::Time(l), Value::Time(r)) => Some(l.cmp(r)),
-        (Value::Null | Value::Bool(_), _) => Some(Ordering::Equal),
+        (Value::Null | Value::Bool(_) | Value::Time(_), _) => Some(Ordering::Equal),
         _ => Some(number(left)?.total_cmp(&number(right)?)),
     }
 }
@@ -165,6 +198,7 @@ fn number(value: &Value) -> Option<f64> {
         #[allow(clippy::cast_precision_loss, reason = "so Logstash compares whole numbers with others")]
         Value::Int(i) => Some(*i as f64),
         Value::Float(x) => Some(*x),
+        Value::Number(number) => Some(number.to_f64()),
         _ => None,
     }
 }
@@ -192,6 +226,10 @@ fn found(pattern: &Pattern, text: &str) -> bool {
 
 fn is_in(item: &Operand, of: &Operand, event: &Event) -> bool {
     let Some(found) = value(item, event) else { return false };
+    // Between constants nothing is looked for: so does Logstash.
+    if !matches!(item, Operand::Field(_)) && !matches!(of, Operand::Field(_)) {
+        return value(of, event).is_some_and(|of| of == found);
+    }
     match of {
         // What a constant list holds is looked for by its text: 200 is in a list that has "200".
         Operand::List(items) => match found.as_ref() {

@@ -11,6 +11,14 @@ pub const TIMESTAMP_FAILURE: &str = "_timestampparsefailure";
 /// The tag of an event whose `tags` were no texts; they move to `_tags`.
 const TAGS_FAILURE: &str = "_tagsparsefailure";
 
+/// A text that can be read as a moment is one, in what is decoded.
+pub(crate) fn moment(value: &Value) -> Value {
+    match value {
+        Value::Str(text) => json::parse_time(text).map_or_else(|| value.clone(), Value::Time),
+        other => other.clone(),
+    }
+}
+
 /// How many fields an event has room for at first: a message, where it came from, and what a pattern finds.
 const FIRST_ROOM: usize = 16;
 
@@ -98,7 +106,7 @@ impl Event {
         }
         if let Some(value) = timestamp
             && value != Value::Null
-            && event.set_timestamp(value.clone()).is_err()
+            && event.set_timestamp(moment(&value)).is_err()
         {
             event.add_tag(TIMESTAMP_FAILURE);
             event.fields.insert("_@timestamp", value);
@@ -190,11 +198,11 @@ impl Event {
     }
 
     fn set_timestamp(&mut self, value: Value) -> Result<(), FieldError> {
-        self.timestamp = match value {
-            Value::Time(_) => value,
-            Value::Str(text) => Value::Time(json::parse_time(&text).ok_or(FieldError::NotATimestamp)?),
+        match value {
+            Value::Time(_) => self.timestamp = value,
+            // A text is none, even one that could be read as a moment.
             _ => return Err(FieldError::NotATimestamp),
-        };
+        }
         Ok(())
     }
 

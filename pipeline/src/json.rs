@@ -1,10 +1,12 @@
 //! Reads values from JSON, sharing the text that they were read from, and writes events as JSON into reused buffers.
 use crate::value::{Map, Marks, Name, Text, Value};
+use numbers::Numbers;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 mod iso8601;
 mod moment;
+mod numbers;
 mod write;
 
 pub(crate) use moment::{parse_time, push_time};
@@ -12,11 +14,37 @@ pub(crate) use write::{write_event, write_str, write_time, write_value};
 
 /// Reads one JSON value; long strings without escapes are slices of `text`.
 pub(crate) fn parse(text: &Text) -> Result<Value, serde_json::Error> {
+    let numbers = Numbers::of(text);
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Sharing { text, room: DOCUMENT_ROOM }.deserialize(&mut reader)?;
+    let sharing = Sharing { text, numbers: &numbers, fractions: false, room: DOCUMENT_ROOM };
+    let value = sharing.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
+
+/// Reads the JSON value that a text starts with, as Logstash's codecs do: what follows it counts for nothing.
+pub(crate) fn parse_first(text: &Text) -> Result<Value, serde_json::Error> {
+    let numbers = Numbers::of(text);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    Sharing { text, numbers: &numbers, fractions: false, room: DOCUMENT_ROOM }.deserialize(&mut reader)
+}
+
+/// Reads JSON as Logstash's filter does: numbers with a fraction keep all their digits, and of several values in a row the last
+/// one counts.
+pub(crate) fn parse_exactly(text: &Text) -> Result<Value, serde_json::Error> {
+    let text = &text.part(text.trim_start_matches('\u{feff}'));
+    let numbers = Numbers::of(text);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let sharing = Sharing { text, numbers: &numbers, fractions: true, room: DOCUMENT_ROOM };
+    let mut value = sharing.deserialize(&mut reader)?;
+    while reader.end().is_err() {
+        value = sharing.deserialize(&mut reader)?;
+    }
+    Ok(value)
+}
+
+/// From here on whole numbers do not fit into 64 bits with a sign.
+const BEYOND_64_BITS: f64 = 9.2e18;
 
 /// For how many fields a document has room at first, with those that are added to it.
 const DOCUMENT_ROOM: usize = 16;
@@ -24,6 +52,9 @@ const DOCUMENT_ROOM: usize = 16;
 #[derive(Clone, Copy)]
 struct Sharing<'t> {
     text: &'t Text,
+    numbers: &'t Numbers<'t>,
+    /// Whether numbers with a fraction keep all their digits.
+    fractions: bool,
     /// For how many fields a map has room at first.
     room: usize,
 }
@@ -58,15 +89,24 @@ impl<'de> Visitor<'de> for Sharing<'_> {
     }
 
     fn visit_i64<E>(self, i: i64) -> Result<Value, E> {
+        self.numbers.pass();
         Ok(Value::Int(i))
     }
 
-    fn visit_u64<E>(self, u: u64) -> Result<Value, E> {
-        Ok(i64::try_from(u).map_or(Value::Float(u as f64), Value::Int))
+    fn visit_u64<E: Error>(self, u: u64) -> Result<Value, E> {
+        match i64::try_from(u) {
+            Ok(i) => self.visit_i64(i),
+            Err(_) => self.visit_f64(u as f64),
+        }
     }
 
     fn visit_f64<E>(self, x: f64) -> Result<Value, E> {
-        Ok(Value::Float(x))
+        self.numbers.pass();
+        let exact = if self.fractions || x.abs() >= BEYOND_64_BITS { self.numbers.exact() } else { None };
+        Ok(match exact {
+            Some(number) if self.fractions || number.is_whole() => Value::Number(number),
+            _ => Value::Float(x),
+        })
     }
 
     fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value, E> {

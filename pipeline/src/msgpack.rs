@@ -2,8 +2,9 @@
 use bytes::Bytes;
 use rmpv::{Integer, Utf8String};
 
+use crate::charset::{Charset, to_text};
 use crate::runtime::lines::{BYTES_MAX, Cut, LINES_MAX};
-use crate::value::{Map, Text, Value};
+use crate::value::{Decimal, Map, Text, Value};
 
 /// The deepest nesting that is read.
 const DEPTH_MAX: usize = 100;
@@ -38,16 +39,22 @@ pub(crate) fn value(from: rmpv::Value) -> Value {
         rmpv::Value::F32(x) => Value::Float(f64::from(x)),
         rmpv::Value::F64(x) => Value::Float(x),
         rmpv::Value::String(text) => Value::Str(string(text)),
-        rmpv::Value::Binary(bytes) | rmpv::Value::Ext(_, bytes) => Value::Str(Text::lossy(bytes.into())),
+        rmpv::Value::Binary(bytes) | rmpv::Value::Ext(_, bytes) => Value::Str(bytes_shown(bytes.into())),
         rmpv::Value::Array(items) => Value::List(items.into_iter().map(value).collect()),
         rmpv::Value::Map(entries) => Value::Map(map(entries)),
     }
 }
 
+/// Bytes without a character set: each is one of the first 256 characters, as Logstash shows them.
+pub(crate) fn bytes_shown(bytes: Bytes) -> Text {
+    to_text(bytes, Charset::Latin1)
+}
+
 fn integer(number: Integer) -> Value {
     match number.as_i64() {
         Some(number) => Value::Int(number),
-        None => Value::Float(number.as_f64().unwrap_or(f64::MAX)),
+        None => Decimal::whole(&number.to_string())
+            .map_or(Value::Float(number.as_f64().unwrap_or(f64::MAX)), Value::Number),
     }
 }
 
@@ -67,6 +74,10 @@ pub(crate) fn written(value: &Value) -> rmpv::Value {
         Value::Bool(b) => rmpv::Value::Boolean(*b),
         Value::Int(i) => rmpv::Value::from(*i),
         Value::Float(x) => rmpv::Value::F64(*x),
+        Value::Number(number) => match number.as_str().parse::<u64>() {
+            Ok(whole) => rmpv::Value::from(whole),
+            Err(_) => rmpv::Value::F64(number.to_f64()),
+        },
         Value::Str(text) => rmpv::Value::from(text.as_str()),
         Value::Time(_) => rmpv::Value::from(value.to_text().as_str()),
         Value::List(items) => rmpv::Value::Array(items.iter().map(written).collect()),

@@ -24,6 +24,11 @@ impl Place {
         Self::new(&Template::parse(name))
     }
 
+    /// The field of just this name, whatever looks like a part to fill in.
+    pub(crate) fn literal(name: &str) -> Self {
+        Self::Fixed(reference(name))
+    }
+
     /// The field it names in `event`.
     pub(crate) fn of(&self, event: &Event) -> Cow<'_, FieldRef> {
         match self {

@@ -27,17 +27,26 @@ impl OnSuccess {
         }
     }
 
-    /// Does all of it, in Logstash's order.
+    /// Does all of it, in Logstash's order; a field that cannot be added is left out, and the event tagged.
     pub(crate) fn apply(&self, event: &mut Event) {
         for (place, values) in &self.add_field {
-            let field = place.of(event);
-            for value in values {
-                let value = value.render(event);
-                if event.append(&field, value).is_err() {
-                    event.add_tag(ADD_FIELD_FAILURE);
-                }
+            if !add(event, place, values) {
+                event.add_tag(ADD_FIELD_FAILURE);
             }
         }
+        self.apply_rest(event);
+    }
+
+    /// Does all of it if each field can be added; otherwise what stands behind the first that cannot is left out.
+    pub(crate) fn try_apply(&self, event: &mut Event) -> bool {
+        let added = self.add_field.iter().all(|(place, values)| add(event, place, values));
+        if added {
+            self.apply_rest(event);
+        }
+        added
+    }
+
+    fn apply_rest(&self, event: &mut Event) {
         for place in &self.remove_field {
             let field = place.of(event);
             event.remove(&field);
@@ -51,4 +60,13 @@ impl OnSuccess {
             event.remove_tag(&tag);
         }
     }
+}
+
+/// Adds values to a field; whether all of them could be added.
+fn add(event: &mut Event, place: &Place, values: &[Template]) -> bool {
+    let field = place.of(event);
+    values.iter().all(|value| {
+        let value = value.render(event);
+        event.append(&field, value).is_ok()
+    })
 }

@@ -4,6 +4,8 @@ mod java_time;
 mod tests;
 mod text;
 
+pub(crate) use text::push_shown;
+
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::joda::Format;

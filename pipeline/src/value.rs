@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 mod map;
 
+pub use crate::decimal::Decimal;
 pub use map::Map;
 pub(crate) use map::{Marks, Names};
 
@@ -224,8 +225,10 @@ pub enum Value {
     Bool(bool),
     /// A whole number.
     Int(i64),
-    /// Any other number; whole numbers above `i64::MAX` from JSON come here too.
+    /// A number with a fraction, as exact as 64 bits are.
     Float(f64),
+    /// A number that neither of these is: whole and beyond 64 bits, or a fraction with all its digits.
+    Number(Decimal),
     /// A string.
     Str(Text),
     /// A moment.
@@ -271,6 +274,10 @@ impl Value {
             Value::Int(i) => write!(out, "{i}"),
             Value::Float(x) => {
                 crate::floats::push_ruby(*x, out);
+                Ok(())
+            }
+            Value::Number(number) => {
+                number.push_ruby(out);
                 Ok(())
             }
             Value::Str(text) => out.write_str(text),
@@ -329,5 +336,15 @@ impl From<Text> for Value {
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Value::Int(number)
+    }
+}
+
+impl From<Decimal> for Value {
+    /// A whole number that fits is one of 64 bits.
+    fn from(number: Decimal) -> Self {
+        match number.as_str().parse() {
+            Ok(fits) if number.is_whole() => Value::Int(fits),
+            _ => Value::Number(number),
+        }
     }
 }

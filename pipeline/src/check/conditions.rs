@@ -33,11 +33,19 @@ fn compare(left: &Rvalue, op: CompareOp, right: &Rvalue, problems: &mut Problems
     let (l, r) = (l?, r?);
     let ordered = !matches!(op, CompareOp::Equal | CompareOp::NotEqual);
     for (side, place) in [(&l, left), (&r, right)] {
-        if ordered && matches!(side, Operand::List(_)) {
-            problems
-                .error(place.span, "an array is neither less nor greater than anything")
-                .hint("write `[field] in [ … ]` to look for a value in it");
-            return None;
+        match side {
+            Operand::List(items) if items.is_empty() => {
+                problems
+                    .error(place.span, "there is nothing in the array to compare with")
+                    .hint("write `![field]` for a field that is absent or empty");
+                return None;
+            }
+            Operand::List(_) => {
+                problems
+                    .warning(place.span, "of an array only the first item is compared")
+                    .hint("write `[field] in [ … ]` to look for a value in it");
+            }
+            _ => {}
         }
     }
     if ordered && is_mixed(&l, &r) {

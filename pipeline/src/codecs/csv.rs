@@ -13,6 +13,7 @@ use crate::filters::csv::{Type, converted, quote};
 use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
 use crate::plugins::CodecOptions;
+use crate::ruby;
 use crate::spec::plugin;
 use crate::value::{Map, Text, Value};
 use bytes::Bytes;
@@ -73,7 +74,7 @@ fn check(options: &CsvOptions, problems: &mut Problems) {
 impl CodecOptions for CsvOptions {
     fn build(&self) -> Result<Codec, String> {
         let quote = quote(&self.quote_char).map_err(|()| "a quote is one character".to_owned())?;
-        let dialect = Dialect { separator: crate::codec::unescaped(&self.separator), quote };
+        let dialect = Dialect { separator: self.separator.value.clone(), quote };
         let shared =
             Arc::new(Shared { original: self.ecs_compatibility.original(), dialect, options: self.clone() });
         Ok(Codec::both(Csv { shared, detected: OnceLock::new(), headed: AtomicBool::new(false) }))
@@ -195,7 +196,7 @@ fn quoted(value: &str, separator: &str, quote: Option<char>) -> String {
 impl Encode for Csv {
     fn encode(&self, event: &Event, out: &mut Vec<u8>) {
         let options = &self.shared.options;
-        let text = |value: &Value| (*value != Value::Null).then(|| value.to_text().to_string());
+        let text = |value: &Value| (*value != Value::Null).then(|| ruby::to_s(value).to_string());
         let headed = !options.include_headers || self.headed.swap(true, Ordering::Relaxed);
         if options.columns.is_empty() {
             let all = all_fields(event);

@@ -58,7 +58,7 @@ impl Decode for Fluent {
         let mut rest: &[u8] = &message;
         while !rest.is_empty() {
             let Ok(item) = msgpack::read(&mut rest) else {
-                return events.failed(crate::value::Text::lossy(message), FAILURE);
+                return events.failed(msgpack::bytes_shown(message), FAILURE);
             };
             let mut made = Vec::new();
             let read = self.forwarded(&item, events, &mut made);

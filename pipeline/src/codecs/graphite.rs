@@ -69,9 +69,11 @@ impl Decode for Graphite {
     fn decode(&self, line: Bytes, events: &mut Maker<'_>) {
         let text = to_text(line, Charset::Utf8);
         let mut words = text.split_ascii_whitespace();
-        let (Some(name), Some(value), Some(time)) = (words.next(), words.next(), words.next()) else {
+        let Some(name) = words.next() else {
             return events.failed(text, FAILURE);
         };
+        // What is missing counts as 0.
+        let (value, time) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let at = match to_i(time) {
             Value::Int(seconds) => Timestamp::from_second(seconds).ok(),
             _ => None,
@@ -108,7 +110,9 @@ mod tests {
                 r#"{"@timestamp":"2026-01-02T03:04:05.000Z","web.up":1.0}"#
             ]
         );
-        assert_eq!(shown("graphite", &[b"x 1"]), [r#"{"message":"x 1","tags":["_graphiteparsefailure"]}"#]);
+        // What is missing is 0.
+        assert_eq!(shown("graphite", &[b"x 1", b"y"]), [r#"{"x":1.0}"#, r#"{"y":0.0}"#]);
+        assert_eq!(shown("graphite", &[b" "]), [r#"{"message":" ","tags":["_graphiteparsefailure"]}"#]);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Json {
         if text.trim_ascii().is_empty() {
             return;
         }
-        match crate::json::parse(&text) {
+        match crate::json::parse_first(&text) {
             Ok(Value::Map(fields)) => self.add(fields, Some(&text), events),
             Ok(Value::List(items)) if items.iter().all(|item| item.as_map().is_some()) => {
                 let only = (items.len() == 1).then_some(&text);
@@ -112,6 +112,11 @@ mod tests {
         );
         assert_eq!(shown("json", &[b"[]", b" \n", b""]), [""; 0]);
         assert_eq!(shown("json { target => '[x][y]' }", &[b"{\"a\":1}"]), [r#"{"x":{"y":{"a":1}}}"#]);
+    }
+
+    #[test]
+    fn what_follows_the_first_value_counts_for_nothing() {
+        assert_eq!(shown("json", &[b"{\"a\":1}\n{\"b\":2}", b"{\"c\":3} x"]), [r#"{"a":1}"#, r#"{"c":3}"#]);
     }
 
     #[test]

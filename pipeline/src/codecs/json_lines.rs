@@ -1,6 +1,6 @@
 //! Reads each line as a JSON document, and writes each event as one on a line of its own.
 use super::json::Json;
-use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker, delimiter_bytes};
+use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker};
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::lang::kinds::Placed;
@@ -21,7 +21,8 @@ plugin! {
     codec "json_lines" => pub(crate) struct JsonLinesOptions {
         /// The character set of what is read, by Ruby's name.
         charset: Charset = "UTF-8",
-        /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
+        /// What ends a line: just these characters, unless escapes such as `\n` are asked for
+        /// (`config.support_escapes`).
         delimiter: Placed<String> = "\n",
         /// The field to put the document into; the event itself when left out.
         target: Option<FieldRef>,
@@ -42,7 +43,7 @@ fn check(options: &JsonLinesOptions, problems: &mut Problems) {
 impl CodecOptions for JsonLinesOptions {
     fn build(&self) -> Result<Codec, String> {
         let json = Json { charset: self.charset, target: self.target.clone(), original: None };
-        Ok(Codec::both(JsonLines { json, delimiter: delimiter_bytes(&self.delimiter) }))
+        Ok(Codec::both(JsonLines { json, delimiter: self.delimiter.as_bytes().to_vec() }))
     }
 }
 

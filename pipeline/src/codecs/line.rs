@@ -1,6 +1,6 @@
 //! Takes a line as the message, and writes an event as a line.
 use super::plain::Plain;
-use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker, delimiter_bytes};
+use crate::codec::{Charset, Codec, Decode, Encode, Framing, Maker};
 use crate::ecs::Ecs;
 use crate::event::Event;
 use crate::lang::kinds::Placed;
@@ -20,7 +20,8 @@ plugin! {
     codec "line" => pub(crate) struct LineOptions {
         /// The character set of what is read, by Ruby's name: `UTF-8`, `ISO-8859-15`, `Windows-1252`, `Shift_JIS` and others.
         charset: Charset = "UTF-8",
-        /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
+        /// What ends a line: just these characters, unless escapes such as `\n` are asked for
+        /// (`config.support_escapes`).
         delimiter: Placed<String> = "\n",
         /// How an event is written. When left out: time, host and message.
         format: Option<Template>,
@@ -40,7 +41,7 @@ impl CodecOptions for LineOptions {
     fn build(&self) -> Result<Codec, String> {
         let original = self.ecs_compatibility.original();
         let plain = Plain { charset: self.charset, format: self.format.clone(), original };
-        Ok(Codec::both(Line { plain, delimiter: delimiter_bytes(&self.delimiter) }))
+        Ok(Codec::both(Line { plain, delimiter: self.delimiter.as_bytes().to_vec() }))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::msgpack;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
 use crate::template::Template;
-use crate::value::{Map, Text, Value};
+use crate::value::{Map, Value};
 use bytes::Bytes;
 
 /// The tag of an event whose message is no map of MessagePack.
@@ -47,10 +47,10 @@ impl Decode for Msgpack {
     fn decode(&self, message: Bytes, events: &mut Maker<'_>) {
         let mut rest: &[u8] = &message;
         let Ok(rmpv::Value::Map(entries)) = msgpack::read(&mut rest) else {
-            return events.failed(Text::lossy(message), FAILURE);
+            return events.failed(msgpack::bytes_shown(message), FAILURE);
         };
         if !rest.is_empty() {
-            return events.failed(Text::lossy(message), FAILURE);
+            return events.failed(msgpack::bytes_shown(message), FAILURE);
         }
         let mut event = events.targeted(self.target.as_ref(), msgpack::map(entries));
         if let Some(format) = &self.format

@@ -3,7 +3,7 @@
 //! Format: the version (one byte), then three values: `@timestamp`, the fields, `@metadata`. A value is a byte that says what it
 //! is and what belongs to it; lengths are LEB128, other numbers little-endian.
 use super::Event;
-use crate::value::{Map, Name, Text, Timestamp, Value};
+use crate::value::{Decimal, Map, Name, Text, Timestamp, Value};
 use bytes::Bytes;
 
 const VERSION: u8 = 1;
@@ -19,6 +19,8 @@ const STR: u8 = 5;
 const TIME: u8 = 6;
 const LIST: u8 = 7;
 const MAP: u8 = 8;
+const WHOLE: u8 = 9;
+const FRACTION: u8 = 10;
 
 /// Why bytes are no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +72,10 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
         Value::Float(number) => {
             out.push(FLOAT);
             out.extend_from_slice(&number.to_bits().to_le_bytes());
+        }
+        Value::Number(number) => {
+            out.push(if number.is_whole() { WHOLE } else { FRACTION });
+            write_text(number.as_str(), out);
         }
         Value::Str(text) => {
             out.push(STR);
@@ -158,6 +164,8 @@ impl Rest<'_> {
             TRUE => Value::Bool(true),
             INT => Value::Int(i64::from_le_bytes(self.array()?)),
             FLOAT => Value::Float(f64::from_bits(u64::from_le_bytes(self.array()?))),
+            WHOLE => Value::Number(Decimal::whole(&self.text()?).ok_or(NoEvent::Content)?),
+            FRACTION => Value::Number(Decimal::fraction(&self.text()?).ok_or(NoEvent::Content)?),
             STR => Value::Str(self.text()?),
             TIME => {
                 let (second, nano) = (i64::from_le_bytes(self.array()?), i32::from_le_bytes(self.array()?));
@@ -195,6 +203,9 @@ mod tests {
             any::<bool>().prop_map(Value::Bool),
             any::<i64>().prop_map(Value::Int),
             (-1e300..1e300).prop_map(Value::Float),
+            "-?[1-9][0-9]{20,30}".prop_map(|text| Value::Number(Decimal::whole(&text).unwrap())),
+            "[0-9]{1,5}[.][0-9]{1,5}(e-?[0-9]{1,3})?"
+                .prop_map(|text| Value::Number(Decimal::fraction(&text).unwrap())),
             "\\PC{0,60}".prop_map(Value::from),
             (-377_705_023_201_i64..253_402_207_200, 0..1_000_000_000_i32)
                 .prop_map(|(s, n)| Value::Time(Timestamp::new(s.max(0), n).unwrap())),

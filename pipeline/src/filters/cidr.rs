@@ -170,7 +170,7 @@ impl NetworkFile {
             "" => vec![text.as_str()],
             separator => text.split(separator).collect(),
         };
-        Ok(entries.into_iter().filter_map(Network::parse).collect())
+        Ok(entries.into_iter().map(str::trim).filter_map(Network::parse).collect())
     }
 }
 
@@ -184,12 +184,11 @@ struct Network {
 impl Network {
     /// The networks in a text that may name several, separated by commas.
     fn list(text: &str) -> Vec<Self> {
-        text.split(',').filter_map(Self::parse).collect()
+        text.split(',').map(str::trim).filter_map(Self::parse).collect()
     }
 
     /// Reads an address, with or without a mask.
     fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
         let (address, mask) = match text.split_once('/') {
             Some((address, mask)) => (address, Some(mask)),
             None => (text, None),
@@ -204,7 +203,7 @@ impl Network {
                 Err(_) => prefix_of(mask.parse().ok()?)?,
             },
         };
-        (prefix <= whole).then_some(Self { address, prefix })
+        (prefix <= whole).then(|| Self { address: masked(address, prefix), prefix })
     }
 
     fn holds(&self, address: IpAddr) -> bool {
@@ -219,6 +218,18 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+/// The first address of the network.
+fn masked(address: IpAddr, prefix: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            IpAddr::from((u32::from(address) & u32::MAX.checked_shl(32 - prefix).unwrap_or(0)).to_be_bytes())
+        }
+        IpAddr::V6(address) => IpAddr::from(
+            (u128::from(address) & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)).to_be_bytes(),
+        ),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::plugins::{FilterOptions, Shared};
 use crate::ruby;
 use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
-use crate::value::{Text, Value};
+use crate::value::{Decimal, Text, Value};
 
 /// The tag of an event whose text is no line of values.
 const FAILURE: &str = "_csvparsefailure";
@@ -116,7 +116,7 @@ impl FilterOptions for CsvOptions {
         let quote = quote(&self.quote_char).map_err(|()| "a quote is one character".to_owned())?;
         let detected: Arc<OnceLock<Vec<String>>> = shared.take_or_make(OnceLock::new);
         Ok(Box::new(Csv {
-            dialect: Dialect { separator: crate::codec::unescaped(&self.separator), quote },
+            dialect: Dialect { separator: self.separator.value.clone(), quote },
             options: self.clone(),
             detected,
             on_success: OnSuccess::new(on_success),
@@ -231,7 +231,7 @@ fn is_header(names: &[String], row: &[Option<Text>]) -> bool {
 /// The value as what it is to be; as it was when it cannot be that.
 pub(crate) fn converted(to: Type, text: Text) -> Value {
     let converted = match to {
-        Type::Integer => whole(text.trim()).map(Value::Int),
+        Type::Integer => whole(text.trim()),
         Type::Float => {
             ruby::hexadecimal(text.trim()).unwrap_or_else(|| ruby::number_in(text.trim())).map(Value::Float)
         }
@@ -249,7 +249,7 @@ pub(crate) fn converted(to: Type, text: Text) -> Value {
 }
 
 /// A whole number as Ruby's `Integer()` reads it.
-fn whole(text: &str) -> Option<i64> {
+fn whole(text: &str) -> Option<Value> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -265,6 +265,12 @@ fn whole(text: &str) -> Option<i64> {
     if digits.starts_with(['+', '-', '_']) || digits.ends_with('_') || digits.contains("__") {
         return None;
     }
-    let number = i64::from_str_radix(&digits.replace('_', ""), radix).ok()?;
-    Some(if negative { -number } else { number })
+    let digits = digits.replace('_', "");
+    match i64::from_str_radix(&digits, radix) {
+        Ok(number) => Some(Value::Int(if negative { -number } else { number })),
+        Err(_) if radix == 10 => {
+            Decimal::whole(&format!("{}{digits}", if negative { "-" } else { "" })).map(Value::Number)
+        }
+        Err(_) => None,
+    }
 }

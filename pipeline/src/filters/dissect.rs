@@ -10,9 +10,10 @@ use crate::lang::problems::Problems;
 use crate::mistake::Mistake;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
+use crate::ruby;
 use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
-use crate::value::{Text, Value};
+use crate::value::{Decimal, Text, Value};
 
 plugin! {
     /// Takes texts apart at what stands between their parts: `mapping => { "message" => "%{time} %{+time} [%{level}] %{text}" }`.
@@ -110,7 +111,7 @@ impl Filter for Dissect {
                 let text = match event.get(field) {
                     None => continue,
                     Some(Value::Null) => Text::default(),
-                    Some(value) => value.to_text(),
+                    Some(value) => ruby::to_s(value),
                 };
                 match dissector.dissect(&text, event) {
                     true => self.on_success.apply(event),
@@ -127,16 +128,18 @@ impl Filter for Dissect {
 
 fn convert(event: &mut Event, name: &str, field: &FieldRef, datatype: Datatype) {
     let word = datatype.word();
-    let Some(text) = event.get(field).filter(|value| **value != Value::Null).map(Value::to_text) else {
+    let Some(text) = event.get(field).filter(|value| **value != Value::Null).map(ruby::to_s) else {
         return event.add_tag(&format!("_dataconversionnullvalue_{name}_{word}"));
     };
-    let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && !text.ends_with('.') || text.len() > 1);
+    let number = Decimal::fraction(&text);
     let converted = match (datatype, text.parse::<i64>(), number) {
-        (Datatype::Int, Ok(number), _) => Value::Int(number),
-        #[allow(clippy::cast_possible_truncation, reason = "the range is looked at")]
-        (Datatype::Int, _, Some(number)) if number.abs() < 9.2e18 => Value::Int(number.trunc() as i64),
-        (Datatype::Int | Datatype::Float, _, Some(number)) if number.is_finite() => Value::Float(number),
-        _ => return event.add_tag(&format!("_dataconversionuncoercible_{name}_{word}")),
+        (Datatype::Int, Ok(number), _) => Some(Value::Int(number)),
+        (Datatype::Int, _, Some(number)) => number.truncated().map(Value::from),
+        (Datatype::Float, _, Some(number)) => Some(Value::Number(number)),
+        (_, _, None) => None,
+    };
+    let Some(converted) = converted else {
+        return event.add_tag(&format!("_dataconversionuncoercible_{name}_{word}"));
     };
     // The field is there, so it can be set.
     let _put = event.set(field, converted);

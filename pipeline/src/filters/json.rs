@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::tag;
 use crate::batch::{Batch, Fate, Filter};
-use crate::event::{Event, TIMESTAMP_FAILURE};
+use crate::event::{Event, TIMESTAMP_FAILURE, moment};
 use crate::field::FieldRef;
 use crate::json;
 use crate::plan::CommonFilter;
@@ -65,7 +65,7 @@ impl Json {
             None | Some(Value::Null | Value::Bool(false)) => return,
             // Nothing at all is nothing, and no mistake.
             Some(Value::Str(text)) if text.trim().is_empty() => Some(Value::Null),
-            Some(Value::Str(text)) => json::parse(text).ok(),
+            Some(Value::Str(text)) => json::parse_exactly(text).ok(),
             // What is no text was parsed before.
             Some(_) => None,
         };
@@ -111,7 +111,7 @@ fn put(event: &mut Event, mut map: Map) -> bool {
 
 fn put_timestamp(event: &mut Event, value: Value) {
     let field = FieldRef::top("@timestamp");
-    if event.set(&field, value.clone()).is_err() {
+    if event.set(&field, moment(&value)).is_err() {
         let _a_moment_fits = event.set(&field, Value::Time(Timestamp::now()));
         event.add_tag(TIMESTAMP_FAILURE);
         event.fields_mut().insert("_@timestamp", Value::Str(ruby::to_s(&value)));

@@ -64,8 +64,8 @@ plugin! {
         join: Hash<String> = {},
         /// Fields, and those whose values are added to them: items to a list, fields to a map.
         merge: Hash<Vec<String>> = {},
-        /// Fields, and the names under which they are to be there once more. Both may be templates.
-        copy: Hash<Template> = {},
+        /// Fields, and the names under which they are to be there once more.
+        copy: Hash<String> = {},
         /// The tags to add when a change cannot be made.
         tag_on_failure: Vec<String> = ["_mutate_error"],
     }
@@ -101,22 +101,19 @@ impl MutateOptions {
     fn changes(&self) -> Result<Vec<Change>, String> {
         let mut changes = Vec::new();
         let pairs = |hash: &Hash<Template>, change: fn(Place, Template) -> Change| {
-            let pairs = hash.0.iter().map(|(field, value)| change(Place::parse(field), value.clone()));
-            pairs.collect::<Vec<_>>()
-        };
-        let moves = |hash: &Hash<Template>, change: fn(Place, Place) -> Change| {
-            let pairs = hash.0.iter().map(|(from, to)| change(Place::parse(from), Place::new(to)));
+            let pairs = hash.0.iter().map(|(field, value)| change(Place::literal(field), value.clone()));
             pairs.collect::<Vec<_>>()
         };
         let words = |hash: &Hash<String>, change: fn(Place, String) -> Change| {
-            let pairs = hash.0.iter().map(|(field, word)| change(Place::parse(field), word.clone()));
+            let pairs = hash.0.iter().map(|(field, word)| change(Place::literal(field), word.clone()));
             pairs.collect::<Vec<_>>()
         };
         changes.extend(pairs(&self.coerce, Change::Coerce));
-        changes.extend(moves(&self.rename, Change::Rename));
+        let rename = |(from, to): &(String, Template)| Change::Rename(Place::parse(from), Place::new(to));
+        changes.extend(self.rename.0.iter().map(rename));
         changes.extend(pairs(&self.update, Change::Update));
         changes.extend(pairs(&self.replace, Change::Replace));
-        let convert = |(field, to): &(String, Conversion)| Change::Convert(Place::parse(field), *to);
+        let convert = |(field, to): &(String, Conversion)| Change::Convert(Place::literal(field), *to);
         changes.extend(self.convert.0.iter().map(convert));
         for rule in self.gsub.chunks(3) {
             let [field, pattern, with] = rule else { return Err("`gsub` takes its items by threes".into()) };
@@ -133,10 +130,11 @@ impl MutateOptions {
         changes.extend(words(&self.split, Change::Split));
         changes.extend(words(&self.join, Change::Join));
         for (field, added) in &self.merge.0 {
-            let added = added.iter().map(|name| Place::parse(name)).collect();
-            changes.push(Change::Merge(Place::parse(field), added));
+            let added = added.iter().map(|name| Place::literal(name)).collect();
+            changes.push(Change::Merge(Place::literal(field), added));
         }
-        changes.extend(moves(&self.copy, Change::Copy));
+        let copy = |(from, to): &(String, String)| Change::Copy(Place::literal(from), Place::literal(to));
+        changes.extend(self.copy.0.iter().map(copy));
         Ok(changes)
     }
 }
@@ -163,8 +161,8 @@ impl Filter for Mutate {
         batch.each(|event| {
             let made = self.changes.iter_mut().try_for_each(|change| change.make(event, &mut groups));
             match made {
-                Ok(()) => self.on_success.apply(event),
-                Err(_) => tag(event, &self.tag_on_failure),
+                Ok(()) if self.on_success.try_apply(event) => {}
+                _ => tag(event, &self.tag_on_failure),
             }
             Fate::Keep
         });

@@ -2,7 +2,6 @@
 use std::sync::Arc;
 
 use crate::batch::{Batch, Filter};
-use crate::codec::unescaped;
 use crate::event::Event;
 use crate::field::FieldRef;
 use crate::plan::CommonFilter;
@@ -25,7 +24,8 @@ plugin! {
     /// A text without the terminator stays as it is; an empty one makes no event at all, as in Logstash. An event whose field is absent or holds something else gets the tag
     /// `_split_type_failure`.
     filter "split" => pub(crate) struct SplitOptions {
-        /// What stands between the parts of a text; `\n`, `\r`, `\t` and `\0` are understood.
+        /// What stands between the parts of a text: just these characters, unless escapes such as `\n` are asked for
+        /// (`config.support_escapes`).
         terminator: String = "\n",
         /// The field that holds the list or the text.
         field: FieldRef = "message",
@@ -36,9 +36,7 @@ plugin! {
 
 impl FilterOptions for SplitOptions {
     fn build(&self, on_success: &Arc<CommonFilter>) -> Result<Box<dyn Filter>, String> {
-        let mut options = self.clone();
-        options.terminator = unescaped(&self.terminator);
-        Ok(Box::new(Split { options, on_success: OnSuccess::new(on_success) }))
+        Ok(Box::new(Split { options: self.clone(), on_success: OnSuccess::new(on_success) }))
     }
 }
 

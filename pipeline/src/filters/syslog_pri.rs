@@ -139,6 +139,11 @@ impl SyslogPri {
 fn number(value: &Value) -> i64 {
     match value {
         Value::Int(number) => *number,
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the fraction is not wanted, and no priority is that large"
+        )]
+        Value::Float(number) => *number as i64,
         other => match to_i(&other.to_text()) {
             Value::Int(number) => number,
             _ => i64::MAX,

@@ -14,7 +14,7 @@ use crate::lang::problems::Problems;
 use crate::lang::written::Written;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
-use crate::ruby::Groups;
+use crate::ruby::{self, Groups};
 use crate::spec::{plugin, words};
 use crate::success::OnSuccess;
 use crate::template::Template;
@@ -220,8 +220,8 @@ impl Translate {
 
     fn one(&self, event: &mut Event, groups: &mut Groups) -> bool {
         let text = match event.get(&self.source) {
-            Some(Value::List(items)) => items.first().map(Value::to_text).unwrap_or_default(),
-            Some(value) => value.to_text(),
+            Some(Value::List(items)) => items.first().map(ruby::to_s).unwrap_or_default(),
+            Some(value) => ruby::to_s(value),
             None => return false,
         };
         let found = self.dictionary.find(&text, groups).or_else(|| self.instead(event));
@@ -231,9 +231,10 @@ impl Translate {
     /// Looks up each item of the source.
     fn each_item(&self, event: &mut Event, groups: &mut Groups) -> bool {
         let items: Vec<Text> = match event.get(&self.source) {
-            Some(Value::List(items)) => items.iter().map(Value::to_text).collect(),
+            Some(Value::List(items)) => items.iter().map(ruby::to_s).collect(),
             Some(Value::Null) | None => Vec::new(),
-            Some(value) => vec![value.to_text()],
+            Some(Value::Map(map)) if map.is_empty() => Vec::new(),
+            Some(value) => vec![ruby::to_s(value)],
         };
         let instead = self.instead(event);
         let found: Vec<Value> = items
@@ -259,7 +260,7 @@ impl Translate {
             };
             let text = match event.get(&within(&self.source)) {
                 None | Some(Value::Null) => continue,
-                Some(value) => value.to_text(),
+                Some(value) => ruby::to_s(value),
             };
             let found = self.dictionary.find(&text, groups).or_else(|| self.instead(event));
             any |= found.is_some_and(|found| event.set(&within(&self.target), found).is_ok());

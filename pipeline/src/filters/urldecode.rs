@@ -63,7 +63,7 @@ impl Filter for Urldecode {
 
 fn decode(value: &mut Value, charset: Charset) {
     match value {
-        Value::Str(text) if text.contains('%') => {
+        Value::Str(text) if text.contains('%') || charset != Charset::Utf8 && !text.is_ascii() => {
             let bytes: Vec<u8> = percent_decode_str(text).collect();
             *value = Value::Str(to_text(bytes.into(), charset));
         }

@@ -430,7 +430,7 @@ fn merged(mut event: Event, fields: Map) -> Event {
     for (name, value) in fields {
         if name == "@timestamp" {
             // What is no moment leaves that at which the event came.
-            let _set = event.set(&FieldRef::top("@timestamp"), value);
+            let _set = event.set(&FieldRef::top("@timestamp"), crate::event::moment(&value));
             continue;
         }
         let field = FieldRef::parse(&name).unwrap_or_else(|_| FieldRef::top(&name));

@@ -2,7 +2,7 @@
 mod follow;
 
 use self::follow::{Completed, Follow};
-use crate::codec::{Framing, delimiter_bytes};
+use crate::codec::Framing;
 use crate::ecs::Ecs;
 use crate::field::FieldRef;
 use crate::lang::kinds::{Paths, Placed};
@@ -59,7 +59,8 @@ plugin! {
         file_sort_direction: Direction = "asc",
         /// Leave files alone that were not written to for so long, and not read before, until they are written to again.
         ignore_older: Option<Duration>,
-        /// What ends a line; `\n`, `\r`, `\t` and `\0` are understood.
+        /// What ends a line: just these characters, unless escapes such as `\n` are asked for
+        /// (`config.support_escapes`).
         delimiter: Placed<String> = "\n",
         /// How often to look for changes when the system does not tell of them.
         stat_interval: Duration = "1 second",
@@ -181,7 +182,7 @@ impl InputOptions for FileOptions {
                     self.file_completed_log_path.clone().filter(|_| action.value != CompletedAction::Delete);
                 Completed { log, delete: action.value != CompletedAction::Log }
             });
-        let delimiter = delimiter_bytes(&self.delimiter);
+        let delimiter = self.delimiter.as_bytes().to_vec();
         Ok(Box::new(Files {
             wanted,
             delimiter,

@@ -42,6 +42,7 @@ pub(crate) fn write_value(value: &Value, out: &mut Vec<u8>) {
             let _ok = write!(out, "{x:?}");
         }
         Value::Float(_) => out.extend_from_slice(b"null"),
+        Value::Number(number) => out.extend_from_slice(number.as_str().as_bytes()),
         Value::Str(text) => write_str(text, out),
         Value::Time(at) => write_time(*at, out),
         Value::List(items) => {

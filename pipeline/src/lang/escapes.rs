@@ -30,6 +30,11 @@ fn call(call: &mut Call) {
     call.settings.iter_mut().for_each(|setting| node(&mut setting.value));
 }
 
+/// Undoes the escapes in one value.
+pub(super) fn undo_in(value: &mut Node) {
+    node(value);
+}
+
 fn node(node: &mut Node) {
     match &mut node.value {
         Raw::Text(text) => *text = undone(text),

@@ -6,6 +6,7 @@ use super::ast::{Call, Name, Node, Raw, Span};
 use super::problems::Problems;
 use super::suggest::{closest, one_of};
 use crate::field::FieldRef;
+use crate::hash_order;
 use crate::plan::PluginCall;
 use crate::template::{Template, Unfillable};
 
@@ -40,7 +41,7 @@ pub(crate) enum OptionKind {
     Words(&'static [&'static str]),
     /// A list; a lone value is a list of one.
     List(&'static OptionKind),
-    /// Keys and values, in the order written.
+    /// Keys and values.
     Hash(&'static OptionKind),
 }
 
@@ -300,8 +301,8 @@ impl<T: FromSetting> FromSetting for Vec<T> {
     }
 }
 
-/// Keys and values in the order written; an array of an even number of items is one, too, as in Logstash. A key that such an
-/// array has several times has all of their values.
+/// Keys and values in the order in which Logstash goes through them; an array of an even number of items is one, too, in the
+/// order written. A key that such an array has several times has all of their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hash<T>(pub(crate) Vec<(String, T)>);
 
@@ -328,7 +329,11 @@ impl<T: FromSetting> FromSetting for Hash<T> {
                 Some((key?, value?))
             })
             .collect();
-        read.into_iter().collect::<Option<Vec<_>>>().map(Self)
+        let mut entries = read.into_iter().collect::<Option<Vec<_>>>()?;
+        if matches!(node.value, Raw::Hash(_)) {
+            hash_order::sort(&mut entries, |(key, _)| key);
+        }
+        Some(Self(entries))
     }
 }
 

@@ -33,8 +33,11 @@ use crate::spec::Kind;
 /// Declarations are part of the program; a test reads every default of every plugin.
 pub(crate) fn default_value(text: &str) -> ast::Node {
     let mut problems = problems::Problems::default();
-    parse::parse_value(text, &mut problems)
-        .unwrap_or_else(|| ast::Node::new(ast::Raw::Text(text.to_owned()), ast::Span::default()))
+    let mut value = parse::parse_value(text, &mut problems)
+        .unwrap_or_else(|| ast::Node::new(ast::Raw::Text(text.to_owned()), ast::Span::default()));
+    // It is written as a literal of Rust.
+    escapes::undo_in(&mut value);
+    value
 }
 
 /// The section that a plugin of this name belongs in.

@@ -5,11 +5,12 @@ use futures_util::future::BoxFuture;
 
 use crate::event::Event;
 use crate::field::FieldRef;
+use crate::floats::push_ruby;
 use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
 use crate::link::{Link, Server, Way};
 use crate::plugins::OutputOptions;
-use crate::ruby::{Dot, Groups, Ruby, to_f};
+use crate::ruby::{self, Dot, Groups, Ruby, to_f};
 use crate::runtime::load::{Failure, Load, Output};
 use crate::spec::plugin;
 use crate::template::Template;
@@ -79,7 +80,7 @@ impl GraphiteOptions {
             exclude: self.exclude_metrics.clone(),
             moment: self.timestamp_field.clone(),
             format: self.metrics_format.clone(),
-            separator: self.nested_object_separator.clone(),
+            separator: Some(self.nested_object_separator.clone()),
         }
     }
 }
@@ -93,8 +94,8 @@ pub(crate) struct Selection {
     /// The field that has their moment.
     pub(crate) moment: FieldRef,
     pub(crate) format: Template,
-    /// What joins the names of fields in fields.
-    pub(crate) separator: String,
+    /// What joins the names of fields in fields; `None`: a map is no metric, and so 0.
+    pub(crate) separator: Option<String>,
 }
 
 impl Default for Selection {
@@ -106,7 +107,7 @@ impl Default for Selection {
             exclude: Vec::new(),
             moment: FieldRef::top("@timestamp"),
             format: Template::literal("*"),
-            separator: ".".to_owned(),
+            separator: None,
         }
     }
 }
@@ -173,7 +174,7 @@ impl Metrics {
         if self.options.fields_are_metrics {
             for (name, value) in event.fields().iter().filter(|(name, _)| *name != "@version") {
                 if self.takes(name, groups, self.include.is_empty()) {
-                    self.lines(name, value, &number(&value.to_text()), &mut line);
+                    self.lines(name, value, &number(&ruby::to_s(value)), &mut line);
                 }
             }
             return;
@@ -194,17 +195,17 @@ impl Metrics {
 
     /// One line, or one for each field of a map.
     fn lines(&self, name: &str, held: &Value, value: &str, line: &mut impl FnMut(&str, &str)) {
-        match held {
-            Value::Map(map) => self.nested(name, map, line),
+        match (held, &self.options.separator) {
+            (Value::Map(map), Some(separator)) => Self::nested(name, separator, map, line),
             _ => line(name, value),
         }
     }
 
-    fn nested(&self, prefix: &str, map: &Map, line: &mut impl FnMut(&str, &str)) {
+    fn nested(prefix: &str, separator: &str, map: &Map, line: &mut impl FnMut(&str, &str)) {
         for (name, value) in map.iter() {
-            let name = format!("{prefix}{}{name}", self.options.separator);
+            let name = format!("{prefix}{separator}{name}");
             match value {
-                Value::Map(inner) => self.nested(&name, inner, line),
+                Value::Map(inner) => Self::nested(&name, separator, inner, line),
                 Value::List(_) => tracing::debug!(name, "Graphite takes no lists"),
                 value => line(&name, &value.to_text()),
             }
@@ -214,7 +215,9 @@ impl Metrics {
 
 /// A number as it is sent; 0.0 for what is none.
 fn number(text: &str) -> String {
-    format!("{:?}", to_f(text))
+    let mut number = String::new();
+    push_ruby(to_f(text), &mut number);
+    number
 }
 
 #[cfg(test)]

@@ -351,6 +351,7 @@ fn written(value: &Value) -> String {
     match value {
         Value::Int(number) => format!("{number}i"),
         Value::Float(number) if number.is_finite() => format!("{number:?}"),
+        Value::Number(number) if number.to_f64().is_finite() => format!("{:?}", number.to_f64()),
         Value::Bool(yes) => yes.to_string(),
         other => {
             let text = other.to_text();
@@ -371,6 +372,8 @@ fn coerced(value: &Value, kind: ValueType) -> Value {
     };
     match (kind, value) {
         (ValueType::Integer, Value::Float(number)) => Value::Int(*number as i64),
+        (ValueType::Integer, Value::Number(number)) => Value::Int(number.to_f64() as i64),
+        (ValueType::Float, Value::Number(number)) => Value::Float(number.to_f64()),
         (ValueType::Integer, _) => Value::Int(numeric(&[]).parse().unwrap_or(0)),
         (ValueType::Float, _) => {
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());

@@ -1,8 +1,8 @@
 //! Reads numbers as Ruby does: at the start of texts as `to_i` and `to_f`, where what follows is ignored and no number is
 //! zero, and in whole texts as `Integer()`, `Float()` and `BigDecimal()`.
-use crate::value::Value;
+use crate::value::{Decimal, Value};
 
-/// The whole number that `text` starts with; one too large for 64 bits becomes a [`Value::Float`].
+/// The whole number that `text` starts with, however large.
 pub(crate) fn to_i(text: &str) -> Value {
     let text = text.trim_start();
     let sign = usize::from(text.starts_with(['+', '-']));
@@ -10,7 +10,7 @@ pub(crate) fn to_i(text: &str) -> Value {
     let number = clean(text.get(..end).unwrap_or_default());
     match number.parse::<i64>() {
         Ok(value) => Value::Int(value),
-        Err(_) => number.parse::<f64>().map_or(Value::Int(0), Value::Float),
+        Err(_) => Decimal::whole(&number).map_or(Value::Int(0), Value::Number),
     }
 }
 
@@ -21,13 +21,13 @@ pub(crate) fn to_f(text: &str) -> f64 {
     let after = |end: usize| text.get(end..).unwrap_or_default();
     let whole = digits(after(end));
     end += whole;
-    if after(end).starts_with('.') && (whole > 0 || end == 0) {
+    if after(end).starts_with('.') {
         let fraction = digits(after(end + 1));
         if fraction > 0 {
             end += 1 + fraction;
         }
     }
-    if end > 0 && after(end).starts_with(['e', 'E']) {
+    if after(end).starts_with(['e', 'E']) {
         let sign = usize::from(after(end + 1).starts_with(['+', '-']));
         let exponent = digits(after(end + 1 + sign));
         if exponent > 0 {
@@ -48,12 +48,18 @@ pub(crate) fn number_in(text: &str) -> Option<f64> {
     (whole_fits && fraction.is_none_or(all_digits) && exponent_fits).then(|| clean(text).parse().ok())?
 }
 
-/// The number that is the whole of `text` as `BigDecimal()` reads it, without its fraction; one too large for 64 bits
-/// becomes a [`Value::Float`].
+/// The number that is the whole of `text` as `BigDecimal()` reads it, without its fraction, however large.
 pub(crate) fn decimal(text: &str) -> Option<Value> {
     let text = if number_in(text).is_none() { text.strip_suffix('.')? } else { text };
     let number = number_in(text)?;
-    Some(exact(&clean(text)).map_or(Value::Float(number.trunc()), Value::Int))
+    let text = clean(text);
+    Some(match exact(&text) {
+        Some(exact) => Value::Int(exact),
+        None => match Decimal::fraction(&text).and_then(|number| number.truncated()) {
+            Some(large) => Value::from(large),
+            None => Value::Float(number.trunc()),
+        },
+    })
 }
 
 /// The whole part of a number with a power of ten, digit by digit; `None` when it has more than 64 bits.
@@ -129,8 +135,8 @@ mod tests {
             ("9.007199254740993e+15", Some(Value::Int(9_007_199_254_740_993))),
             ("9223372036854775807.9", Some(Value::Int(i64::MAX))),
             ("-9223372036854775808", Some(Value::Int(i64::MIN))),
-            ("9223372036854775808", Some(Value::Float(9_223_372_036_854_775_808.0))),
-            ("1e300", Some(Value::Float(1e300))),
+            ("9223372036854775808", Decimal::whole("9223372036854775808").map(Value::Number)),
+            ("-1.23e20", Decimal::whole("-123000000000000000000").map(Value::Number)),
             ("-12.9", Some(Value::Int(-12))),
             ("1.5e-9", Some(Value::Int(0))),
             ("-1e0", Some(Value::Int(-1))),

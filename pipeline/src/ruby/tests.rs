@@ -60,8 +60,8 @@ fn numbers_are_read_as_ruby_reads_them() {
         assert_eq!(to_i(text), Value::Int(whole), "{text}");
         assert_eq!(to_f(text), float, "{text}");
     }
-    assert_eq!(to_f(".5"), 0.5);
-    assert_eq!(to_i("9223372036854775808"), Value::Float(9_223_372_036_854_775_808.0));
+    assert_eq!((to_f(".5"), to_f("-.5"), to_f("e5")), (0.5, -0.5, 0.0));
+    assert_eq!(to_i("9223372036854775808x").to_text(), "9223372036854775808");
 }
 
 #[test]

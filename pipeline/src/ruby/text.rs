@@ -8,7 +8,9 @@ pub(crate) fn to_s(value: &Value) -> Text {
     match value {
         Value::Str(text) => text.clone(),
         Value::Null => Text::default(),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Time(_) => value.to_text(),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Number(_) | Value::Time(_) => {
+            value.to_text()
+        }
         Value::List(_) | Value::Map(_) => {
             let mut out = String::new();
             inspect(value, &mut out);
@@ -23,7 +25,9 @@ fn inspect(value: &Value, out: &mut String) {
     let _ok = match value {
         Value::Null => out.write_str("nil"),
         Value::Str(text) => write!(out, "{:?}", text.as_str()),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Time(_) => out.write_str(&to_s(value)),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Number(_) | Value::Time(_) => {
+            out.write_str(&to_s(value))
+        }
         Value::List(items) => {
             out.push('[');
             for (number, item) in items.iter().enumerate() {

@@ -354,7 +354,7 @@ async fn json_lines_become_fields_and_what_is_not_json_is_tagged_and_kept() {
         event.as_object_mut().unwrap().remove("@timestamp").unwrap();
     }
     let expected = [
-        r#"{"@timestamp":"2026-01-02T03:04:05.000Z","level":"info","path":"mine","n":[1,{"a":null}],"big":1.8446744073709552e19,
+        r#"{"@timestamp":"2026-01-02T03:04:05.000Z","level":"info","path":"mine","n":[1,{"a":null}],"big":18446744073709551615,
             "@version":"1","host":"host-1","type":"app","env":"info","tags":["in"]}"#,
         r#"{"level":"a","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"a","tags":["in"]}"#,
         r#"{"level":"b","@version":"1","host":"host-1","path":"/var/log/a.log","type":"app","env":"b","tags":["in"]}"#,

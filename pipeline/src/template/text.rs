@@ -1,5 +1,6 @@
 //! Writes the value of a field as it stands in a filled-in text: the way Logstash's virtual machine prints it.
 use crate::floats::push_java;
+use crate::hash_order;
 use crate::json;
 use crate::value::{Map, Name, Value};
 
@@ -17,6 +18,7 @@ pub(super) fn push(value: &Value, out: &mut String) -> bool {
 fn push_scalar(value: &Value, out: &mut String) {
     match value {
         Value::Float(x) => push_java(*x, out),
+        Value::Number(number) => out.push_str(number.as_str()),
         other => other.write_text(out),
     }
 }
@@ -49,7 +51,8 @@ fn push_shown_map(map: &Map, out: &mut String) {
     out.push('}');
 }
 
-fn push_shown(value: &Value, out: &mut String) {
+/// Adds a value as the virtual machine shows any object: a list is `[a, b]`, a map `{name=value}`.
+pub(crate) fn push_shown(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Map(map) => push_shown_map(map, out),
@@ -108,18 +111,9 @@ fn push_quoted(text: &str, out: &mut String) {
     out.push_str(&String::from_utf8_lossy(&quoted));
 }
 
-/// The entries in the order in which a Java hash map gives them out, which is that of Logstash's texts.
+/// The entries in the order of Logstash's texts.
 fn in_hash_order(map: &Map) -> Vec<(&Name, &Value)> {
-    let mut buckets = 1_usize;
-    while map.len() > buckets * 3 / 4 {
-        buckets *= 2;
-    }
     let mut entries: Vec<_> = map.iter().collect();
-    entries.sort_by_key(|(name, _)| bucket(name, buckets));
+    hash_order::sort_in(1, &mut entries, |(name, _)| name);
     entries
-}
-
-fn bucket(name: &str, buckets: usize) -> usize {
-    let hash = name.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
-    (hash ^ (hash >> 16)) as usize & (buckets - 1)
 }

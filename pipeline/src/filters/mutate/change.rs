@@ -111,14 +111,10 @@ impl Change {
     }
 }
 
-/// Gives a field another name; if that cannot be, it keeps the one it has.
+/// Gives a field another name. If it cannot have that one it is lost: so does Logstash.
 fn rename(event: &mut Event, from: &FieldRef, to: &FieldRef) -> Result<(), Failure> {
     let Some(value) = event.remove(from) else { return Ok(()) };
-    if let Err(error) = event.set(to, value.clone()) {
-        event.set(from, value)?;
-        return Err(error.into());
-    }
-    Ok(())
+    Ok(event.set(to, value)?)
 }
 
 /// Changes a text, or each text of a list, where `change` has something to change.

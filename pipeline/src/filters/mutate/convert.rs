@@ -2,7 +2,7 @@
 use super::change::Failure;
 use crate::ruby::{self, number_in};
 use crate::spec::words;
-use crate::value::Value;
+use crate::value::{Decimal, Value};
 
 words! {
     /// What a value is converted to.
@@ -56,6 +56,7 @@ fn integer(value: &Value, european: bool) -> Result<Value, Failure> {
         Value::Bool(yes) => Value::Int(i64::from(*yes)),
         Value::Int(_) => value.clone(),
         Value::Float(number) => truncated(*number)?,
+        Value::Number(number) => whole(number),
         Value::Time(at) => Value::Int(at.as_second()),
         Value::Str(text) => {
             let text = plain(text, european);
@@ -68,11 +69,18 @@ fn integer(value: &Value, european: bool) -> Result<Value, Failure> {
     })
 }
 
-/// The number without its fraction. Beyond 64 bits it stays what it is.
+/// The number without its fraction.
+fn whole(number: &Decimal) -> Value {
+    number.truncated().map_or_else(|| Value::Number(number.clone()), Value::from)
+}
+
+/// The number without its fraction.
 fn truncated(number: f64) -> Result<Value, Failure> {
     match number.trunc() {
         whole if !whole.is_finite() => Err(Failure::NotFinite),
-        whole if whole.abs() >= 9.2e18 => Ok(Value::Float(whole)),
+        whole if whole.abs() >= 9.2e18 => {
+            Ok(Decimal::trunc(whole).map_or(Value::Float(whole), Value::Number))
+        }
         #[allow(clippy::cast_possible_truncation, reason = "the range was looked at in the line above")]
         whole => Ok(Value::Int(whole as i64)),
     }
@@ -84,6 +92,7 @@ fn float(value: &Value, european: bool) -> Result<f64, Failure> {
         #[allow(clippy::cast_precision_loss, reason = "a float is what was asked for")]
         Value::Int(number) => *number as f64,
         Value::Float(number) => *number,
+        Value::Number(number) => number.to_f64(),
         #[allow(clippy::cast_precision_loss, reason = "a float is what was asked for")]
         Value::Time(at) => at.as_millisecond() as f64 / 1000.0,
         Value::Str(text) => {

@@ -172,7 +172,7 @@ fn entries(form: Form, text: &str) -> Result<Entries, String> {
     }
     let parsed = match form {
         Form::Csv => return rows(text),
-        Form::Json => json::parse(&Text::from(text)).map_err(|error| error.to_string())?,
+        Form::Json => json::parse_exactly(&Text::from(text)).map_err(|error| error.to_string())?,
         Form::Yaml => {
             let yaml: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
             json::parse(&Text::from(yaml.to_string())).map_err(|error| error.to_string())?

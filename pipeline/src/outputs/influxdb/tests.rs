@@ -62,7 +62,7 @@ async fn points_are_written_together_and_what_is_refused_is_found_and_becomes_a_
     let (counters, letters) = run(plan(address, "", options)).await;
     let taken: Vec<(String, String)> = taken.lock().unwrap().clone();
     let lines: Vec<&str> = taken.iter().flat_map(|(_, body)| body.lines()).collect();
-    let point = |text: &str| format!("m\\,1,t\\ x=a\\=1 text=\"{text}\",n=7i,f=2.5 12");
+    let point = |text: &str| format!("m\\,1,t\\ x=a\\=1 f=2.5,text=\"{text}\",n=7i 12");
     assert_eq!(lines, [point("a=1 b"), point("c")]);
     assert_eq!(taken[0].0, "/write?db=d+b&rp=autogen&precision=s");
     assert_eq!((counters.dead_letters, letters[0].reason.as_str()), (1, "unable to parse (400)"));

@@ -16,6 +16,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a story measured is printed")]
 
 mod api;
+mod certificates;
 mod docker;
 mod ensemble;
 mod eventually;
@@ -25,6 +26,7 @@ mod output;
 mod service;
 mod world;
 
+mod beats;
 mod containers;
 mod coverage;
 mod edits;
@@ -33,6 +35,7 @@ mod graphite;
 mod influxdb;
 mod kafka;
 mod leaders;
+mod letters;
 mod lines;
 mod nodes;
 mod page;
@@ -41,9 +44,12 @@ mod prior_failures;
 mod proxy;
 mod ready;
 mod redis;
+mod requests;
 mod reservations;
+mod rotation;
 mod rsyslog;
 mod search;
+mod sockets;
 mod statsd;
 mod survive;
 mod system;

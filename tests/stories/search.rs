@@ -1,38 +1,37 @@
 //! Story: events reach a real search server; it crashes and none is lost; what it refuses for good is counted.
 
-use crate::docker::{Docker, skip};
+use crate::api::http_client;
+use crate::docker::Docker;
 use crate::eventually::eventually;
+use crate::service::{Service, parts};
 use crate::world::{START, World, free_port};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// An OpenSearch node as a process of its own.
-struct SearchServer {
-    port: u16,
-    command: Command,
-    child: Child,
+pub(crate) struct SearchServer {
+    pub(crate) port: u16,
     client: reqwest::Client,
+    service: Service,
 }
 
 impl SearchServer {
     /// Starts one, or returns `None` after saying loudly that there is none: `tests/run` fetches it from Maven Central.
-    async fn here(world: &World) -> Option<SearchServer> {
-        let Some(classes) = config::settings::environment("LOGHERD_TEST_OPENSEARCH") else {
-            skip("OpenSearch", "LOGHERD_TEST_OPENSEARCH does not name a directory with its jars");
-            return None;
-        };
+    pub(crate) async fn here(world: &World) -> Option<SearchServer> {
+        let classes = parts("OpenSearch", "LOGHERD_TEST_OPENSEARCH")?;
+        let classes = classes.display();
         let port = free_port();
-        let log = std::fs::File::create(world.path("opensearch.log")).unwrap();
         let mut command = Command::new("java");
         command
             .args(["-Xmx512m", "-cp", &format!("{classes}:{classes}/*"), "SearchServer"])
             .arg(world.path("opensearch"));
-        command.arg(port.to_string()).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let server = SearchServer { port, command, child, client };
+        command.arg(port.to_string());
+        let service = Service::start(world, "opensearch", command);
+        let client = http_client().timeout(START).build().unwrap();
+        let server = SearchServer { port, client, service };
         server.up().await;
         Some(server)
     }
@@ -43,35 +42,41 @@ impl SearchServer {
     }
 
     async fn get(&self, path: &str) -> Result<Value, String> {
-        let response = self.client.get(format!("http://127.0.0.1:{}/{path}", self.port)).send().await;
-        let text =
-            response.map_err(|error| error.to_string())?.text().await.map_err(|error| error.to_string())?;
+        self.send(Method::GET, path, &Value::Null).await
+    }
+
+    /// What it answers to a request; `Err` unless it did what was asked.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+        let mut request = self.client.request(method, format!("http://127.0.0.1:{}/{path}", self.port));
+        if body.is_object() {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{status}: {text}"));
+        }
         serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
     }
 
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    async fn start_again(&mut self) {
+        self.service.start_again();
+        self.up().await;
     }
 
-    async fn start_again(&mut self) {
-        self.child = self.command.spawn().unwrap();
-        self.up().await;
+    /// Every document of an index.
+    pub(crate) async fn documents(&self, index: &str) -> Result<Vec<Value>, String> {
+        self.get(&format!("{index}/_refresh")).await.ok();
+        let found = self.get(&format!("{index}/_search?size=10000")).await?;
+        let hits = found["hits"]["hits"].as_array().ok_or_else(|| found.to_string())?;
+        Ok(hits.iter().map(|hit| hit["_source"].clone()).collect())
     }
 
     /// The field `n` of every document.
     async fn numbers(&self) -> Result<Vec<u64>, String> {
-        self.get("story-*/_refresh").await.ok();
-        let found = self.get("story-*/_search?size=10000&_source=n").await?;
-        let hits = found["hits"]["hits"].as_array().ok_or_else(|| found.to_string())?;
-        Ok(hits.iter().filter_map(|hit| hit["_source"]["n"].as_u64()).collect())
-    }
-}
-
-impl Drop for SearchServer {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        let documents = self.documents("story-*").await?;
+        Ok(documents.iter().filter_map(|document| document["n"].as_u64()).collect())
     }
 }
 
@@ -108,7 +113,7 @@ async fn events_reach_a_search_server_that_crashes_and_what_it_refuses_is_counte
         .sh(&format!("for i in $(seq 1 {}); do echo '{{\"n\":'$i'}}'; done >>/var/log/app.log", LINES / 2))
         .await;
     eventually("some documents", START, async || has(&server, 100).await).await;
-    server.kill();
+    server.service.kill();
     container
         .sh(&format!(
             "for i in $(seq {} {LINES}); do echo '{{\"n\":'$i'}}'; done >>/var/log/app.log",

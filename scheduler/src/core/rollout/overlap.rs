@@ -41,10 +41,13 @@ impl Core {
         self.rollouts.overlaps.get(agent)?;
         let tasks = self.nodes.tasks_on(agent);
         let [task] = tasks.as_slice() else { return None };
+        let next = self.launches_now().1;
         let works = |launch: &&Launch| {
             matches!(launch.stage, Stage::Asked)
                 && launch.record.phase == Phase::Running
                 && !launch.record.lineage.replaced
+                // The one that was launched for it may have taken over since the rollout was looked at.
+                && launch.record.lineage.generation.as_ref() != Some(&next)
         };
         self.launches.get(task).filter(works).map(|_| task.clone())
     }

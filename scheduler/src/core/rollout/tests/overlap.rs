@@ -208,6 +208,29 @@ fn that_the_next_one_works_may_be_heard_before_the_end_of_the_old_one() {
 }
 
 #[test]
+fn no_third_one_is_launched_by_an_offer_that_comes_right_after_the_next_one_took_over() {
+    let mut cluster = roomy(1);
+    cluster.ends_in = Duration::from_secs(20);
+    cluster.order(upgrade(1)).unwrap();
+    let is_told = |task: &Task| matches!(task.changes_at, Some((_, TaskState::Killed)));
+    cluster.until("the old one is told to end", |cluster| cluster.tasks.values().any(is_told));
+    let (new, _) = cluster.tasks.iter().find(|(_, task)| task.waits).unwrap();
+    let (old, _) = cluster.tasks.iter().find(|(_, task)| is_told(task)).unwrap();
+    let (new, old) = (new.clone(), old.clone());
+    // All within a moment: nothing else is looked at in between.
+    cluster.core.updated(cluster.now, &update(&old, "S00", TaskState::Killed, None));
+    cluster.tasks.remove(&old);
+    cluster.carry_out();
+    cluster.core.updated(cluster.now, &update(&new, "S00", TaskState::Running, None));
+    cluster.carry_out();
+    let launched = cluster.launched.len();
+    let executors = vec![cluster.tasks[&new].executor.clone()];
+    cluster.core.offered(cluster.now, vec![Offer { executors, ..offer("o-soon", "S00", 4.0) }]);
+    cluster.carry_out();
+    assert_eq!(cluster.launched.len(), launched);
+}
+
+#[test]
 fn one_that_has_not_said_where_its_data_are_ends_first() {
     let mut cluster = Cluster::of(1, "1");
     cluster.lead(Rules { overlap: Duration::from_secs(30), ..with("2") });

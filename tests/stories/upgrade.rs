@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 const NODES: usize = 3;
 
 /// Agents without a data directory for their executors; each executor knows the number of its node.
-async fn cluster(world: &World) -> Cluster {
-    let mut settings = Settings::new(world.path("mesos"), NODES);
+async fn cluster(world: &World, nodes: usize) -> Cluster {
+    let mut settings = Settings::new(world.path("mesos"), nodes);
     for (node, number) in settings.nodes.iter_mut().zip(1..) {
         node.executor_env.push(("NODE".to_owned(), format!("{number}")));
         node.attributes.push(("rack".to_owned(), format!("r{number}")));
@@ -31,15 +31,15 @@ async fn cluster(world: &World) -> Cluster {
 
 /// A scheduler whose executors get a spool of that size: what is changed by it does not matter, but is another generation.
 fn scheduler(world: &World, cluster: &Cluster, name: &str, spool: &str) -> Logherd {
+    scheduler_with(world, cluster, name, &["--spool-max", spool])
+}
+
+fn scheduler_with(world: &World, cluster: &Cluster, name: &str, more: &[&str]) -> Logherd {
     let (master, control) = (cluster.master().to_string(), format!("127.0.0.1:{}", free_port()));
     let (state, program) = (world.path("state"), binary());
-    let arguments = [
-        ["scheduler", "--master", &master],
-        ["--state", state.to_str().unwrap(), "--control-listen"],
-        [&control, "--executor-binary", program.to_str().unwrap()],
-        ["--rollout-settle", "1s", "--spool-max"],
-    ];
-    world.start(name, &[&arguments.concat()[..], &[spool]].concat())
+    let place = ["scheduler", "--master", &master, "--state", state.to_str().unwrap()];
+    let own = ["--control-listen", &control, "--executor-binary", program.to_str().unwrap()];
+    world.start(name, &[&place[..], &own[..], &["--rollout-settle", "1s"], more].concat())
 }
 
 /// Writes numbered lines until it is told to stop; tells how many there are.
@@ -65,10 +65,17 @@ async fn watch(api: Api, most: Arc<AtomicUsize>) {
 }
 
 async fn order(api: &Api, path: &str, body: Value) -> Value {
-    let response = api.send(Method::POST, &format!("/api/v1/rollout{path}"), Some(body)).await.unwrap();
-    let (status, text) = (response.status(), response.text().await.unwrap());
-    assert!(status.is_success(), "POST {path}: {status}: {text}");
-    serde_json::from_str(&text).unwrap()
+    let ask = async || {
+        let response = api.send(Method::POST, &format!("/api/v1/rollout{path}"), Some(body.clone())).await?;
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        // What was decided just before may still be on its way to the store.
+        if status == 409 && text.contains("try again") {
+            return Err(text);
+        }
+        assert!(status.is_success(), "POST {path}: {status}: {text}");
+        Ok(serde_json::from_str(&text).unwrap())
+    };
+    eventually("the order is taken", SOON, ask).await.0
 }
 
 async fn rollout(api: &Api) -> Result<Value, String> {
@@ -78,8 +85,9 @@ async fn rollout(api: &Api) -> Result<Value, String> {
 /// Whether so many executors are of the generation that new ones are of, and all are attached.
 async fn up_to_date(api: &Api, count: usize) -> Result<(), String> {
     let seen = rollout(api).await?;
-    let attached = api.nodes().await?.iter().filter(|node| node["attached"] == true).count();
-    if seen["up_to_date"] == count && attached == NODES {
+    let nodes = api.nodes().await?;
+    let attached = nodes.iter().filter(|node| node["attached"] == true).count();
+    if seen["up_to_date"] == count && attached == nodes.len() {
         return Ok(());
     }
     Err(format!("{attached} attached, {seen:#}"))
@@ -110,17 +118,11 @@ async fn each_was_up_before_the_old_one_ended(api: &Api, replacements: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() {
     let world = World::alone().await;
-    let cluster = cluster(&world).await;
+    let cluster = cluster(&world, NODES).await;
     let mut first = scheduler(&world, &cluster, "first", "5MB");
     eventually("ready", START, async || first.api.ready().await).await;
     let log = world.path("app.log");
-    let pattern = world.path("out-${NODE}.log").display().to_string();
-    let text = format!(
-        r#"input {{ file {{ host-path => "{}" start_position => "beginning" }} }}
-        output {{ file {{ path => "{pattern}" codec => line {{ format => "%{{message}}" }} }} }}"#,
-        log.display()
-    );
-    first.api.put("host-configs", "all", &text).await;
+    first.api.put("host-configs", "all", &copies(&world)).await;
     let (written, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
     let mut tasks = JoinSet::new();
     tasks.spawn(write(log, Arc::clone(&written), stop.clone()));
@@ -181,5 +183,98 @@ async fn executors_are_replaced_one_by_one_and_back_again_and_no_line_is_lost() 
         assert_eq!(tally.duplicates, 0, "positions were taken over: {tally:?}");
     }
     tasks.shutdown().await;
+    cluster.stop().await;
+}
+
+/// One input and one output for each node, which are files of the host.
+fn copies(world: &World) -> String {
+    let (log, pattern) = (world.path("app.log"), world.path("out-${NODE}.log"));
+    format!(
+        r#"input {{ file {{ host-path => "{}" start_position => "beginning" }} }}
+        output {{ file {{ path => "{}" codec => line {{ format => "%{{message}}" }} }} }}"#,
+        log.display(),
+        pattern.display()
+    )
+}
+
+/// Replaces the executors of some nodes and rolls back, with more arguments for the schedulers: nodes overlap each time, and every
+/// line comes once.
+async fn there_and_back(world: &World, nodes: usize, more: &[&str]) -> (Cluster, Logherd) {
+    let cluster = cluster(world, nodes).await;
+    let mut first = scheduler_with(world, &cluster, "first", &[more, &["--spool-max", "5MB"]].concat());
+    eventually("ready", START, async || first.api.ready().await).await;
+    first.api.put("host-configs", "all", &copies(world)).await;
+    let (written, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(write(world.path("app.log"), Arc::clone(&written), stop.clone()));
+    let outputs: Vec<_> = (1..=nodes).map(|n| world.output(&format!("out-{n}.log"))).collect();
+    let flows = async || match outputs.iter().all(|output| output.count() > 20) {
+        true => Ok(()),
+        false => Err("not on every node".to_owned()),
+    };
+    eventually("lines flow on every node", SOON, flows).await;
+    eventually("all of one generation", SOON, async || up_to_date(&first.api, nodes).await).await;
+    let old = rollout(&first.api).await.unwrap()["generation"].clone();
+    assert!(first.stop().await.success());
+
+    let second = scheduler_with(world, &cluster, "second", &[more, &["--spool-max", "6MB"]].concat());
+    let api = &second.api;
+    eventually("the old executors are attached", START, async || up_to_date(api, 0).await).await;
+    eventually("and known to run", START, async || api.ready().await).await;
+    order(api, "", json!({ "max_unavailable": 1 })).await;
+    eventually("rolled out", START, async || ended(api, "done").await).await;
+    up_to_date(api, nodes).await.unwrap();
+    order(api, "/rollback", json!({})).await;
+    eventually("rolled back", START, async || back_at(api, &old).await).await;
+    up_to_date(api, nodes).await.unwrap();
+    each_was_up_before_the_old_one_ended(api, 2 * nodes).await;
+    stop.cancel();
+    let all = async || {
+        let written = written.load(Ordering::SeqCst);
+        let tallies: Vec<_> = outputs.iter().map(|output| output.tally("line ", ".")).collect();
+        match tallies.iter().all(|tally| tally.distinct == written && tally.first_missing.is_none()) {
+            true => Ok(tallies),
+            false => Err(format!("of {written} lines: {tallies:?}")),
+        }
+    };
+    let (tallies, _) = eventually("every line on every node", SOON, all).await;
+    assert!(tallies.iter().all(|tally| tally.duplicates == 0), "positions were taken over: {tallies:?}");
+    tasks.shutdown().await;
+    (cluster, second)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_overlap_over_a_data_directory_of_the_node_and_each_goes_on_where_the_other_stopped() {
+    let world = World::alone().await;
+    let data = world.path("executor-data");
+    // The nodes are one machine here, so there is one of them for one directory.
+    let more = ["--executor-data-dir", data.to_str().unwrap()];
+    let (cluster, _scheduler) = there_and_back(&world, 1, &more).await;
+    assert!(data.join("lock").exists(), "that directory was used");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executors_overlap_on_reserved_resources_and_nothing_is_left_reserved_twice() {
+    let world = World::alone().await;
+    let more = ["--reserve", "--roles", "logs"];
+    let (cluster, scheduler) = there_and_back(&world, 2, &more).await;
+    let reserved = async || {
+        let status = scheduler.api.get("/api/v1/status").await?;
+        let problems = status["reservation_problems"].as_array().map_or(0, Vec::len);
+        match (status["agents_reserved"].as_u64(), problems) {
+            (Some(2), 0) => Ok(()),
+            _ => Err(format!("{} {}", status["agents_reserved"], status["reservation_problems"])),
+        }
+    };
+    eventually("each node has its reservation", SOON, reserved).await;
+    // What the master itself says: one executor on each agent, and nothing that was launched in vain.
+    let agents = Api::new(cluster.master().port()).get("/slaves").await.unwrap();
+    let used: Vec<&Value> =
+        agents["slaves"].as_array().unwrap().iter().map(|agent| &agent["used_resources"]["mem"]).collect();
+    assert!(matches!(used[..], [one, other] if one == other), "{used:?}");
+    let status = scheduler.api.get("/api/v1/status").await.unwrap();
+    let decisions = status["decisions"].to_string();
+    assert!(!decisions.contains("it is not to take over any more"), "{decisions}");
     cluster.stop().await;
 }

@@ -56,7 +56,6 @@ pub(crate) mod plugins;
 mod positions;
 mod redis;
 mod reference;
-mod resp;
 mod ruby;
 mod runtime;
 pub(crate) mod spec;

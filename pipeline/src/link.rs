@@ -3,14 +3,12 @@
 //! What was written to a stream counts as delivered: such protocols acknowledge nothing. Before each write it is looked whether the
 //! server has closed the connection, so that at most what is on its way at that moment can be lost.
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
@@ -204,57 +202,11 @@ async fn stream(place: (&str, u16)) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What TLS is made with; files in PEM form.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Certificates {
-    /// The authorities to trust.
-    pub(crate) authorities: Vec<PathBuf>,
-    /// The certificate to show, with its key.
-    pub(crate) own: Option<(PathBuf, PathBuf)>,
-}
-
-impl Certificates {
-    /// The set-up of a client.
-    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, String> {
-        let mut roots = RootCertStore::empty();
-        for path in &self.authorities {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| format!("read `{}`: {error}", path.display()))?;
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("set TLS up: {error}"))?
-            .with_root_certificates(roots);
-        let config = match &self.own {
-            None => config.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let name = key.display();
-                let key =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| format!("read `{name}`: {error}"))?;
-                config
-                    .with_client_auth_cert(certificates(certificate)?, key)
-                    .map_err(|error| format!("use the certificate: {error}"))?
-            }
-        };
-        Ok(Arc::new(config))
-    }
-}
-
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |error: rustls::pki_types::pem::Error| format!("read `{}`: {error}", path.display());
-    let found: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
-    if found.is_empty() {
-        return Err(format!("`{}` holds no certificate in PEM form", path.display()));
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::RootCertStore;
+    use rustls::pki_types::PrivateKeyDer;
     use tokio::io::Interest;
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;

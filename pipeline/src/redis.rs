@@ -80,6 +80,9 @@ pub(crate) enum Fault {
     Malformed(&'static str),
 }
 
+/// A command: its name and its arguments.
+pub(crate) type Command<'a> = Vec<&'a [u8]>;
+
 /// A connection to a server.
 pub(crate) struct Client {
     stream: Box<dyn Stream>,
@@ -111,8 +114,18 @@ impl Client {
         self.answer(self.patience).await
     }
 
+    /// Sends commands together and reads an answer for each; those that tell of errors are among the answers.
+    pub(crate) async fn ask_all(&mut self, commands: &[Command<'_>]) -> Result<Vec<Reply>, Fault> {
+        self.send(commands).await?;
+        let mut replies = Vec::with_capacity(commands.len());
+        while replies.len() < commands.len() {
+            replies.push(timeout(self.patience, self.next()).await.map_err(|_| Fault::TooLong)??);
+        }
+        Ok(replies)
+    }
+
     /// Sends commands without waiting for their answers.
-    pub(crate) async fn send(&mut self, commands: &[Vec<&[u8]>]) -> Result<(), Fault> {
+    pub(crate) async fn send(&mut self, commands: &[Command<'_>]) -> Result<(), Fault> {
         let mut bytes = Vec::new();
         commands.iter().for_each(|command| write(command, &mut bytes));
         let sent = timeout(self.patience, async {
@@ -170,7 +183,7 @@ fn write(command: &[&[u8]], out: &mut Vec<u8>) {
 }
 
 /// The answer that `bytes` begin with, and its length, if all of it is there.
-fn read(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>, Fault> {
+pub(crate) fn read(bytes: &[u8], depth: usize) -> Result<Option<(Reply, usize)>, Fault> {
     if depth > DEPTH_MAX {
         return Err(Fault::Malformed("it nests too deep"));
     }

@@ -98,20 +98,23 @@ impl Tls {
     /// The set-up of one who connects. Without authorities those of the system are trusted.
     pub(crate) fn client(&self, verification: Verification) -> Result<Arc<ClientConfig>, String> {
         let provider = Arc::new(self.provider()?);
-        let verifier: Arc<dyn ServerCertVerifier> = match verification {
-            Verification::None => Arc::new(NoVerifier { provider: provider.clone() }),
+        let strict: Option<Arc<dyn ServerCertVerifier>> = match verification {
+            Verification::None => None,
             _ if self.authorities.is_empty() => {
                 let system = rustls_platform_verifier::Verifier::new(provider.clone());
-                let system =
-                    system.map_err(|error| format!("trust the authorities of the system: {error}"))?;
-                named(Arc::new(system), verification)
+                Some(Arc::new(
+                    system.map_err(|error| format!("trust the authorities of the system: {error}"))?,
+                ))
             }
             _ => {
                 let builder =
                     WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone());
-                let own = builder.build().map_err(|error| format!("trust the authorities: {error}"))?;
-                named(own, verification)
+                Some(builder.build().map_err(|error| format!("trust the authorities: {error}"))?)
             }
+        };
+        let verifier: Arc<dyn ServerCertVerifier> = match (verification, strict) {
+            (Verification::Full, Some(strict)) => strict,
+            (_, inner) => Arc::new(Lenient { provider: provider.clone(), inner }),
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions()?)
@@ -208,20 +211,15 @@ pub(crate) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
     Some(parts.join(","))
 }
 
-fn named(inner: Arc<dyn ServerCertVerifier>, verification: Verification) -> Arc<dyn ServerCertVerifier> {
-    match verification {
-        Verification::Certificate => Arc::new(AnyName { inner }),
-        _ => inner,
-    }
-}
-
-/// Accepts a good certificate for whatever name.
+/// Checks the certificate of a server as far as a configuration asks for: signed for whatever name, or not at all.
 #[derive(Debug)]
-struct AnyName {
-    inner: Arc<dyn ServerCertVerifier>,
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    /// Who checks it, but for the name; nobody when it is not to be checked.
+    inner: Option<Arc<dyn ServerCertVerifier>>,
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -230,53 +228,13 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.inner.verify_server_cert(certificate, between, name, ocsp, now) {
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        match inner.verify_server_cert(certificate, between, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate, as a configuration may ask for.
-#[derive(Debug)]
-struct NoVerifier {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -5,11 +5,12 @@ use crate::kafka::wire::{Part, Record, batch, murmur2};
 use crate::kafka::{Kafka, Manner};
 use crate::lang::kinds::{CodecCall, Hash, Password, Placed};
 use crate::lang::problems::Problems;
-use crate::link::{Certificates, Way};
+use crate::link::Way;
 use crate::plugins::OutputOptions;
 use crate::runtime::load::{Failure, Load, Output};
 use crate::spec::{plugin, words};
 use crate::template::Template;
+use crate::tls::{Tls, Verification};
 use crate::topology::OutputSite;
 use crate::value::Timestamp;
 use futures_util::future::BoxFuture;
@@ -191,7 +192,7 @@ impl OutputOptions for KafkaOptions {
             Protocol::Plain | Protocol::SaslPlain => Way::Tcp,
             Protocol::Tls | Protocol::SaslTls => {
                 let authorities = self.ssl_certificate_authorities.iter().map(PathBuf::from).collect();
-                Way::Tls(Certificates { authorities, own: None }.client()?)
+                Way::Tls(Tls { authorities, ..Tls::default() }.client(Verification::Full)?)
             }
         };
         let login = match self.security_protocol.value {

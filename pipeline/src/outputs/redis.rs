@@ -1,14 +1,15 @@
 //! Sends events to Redis: to lists, or to channels.
+use crate::client::chain;
 use crate::codec::{Encode, encoder};
 use crate::dead_letter::DeadLetters;
 use crate::lang::kinds::{CodecCall, Password, Placed};
 use crate::lang::problems::Problems;
-use crate::link::{Certificates, Server, Way};
 use crate::plugins::OutputOptions;
-use crate::resp::{Command, Login, Redis, Reply};
+use crate::redis::{Client, Command, Fault, Place, Reply, Server};
 use crate::runtime::load::{Failure, Load, Output};
 use crate::spec::{plugin, words};
 use crate::template::Template;
+use crate::tls::{Protocol, Tls, Verification};
 use crate::topology::OutputSite;
 use crate::value::Timestamp;
 use futures_util::future::BoxFuture;
@@ -61,23 +62,26 @@ plugin! {
         codec: CodecCall = "json",
         /// Speak TLS.
         ssl_enabled: Placed<bool> = false,
-        /// Files with the certificates (PEM) of the authorities to trust.
+        /// Files with the certificates (PEM) of the authorities to trust, instead of those of the system.
         ssl_certificate_authorities: Vec<String> = [],
         /// A file with the certificate (PEM) to show.
         ssl_certificate: Option<Placed<String>>,
         /// A file with the key (PEM) of that certificate.
         ssl_key: Option<Placed<String>>,
+        /// How the server's certificate is checked.
+        ssl_verification_mode: Verification = "full",
+        /// The versions of TLS to use.
+        ssl_supported_protocols: Vec<Protocol> = ["TLSv1.2", "TLSv1.3"],
+        /// The cipher suites to use; all safe ones when left out.
+        ssl_cipher_suites: Vec<String> = [],
     }
     accepted {
         "batch_timeout" => "events that wait are sent at once, together",
-        "ssl_cipher_suites" => "the safe ones of TLS 1.2 and 1.3 are used",
-        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
     }
     unsupported {
         "name" => "give the plugin an `id`",
         "queue" => "it is called `key`, with `data_type => list`",
         "ssl_key_passphrase" => "give a key without a passphrase, in a file that only Logherd can read",
-        "ssl_verification_mode" => "the server's certificate is always checked",
     }
     validate = check
 }
@@ -112,11 +116,6 @@ fn check(options: &RedisOptions, problems: &mut Problems) {
             .hint("leave `batch` out, or write `data_type => list`");
     }
     crate::client::both_or_none(options.ssl_certificate.as_ref(), options.ssl_key.as_ref(), problems);
-    if options.ssl_enabled.value && options.ssl_certificate_authorities.is_empty() {
-        problems
-            .error(options.ssl_enabled.span, "no authorities are named that the server's certificate could be checked with")
-            .hint("add `ssl_certificate_authorities => \"/etc/ssl/certs/ca-certificates.crt\"` for those of the system");
-    }
 }
 
 /// A host and its port.
@@ -132,25 +131,35 @@ fn address(text: &str, port: u16) -> Option<(String, u16)> {
 
 impl OutputOptions for RedisOptions {
     fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
-        let way = match self.ssl_enabled.value {
-            false => Way::Tcp,
+        let tls = match self.ssl_enabled.value {
+            false => None,
             true => {
                 let authorities = self.ssl_certificate_authorities.iter().map(PathBuf::from).collect();
                 let own = crate::client::identity(self.ssl_certificate.as_ref(), self.ssl_key.as_ref());
-                Way::Tls(Certificates { authorities, own }.client()?)
+                let (protocols, suites) =
+                    (self.ssl_supported_protocols.clone(), self.ssl_cipher_suites.clone());
+                let tls = Tls { authorities, own, protocols, suites, ..Tls::default() };
+                Some(tls.client(self.ssl_verification_mode)?)
             }
         };
         let places = self.host.value.iter().filter_map(|host| address(host, self.port));
-        let mut servers: Vec<Server> =
-            places.map(|(host, port)| Server { host, port, way: way.clone() }).collect();
+        let server = |(host, port): (String, u16)| Named {
+            place: format!("{host}:{port}"),
+            server: Server {
+                place: Place::Tcp { host, port, tls: tls.clone() },
+                user: self.username.clone(),
+                password: self.password.clone(),
+                database: self.db,
+                patience: self.timeout,
+            },
+        };
+        let mut servers: Vec<Named> = places.map(server).collect();
         if self.shuffle_hosts {
             servers.shuffle(&mut rand::rng());
         }
-        let password = self.password.as_ref().map(|password| password.reveal().to_owned());
         Ok(Box::new(ToRedis {
             servers,
             turn: 0,
-            login: Login { user: self.username.clone(), password, db: self.db },
             redis: None,
             encode: encoder(&self.codec)?,
             dead_letters: site.dead_letters,
@@ -159,12 +168,17 @@ impl OutputOptions for RedisOptions {
     }
 }
 
+/// A server, and where it is, for people.
+struct Named {
+    place: String,
+    server: Server,
+}
+
 struct ToRedis {
-    servers: Vec<Server>,
+    servers: Vec<Named>,
     /// Which server is used.
     turn: usize,
-    login: Login,
-    redis: Option<Redis>,
+    redis: Option<Client>,
     encode: Arc<dyn Encode>,
     dead_letters: DeadLetters,
     options: RedisOptions,
@@ -213,28 +227,28 @@ impl ToRedis {
 
     /// Sends everything; `done` counts the events that were acknowledged.
     async fn send(&mut self, load: &Load, pushes: &[Push], done: &mut usize) -> Result<(), String> {
-        let Some(server) = self.servers.get(self.turn % self.servers.len().max(1)) else {
+        let Some(Named { place, server }) = self.servers.get(self.turn % self.servers.len().max(1)) else {
             return Err("there are no servers".to_owned());
         };
-        let place = format!("{}:{}", server.host, server.port);
         let mut redis = match self.redis.take() {
             Some(redis) => redis,
-            None => match Redis::connect(server, &self.login, self.options.timeout).await {
+            None => match Client::connect(server).await {
                 Ok(redis) => redis,
                 Err(error) => {
                     self.turn = self.turn.wrapping_add(1);
-                    return Err(format!("connect to {place}: {error}"));
+                    return Err(format!("connect to {place}: {}", chain(&error)));
                 }
             },
         };
-        self.look_at_lengths(&mut redis, pushes).await.map_err(|error| format!("ask {place}: {error}"))??;
+        let looked = look_at_lengths(&self.options, &mut redis, pushes).await;
+        looked.map_err(|error| format!("ask {place}: {}", chain(&error)))??;
         for some in pushes.chunks(COMMANDS_MAX) {
             let commands: Vec<Command<'_>> = some.iter().map(|push| self.command(push)).collect();
-            let replies = match redis.ask(&commands).await {
+            let replies = match redis.ask_all(&commands).await {
                 Ok(replies) => replies,
                 Err(error) => {
                     self.turn = self.turn.wrapping_add(1);
-                    return Err(format!("send to {place}: {error}"));
+                    return Err(format!("send to {place}: {}", chain(&error)));
                 }
             };
             for (push, reply) in some.iter().zip(replies) {
@@ -265,31 +279,29 @@ impl ToRedis {
         command.extend(push.payloads.iter().map(Vec::as_slice));
         command
     }
+}
 
-    /// Waits a while when a list is too long; the inner error says so.
-    async fn look_at_lengths(
-        &self,
-        redis: &mut Redis,
-        pushes: &[Push],
-    ) -> std::io::Result<Result<(), String>> {
-        let longest = self.options.congestion_threshold;
-        if longest == 0 || self.options.data_type.value != DataType::List {
-            return Ok(Ok(()));
-        }
-        let keys: BTreeSet<&str> = pushes.iter().map(|push| push.key.as_str()).collect();
-        for key in keys {
-            let reply = redis.ask(&[vec![b"LLEN", key.as_bytes()]]).await?.pop();
-            if let Some(Reply::Integer(length)) = reply
-                && u64::try_from(length).is_ok_and(|length| length > longest)
-            {
-                tokio::time::sleep(self.options.congestion_interval).await;
-                return Ok(Err(format!(
-                    "the list `{key}` is longer than {longest} (`congestion_threshold`)"
-                )));
-            }
-        }
-        Ok(Ok(()))
+/// Waits a while when a list is too long; the inner error says so.
+async fn look_at_lengths(
+    options: &RedisOptions,
+    redis: &mut Client,
+    pushes: &[Push],
+) -> Result<Result<(), String>, Fault> {
+    let longest = options.congestion_threshold;
+    if longest == 0 || options.data_type.value != DataType::List {
+        return Ok(Ok(()));
     }
+    let keys: BTreeSet<&str> = pushes.iter().map(|push| push.key.as_str()).collect();
+    for key in keys {
+        let reply = redis.ask_all(&[vec![b"LLEN", key.as_bytes()]]).await?.pop();
+        if let Some(Reply::Integer(length)) = reply
+            && u64::try_from(length).is_ok_and(|length| length > longest)
+        {
+            tokio::time::sleep(options.congestion_interval).await;
+            return Ok(Err(format!("the list `{key}` is longer than {longest} (`congestion_threshold`)")));
+        }
+    }
+    Ok(Ok(()))
 }
 
 #[cfg(test)]

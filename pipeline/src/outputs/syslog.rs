@@ -9,11 +9,12 @@ use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::lang::kinds::{CodecCall, Placed};
 use crate::lang::problems::Problems;
-use crate::link::{Certificates, Link, Server, Way};
+use crate::link::{Link, Server, Way};
 use crate::plugins::OutputOptions;
 use crate::runtime::load::{Failure, Load, Output};
 use crate::spec::{plugin, words};
 use crate::template::Template;
+use crate::tls::{self, Tls, Verification};
 use crate::topology::OutputSite;
 
 /// The names of facilities, from 0, as Logstash's output has them.
@@ -88,12 +89,18 @@ plugin! {
         message: Template = "%{message}",
         /// How the text is written, in place of `message`.
         codec: Option<CodecCall>,
-        /// Files with the certificates (PEM) of the authorities to trust, for `ssl-tcp`.
+        /// Files with the certificates (PEM) of the authorities to trust, for `ssl-tcp`, instead of those of the system.
         ssl_certificate_authorities: Vec<String> = [],
         /// A file with the certificate (PEM) to show, for `ssl-tcp`.
         ssl_certificate: Option<Placed<String>>,
         /// A file with the key (PEM) of that certificate.
         ssl_key: Option<Placed<String>>,
+        /// Whether the server's certificate is checked, for `ssl-tcp`. Logstash does not when this is left out.
+        ssl_verify: bool = true,
+        /// The versions of TLS to use.
+        ssl_supported_protocols: Vec<tls::Protocol> = ["TLSv1.2", "TLSv1.3"],
+        /// The cipher suites to use; all safe ones when left out.
+        ssl_cipher_suites: Vec<String> = [],
     }
     accepted {
         "reconnect_interval" => "pauses between attempts grow from 50 milliseconds to 10 seconds",
@@ -101,12 +108,9 @@ plugin! {
     unsupported {
         "ssl_cacert" => "it is called `ssl_certificate_authorities`",
         "ssl_cert" => "it is called `ssl_certificate`",
-        "ssl_verify" => "the server's certificate is always checked",
         "ssl_key_passphrase" => "give a key without a passphrase, in a file that only Logherd can read",
         "ssl_crl_path" => "lists of revoked certificates are not read",
         "ssl_crl_check" => "lists of revoked certificates are not read",
-        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
-        "ssl_cipher_suites" => "the safe ones of TLS 1.2 and 1.3 are used",
     }
     validate = check
 }
@@ -134,14 +138,7 @@ words! {
 }
 
 fn check(options: &SyslogOptions, problems: &mut Problems) {
-    if options.protocol.value == Protocol::Tls && options.ssl_certificate_authorities.is_empty() {
-        problems
-            .error(options.protocol.span, "no authorities are named that the server's certificate could be checked with")
-            .hint("add `ssl_certificate_authorities => \"/etc/ssl/certs/ca-certificates.crt\"` for those of the system");
-    }
-    if let (Some(certificate), None) = (&options.ssl_certificate, &options.ssl_key) {
-        problems.error(certificate.span, "the certificate has no key").hint("add `ssl_key => …`");
-    }
+    crate::client::both_or_none(options.ssl_certificate.as_ref(), options.ssl_key.as_ref(), problems);
 }
 
 impl OutputOptions for SyslogOptions {
@@ -151,13 +148,17 @@ impl OutputOptions for SyslogOptions {
             Protocol::Tcp => Way::Tcp,
             Protocol::Tls => {
                 let own = self.ssl_certificate.as_ref().zip(self.ssl_key.as_ref());
-                let certificates = Certificates {
+                let tls = Tls {
                     authorities: self.ssl_certificate_authorities.iter().map(PathBuf::from).collect(),
                     own: own.map(|(certificate, key)| {
                         (certificate.value.clone().into(), key.value.clone().into())
                     }),
+                    protocols: self.ssl_supported_protocols.clone(),
+                    suites: self.ssl_cipher_suites.clone(),
+                    ..Tls::default()
                 };
-                Way::Tls(certificates.client()?)
+                let checked = if self.ssl_verify { Verification::Full } else { Verification::None };
+                Way::Tls(tls.client(checked)?)
             }
         };
         let server = Server { host: self.host.clone(), port: self.port, way };

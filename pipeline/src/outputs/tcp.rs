@@ -7,10 +7,11 @@ use futures_util::future::BoxFuture;
 use crate::codec::{Encode, encoder};
 use crate::lang::kinds::{CodecCall, Placed};
 use crate::lang::problems::Problems;
-use crate::link::{Certificates, Link, Server, Way};
+use crate::link::{Link, Server, Way};
 use crate::plugins::OutputOptions;
 use crate::runtime::load::{Failure, Load, Output};
-use crate::spec::plugin;
+use crate::spec::{plugin, words};
+use crate::tls::{Protocol, Tls, Verification};
 use crate::topology::OutputSite;
 
 plugin! {
@@ -31,32 +32,51 @@ plugin! {
         codec: CodecCall = "json",
         /// Speak TLS.
         ssl_enabled: Placed<bool> = false,
-        /// Files with the certificates (PEM) of the authorities to trust.
+        /// Files with the certificates (PEM) of the authorities to trust, instead of those of the system.
         ssl_certificate_authorities: Vec<Placed<String>> = [],
         /// A file with the certificate (PEM) to show.
         ssl_certificate: Option<Placed<String>>,
         /// A file with the key (PEM) of that certificate.
         ssl_key: Option<Placed<String>>,
+        /// How the server's certificate is checked.
+        ssl_verification_mode: Verification = "full",
+        /// The versions of TLS to use.
+        ssl_supported_protocols: Vec<Protocol> = ["TLSv1.2", "TLSv1.3"],
+        /// The cipher suites to use; all safe ones when left out.
+        ssl_cipher_suites: Vec<String> = [],
+        /// Who connects: events are sent to a server that listens.
+        mode: Placed<Mode> = "client",
     }
     accepted {
-        "mode" => "events are sent to a server: `client` is the only mode",
         "reconnect_interval" => "pauses between attempts grow from 50 milliseconds to 10 seconds",
     }
     unsupported {
         "ssl_enable" => "it is called `ssl_enabled`",
         "ssl_cacert" => "it is called `ssl_certificate_authorities`",
         "ssl_cert" => "it is called `ssl_certificate`",
-        "ssl_verify" => "the server's certificate is always checked",
-        "ssl_verification_mode" => "the server's certificate is always checked",
+        "ssl_verify" => "it is called `ssl_verification_mode`",
         "ssl_client_authentication" => "there is no server here",
         "ssl_key_passphrase" => "give a key without a passphrase, in a file that only Logherd can read",
-        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
-        "ssl_cipher_suites" => "the safe ones of TLS 1.2 and 1.3 are used",
     }
     validate = check
 }
 
+words! {
+    /// Who connects.
+    pub(crate) enum Mode {
+        /// This side.
+        Client = "client",
+        /// The others; Logstash can do that.
+        Server = "server",
+    }
+}
+
 fn check(options: &TcpOptions, problems: &mut Problems) {
+    if options.mode.value == Mode::Server {
+        problems.error(options.mode.span, "nobody can connect to this output to get events").hint(
+            "let the receiver listen, and leave `mode` out; for several receivers write an output for each",
+        );
+    }
     match (&options.ssl_certificate, &options.ssl_key) {
         (Some(certificate), None) => {
             problems.error(certificate.span, "the certificate has no key").hint("add `ssl_key => …`");
@@ -65,11 +85,6 @@ fn check(options: &TcpOptions, problems: &mut Problems) {
             problems.error(key.span, "the key has no certificate").hint("add `ssl_certificate => …`");
         }
         _ => {}
-    }
-    if options.ssl_enabled.value && options.ssl_certificate_authorities.is_empty() {
-        problems
-            .error(options.ssl_enabled.span, "no authorities are named that the server's certificate could be checked with")
-            .hint("add `ssl_certificate_authorities => \"/etc/ssl/certs/ca-certificates.crt\"` for those of the system");
     }
 }
 
@@ -80,11 +95,14 @@ impl OutputOptions for TcpOptions {
             false => Way::Tcp,
             true => {
                 let own = self.ssl_certificate.as_ref().zip(self.ssl_key.as_ref());
-                let certificates = Certificates {
+                let tls = Tls {
                     authorities: self.ssl_certificate_authorities.iter().map(path).collect(),
                     own: own.map(|(certificate, key)| (path(certificate), path(key))),
+                    protocols: self.ssl_supported_protocols.clone(),
+                    suites: self.ssl_cipher_suites.clone(),
+                    ..Tls::default()
                 };
-                Way::Tls(certificates.client()?)
+                Way::Tls(tls.client(self.ssl_verification_mode)?)
             }
         };
         let server = Server { host: self.host.clone(), port: self.port, way };

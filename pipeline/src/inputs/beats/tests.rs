@@ -114,3 +114,39 @@ async fn events_that_an_output_does_not_take_are_not_acknowledged_but_in_work() 
     assert_eq!(frame, b"2A\0\0\0\x01");
     running.stop(Duration::from_secs(20)).await.unwrap();
 }
+
+#[tokio::test]
+async fn senders_show_a_certificate_that_is_told_and_others_are_refused() {
+    use crate::trial::certificates::{certificates, tls};
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let at = dir.path().display();
+    let (mut trial, stream) = started(&format!(
+        "ssl_enabled => true ssl_certificate => '{at}/localhost.pem' ssl_key => '{at}/localhost.key'
+         ssl_certificate_authorities => ['{at}/ca.pem'] enrich => [ssl_peer_metadata]
+         add_field => {{ of => '%{{[@metadata][tls_peer][subject]}}' }}"
+    ))
+    .await;
+    let port = stream.peer_addr().unwrap().port();
+    drop(stream);
+    let connect = async |own: Option<&str>| {
+        let config = tls(dir.path(), own).client(crate::tls::Verification::Full).unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(config).connect(name, stream).await
+    };
+    // With TLS 1.3 a client hears only afterwards that it is refused.
+    if let Ok(mut stream) = connect(None).await {
+        let _sent = stream.write_all(&window(&["{}"], false)).await;
+        assert!(stream.read(&mut [0; 1]).await.is_err());
+    }
+    let mut stream = connect(Some("client")).await.unwrap();
+    stream.write_all(&window(&[r#"{"message":"secret"}"#], false)).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut frame = [0; 6];
+    stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!(&frame, b"2A\0\0\0\x01");
+    let events = trial.events(1).await;
+    assert_eq!((&events[0]["message"], &events[0]["of"]), (&"secret".into(), &"O=Example,CN=client".into()));
+    trial.stop().await;
+}

@@ -114,6 +114,34 @@ async fn packed_bodies_are_unpacked_up_to_the_limit() {
     world.trial.stop().await;
 }
 
+#[tokio::test]
+async fn with_tls_those_without_a_certificate_are_refused_where_one_is_required_and_served_where_it_is_optional()
+ {
+    use crate::trial::certificates::certificates;
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let at = dir.path().display();
+    let pem = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    let authority = reqwest::Certificate::from_pem(&pem("ca.pem")).unwrap();
+    let builder = || reqwest::Client::builder().no_proxy().tls_certs_only([authority.clone()]);
+    let identity = [pem("client.pem"), pem("client.key")].concat();
+    for (wanted, served) in [("required", false), ("optional", true)] {
+        let mut world = World::of(&format!(
+            "ssl_enabled => true ssl_certificate => '{at}/localhost.pem' ssl_key => '{at}/localhost.key'
+             ssl_certificate_authorities => ['{at}/ca.pem'] ssl_client_authentication => {wanted}"
+        ))
+        .await;
+        world.url = world.url.replace("http://127.0.0.1", "https://localhost");
+        let known = builder().identity(reqwest::Identity::from_pem(&identity).unwrap()).build().unwrap();
+        assert_eq!(known.post(&world.url).body("known").send().await.unwrap().status().as_u16(), 200);
+        let nobody = builder().build().unwrap();
+        assert_eq!(nobody.post(&world.url).body("nobody").send().await.is_ok(), served, "{wanted}");
+        let events = world.trial.events(1 + usize::from(served)).await;
+        assert_eq!(events[0]["message"], "known");
+        world.trial.stop().await;
+    }
+}
+
 #[test]
 fn options_that_do_not_fit_together_are_told_at_their_place() {
     let text =

@@ -1,9 +1,8 @@
 //! Connections of real sockets, plain and with TLS, to the input and from it.
-use crate::tls::{ClientAuthentication, Tls, Verification};
+use crate::tls::{ClientAuthentication, Verification};
+use crate::trial::certificates::{certificates, tls};
 use crate::trial::inputs::{Trial, free_port};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::ServerName;
-use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -93,28 +92,6 @@ async fn a_client_connects_again_when_the_connection_ends() {
         assert_eq!(events[0]["port"], port);
     }
     trial.stop().await;
-}
-
-/// An authority, a certificate of it for `localhost`, and one for a client, as files.
-fn certificates(dir: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
-    for name in ["localhost", "client"] {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::OrganizationName, "Example");
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &authority).unwrap();
-        std::fs::write(dir.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
-fn tls(dir: &Path, own: Option<&str>) -> Tls {
-    let own = own.map(|name| (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key"))));
-    Tls { own, authorities: vec![dir.join("ca.pem")], ..Tls::default() }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The output against a server in this process that speaks Redis' protocol; the real one is in the stories.
 use super::*;
-use crate::resp::read_reply;
+use crate::redis::read;
 use crate::runtime::{Surroundings, run_to_end};
 use crate::{Plan, Scope, compile};
 use std::net::SocketAddr;
@@ -28,10 +28,10 @@ async fn serve(
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = Vec::new();
             'connection: while stream.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
-                while let Some((Reply::List(parts), length)) = read_reply(&buffer).unwrap() {
+                while let Some((Reply::List(parts), length)) = read(&buffer, 0).unwrap() {
                     buffer.drain(..length);
                     let text = |part: &Reply| match part {
-                        Reply::Bulk(bytes) => String::from_utf8(bytes.clone()).unwrap(),
+                        Reply::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
                         other => panic!("{other:?}"),
                     };
                     let command: Vec<String> = parts.iter().map(text).collect();

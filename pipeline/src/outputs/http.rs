@@ -1,18 +1,22 @@
 //! Sends events to a server over HTTP.
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 
 use crate::client::{Setup, Verify, both_or_none, chain, client, identity};
+use crate::concurrency::{Concurrency, Ended};
 use crate::dead_letter::DeadLetters;
 use crate::event::Event;
 use crate::json;
@@ -35,6 +39,9 @@ plugin! {
     ///
     /// An answer of 2xx, or one of `ignorable_codes`, acknowledges. An answer of `retryable_codes`, and none at all, is asked for
     /// again while the inputs wait. Any other answer makes dead letters of the events.
+    ///
+    /// Where each event has a request of its own, several are under way at once: as many as the server answers as soon as it
+    /// usually does, and `pool_max` at the most. Events then may arrive in another order.
     output "http" => pub(crate) struct HttpOptions {
         /// Where to; a template.
         url: Placed<Template>,
@@ -74,10 +81,15 @@ plugin! {
         proxy: Option<String>,
         /// How long to wait for an answer.
         request_timeout: Duration = 60,
+        /// The most requests that are under way at once, where each event has one of its own. With 1, events arrive in order.
+        pool_max: usize = 50,
     }
     accepted {
-        "pool_max" => "requests are made one after the other, over connections that are kept",
-        "pool_max_per_route" => "requests are made one after the other, over connections that are kept",
+        "cookies" => "no cookies are kept",
+        "follow_redirects" => "name the place itself in `url`: redirects are not followed, and make dead letters",
+        "pool_max_per_route" => "`pool_max` says how many requests are under way at once",
+        "ssl_cipher_suites" => "the safe ones of TLS 1.2 and 1.3 are spoken",
+        "ssl_supported_protocols" => "TLS 1.2 and 1.3 are spoken",
         "keepalive" => "connections are kept",
         "connect_timeout" => "it is 10 seconds",
         "socket_timeout" => "`request_timeout` is for all of a request",
@@ -88,9 +100,16 @@ plugin! {
     }
     unsupported {
         "cacert" => "it is called `ssl_certificate_authorities`",
-        "follow_redirects" => "name the place itself in `url`",
-        "cookies" => "no cookies are kept",
-        "keystore" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "client_cert" => "it is called `ssl_certificate`",
+        "client_key" => "it is called `ssl_key`",
+        "keystore" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "keystore_password" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_path" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_password" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_keystore_type" => "give certificate and key in PEM form: `ssl_certificate` and `ssl_key`",
+        "ssl_truststore_path" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "ssl_truststore_password" => "give certificates in PEM form: `ssl_certificate_authorities`",
+        "ssl_truststore_type" => "give certificates in PEM form: `ssl_certificate_authorities`",
         "truststore" => "give certificates in PEM form: `ssl_certificate_authorities`",
     }
     validate = check
@@ -216,11 +235,18 @@ impl OutputOptions for HttpOptions {
             mapping: self.mapping.as_ref().map(|mapping| Mapped::of(&mapping.0)),
             options: self.clone(),
         };
-        Ok(Box::new(Http { client: client(&setup)?, form, id: site.id, dead_letters: site.dead_letters }))
+        let asker = Asker { client: client(&setup)?, form, id: site.id, dead_letters: site.dead_letters };
+        Ok(Box::new(Http { asker, concurrency: Concurrency::up_to(self.pool_max) }))
     }
 }
 
 struct Http {
+    asker: Asker,
+    /// How many requests may be under way.
+    concurrency: Concurrency,
+}
+
+struct Asker {
     client: Arc<Client>,
     form: Form,
     id: String,
@@ -239,27 +265,60 @@ enum Answer {
 impl Output for Http {
     fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
-            if self.form.options.format.value == Format::JsonBatch {
+            if self.asker.form.options.format.value == Format::JsonBatch {
                 let events: Vec<&Event> = load.iter().collect();
-                return match self.ask(&events).await {
+                return match self.asker.ask(&events).await {
                     Answer::Taken => Ok(()),
                     Answer::Later(why) => Err(Failure::whole(why)),
-                    Answer::Refused(why) => self.keep_dead(&events, &why),
+                    Answer::Refused(why) => self.asker.keep_dead(&events, &why),
                 };
             }
-            for (nth, event) in load.iter().enumerate() {
-                match self.ask(&[event]).await {
-                    Answer::Taken => {}
-                    Answer::Later(why) => return Err(Failure::partly(why, load.keep(|n| n >= nth))),
-                    Answer::Refused(why) => self.keep_dead(&[event], &why)?,
-                }
-            }
-            Ok(())
+            self.ask_each(load).await
         })
     }
 }
 
 impl Http {
+    /// Asks for each event by itself. Once one is to be asked again, no more are begun: the server has enough.
+    async fn ask_each(&mut self, load: &Load) -> Result<(), Failure> {
+        let Self { asker, concurrency } = self;
+        let asker = &*asker;
+        let mut waiting = load.iter().enumerate().peekable();
+        let mut under_way = FuturesUnordered::new();
+        let (mut left, mut reason) = (BTreeSet::new(), None);
+        loop {
+            while reason.is_none() && waiting.peek().is_some() && concurrency.begin(Instant::now()) {
+                let Some((nth, event)) = waiting.next() else { break };
+                under_way.push(async move {
+                    let begun = Instant::now();
+                    let answer = asker.ask(&[event]).await;
+                    (nth, event, begun.elapsed(), answer)
+                });
+            }
+            let Some((nth, event, took, answer)) = under_way.next().await else { break };
+            let ended =
+                if matches!(answer, Answer::Later(_)) { Ended::Pressed } else { Ended::Answered(took) };
+            concurrency.end(Instant::now(), ended);
+            let trouble = match answer {
+                Answer::Taken => None,
+                Answer::Later(why) => Some(why),
+                Answer::Refused(why) => asker.keep_dead(&[event], &why).err().map(|failure| failure.reason),
+            };
+            if let Some(why) = trouble {
+                left.insert(nth);
+                reason.get_or_insert(why);
+            }
+        }
+        drop(under_way);
+        left.extend(waiting.map(|(nth, _)| nth));
+        match reason {
+            None => Ok(()),
+            Some(why) => Err(Failure::partly(why, load.keep(|nth| left.contains(&nth)))),
+        }
+    }
+}
+
+impl Asker {
     async fn ask(&self, events: &[&Event]) -> Answer {
         let options = &self.form.options;
         let Some(first) = events.first() else { return Answer::Taken };
@@ -377,7 +436,6 @@ enum Mapped {
     Text(Template),
     List(Vec<Mapped>),
     Map(Vec<(String, Mapped)>),
-    Fixed(Value),
 }
 
 impl Mapped {
@@ -388,7 +446,8 @@ impl Mapped {
             Value::Map(map) => {
                 Self::Map(map.iter().map(|(name, value)| (name.to_string(), Self::of(value))).collect())
             }
-            other => Self::Fixed(other.clone()),
+            // All that is sent of a mapping is text, as templates are.
+            other => Self::Text(Template::parse(&other.to_text())),
         }
     }
 
@@ -399,7 +458,6 @@ impl Mapped {
             Self::Map(entries) => Value::Map(
                 entries.iter().map(|(name, value)| (name.as_str(), value.fill(event))).collect::<Map>(),
             ),
-            Self::Fixed(value) => value.clone(),
         }
     }
 }

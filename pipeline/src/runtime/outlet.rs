@@ -181,13 +181,15 @@ impl Counter {
     }
 
     async fn deliver(&self, output: &mut dyn Output, mut load: Load) -> Result<(), String> {
-        let mut attempts = 0_u32;
+        // Those since something was taken last: who takes some of a load is not to wait for long with the rest.
+        let (mut attempts, mut in_vain) = (0_u32, 0_u32);
         while !load.is_empty() {
             let Err(failure) = output.deliver(&load).await else { break };
             if failure.hopeless {
                 return Err(failure.reason);
             }
             attempts += 1;
+            in_vain += 1;
             if attempts == 1 {
                 self.in_trouble.fetch_add(1, Ordering::Relaxed);
             }
@@ -200,9 +202,12 @@ impl Counter {
             }
             self.health.trouble(&self.id, failure.reason);
             if let Some(left) = failure.left {
+                if left.len() < load.len() {
+                    in_vain = 1;
+                }
                 load = left;
             }
-            tokio::time::sleep(pause(attempts, output.pauses(), rand::random())).await;
+            tokio::time::sleep(pause(in_vain, output.pauses(), rand::random())).await;
         }
         if attempts > 0 {
             info!(output = %self.id, attempts, "delivery works again");

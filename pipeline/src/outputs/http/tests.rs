@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap as Headers, StatusCode};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -64,7 +65,10 @@ fn bodies(taken: &[(Headers, Vec<u8>)]) -> Vec<String> {
 #[tokio::test]
 async fn events_are_sent_one_by_one_as_they_are_to_be_written() {
     let (taken, _) = sent("mapping => { \"m\" => \"%{message}\" \"n\" => [1, \"%{sequence}\"] }", &[]).await;
-    assert_eq!(bodies(&taken), ["{\"m\":\"one\",\"n\":[1,\"0\"]}", "{\"m\":\"two\",\"n\":[1,\"0\"]}"]);
+    assert_eq!(
+        bodies(&taken),
+        ["{\"m\":\"one\",\"n\":[\"1\",\"0\"]}", "{\"m\":\"two\",\"n\":[\"1\",\"0\"]}"]
+    );
     assert_eq!(taken[0].0[CONTENT_TYPE], "application/json");
     let (taken, _) =
         sent("format => message message => \"<%{message}>\" headers => { \"X-M\" => \"%{message}\" }", &[])
@@ -93,4 +97,43 @@ async fn what_is_refused_for_now_is_sent_again_and_what_is_refused_for_good_is_a
     let (taken, letters) =
         sent("format => message message => \"%{message}\" ignorable_codes => [404]", &[404]).await;
     assert_eq!((bodies(&taken), letters.as_str()), (vec!["two".to_owned()], ""));
+}
+
+/// Answers after a while, so that several wait at once; refuses every seventh for good and every fifth at first.
+async fn slow(State(seen): State<Arc<Mutex<BTreeMap<String, u32>>>>, body: String) -> StatusCode {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut seen = seen.lock().unwrap();
+    let times = seen.entry(body.clone()).or_default();
+    *times += 1;
+    match body.parse::<u32>().unwrap() {
+        n if n % 7 == 3 => StatusCode::BAD_REQUEST,
+        n if n % 5 == 2 && *times == 1 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    }
+}
+
+#[tokio::test]
+async fn requests_for_several_events_are_under_way_at_once_and_each_is_answered_for_itself() {
+    // Another test of this process may have been first.
+    let _again = rustls::crypto::ring::default_provider().install_default();
+    const COUNT: u32 = 300;
+    let seen: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
+    let router = Router::new().fallback(slow).with_state(seen.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let text = format!(
+        "input {{ generator {{ count => {COUNT} }} }}
+         output {{ http {{ url => 'http://{address}/' http_method => post format => message message => '%{{sequence}}' }} }}"
+    );
+    let plan = compile(Scope::Run, &text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let data = tempfile::tempdir().unwrap();
+    let around = Surroundings::new(data.path(), "host-1", "test");
+    let limit = Duration::from_secs(60);
+    let counters = run_to_end(plan, around, CancellationToken::new(), limit).await.unwrap();
+    let expected: BTreeMap<String, u32> =
+        (0..COUNT).map(|n| (n.to_string(), if n % 7 != 3 && n % 5 == 2 { 2 } else { 1 })).collect();
+    assert!(*seen.lock().unwrap() == expected, "each once, those refused for now twice");
+    assert_eq!(counters.dead_letters, u64::from((0..COUNT).filter(|n| n % 7 == 3).count() as u32));
 }

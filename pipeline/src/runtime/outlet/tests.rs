@@ -265,6 +265,27 @@ async fn another_load_goes_beside_a_busy_one_only_when_it_is_whole() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_takes_some_of_a_load_each_time_is_asked_again_soon() {
+    struct OneByOne;
+    impl Output for OneByOne {
+        fn deliver<'a>(&'a mut self, load: &'a Load) -> BoxFuture<'a, Result<(), Failure>> {
+            Box::pin(async { Err(Failure::partly("only one at a time", load.keep(|nth| nth > 0))) })
+        }
+    }
+    let (parcels_in, parcels) = mpsc::channel(1);
+    let (done, wait) = oneshot::channel();
+    let events = Arc::new((0..200).map(event).collect());
+    parcels_in.try_send(Parcel { events, chosen: Chosen::All, done }).ok().unwrap();
+    drop(parcels_in);
+    let (tally, health) = (Arc::default(), Arc::new(Health::new()));
+    let outlet = Outlet { id: "o".to_owned(), output: Box::new(OneByOne), parcels, tally, health };
+    let begun = tokio::time::Instant::now();
+    outlet.run().await.unwrap();
+    wait.await.unwrap();
+    assert!(begun.elapsed() <= PAUSE_MIN * 200, "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn an_output_without_hope_acknowledges_nothing_and_says_why() {
     struct Hopeless;

@@ -168,9 +168,17 @@ impl Core {
         self.end_unwanted(now, rollout.as_ref().map(|rollout| &rollout.to));
         match rollout {
             None => self.rollouts.overlaps.clear(),
+            Some(_) if !self.knows_all_nodes(now) => {}
             Some(rollout) if self.launches_are_held(&rollout) => self.try_beside(now, &rollout),
             Some(rollout) => self.roll_out(now, &rollout),
         }
+    }
+
+    /// Whether it is known which nodes there are, or was not to be found out: the leader before may have left one without an
+    /// executor that nothing but the master's list tells of.
+    fn knows_all_nodes(&self, now: Moment) -> bool {
+        let tried = self.rollouts.drives_since.is_some_and(|since| now.since(since) >= TAKEN_BEFORE);
+        tried || self.nodes.last_listing().is_some()
     }
 
     /// The rollout that replaces executors now.

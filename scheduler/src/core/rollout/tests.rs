@@ -43,6 +43,8 @@ struct Cluster {
     roomy: bool,
     /// Whether the master does not let launches reserve.
     denies: bool,
+    /// Whether the master lists its agents.
+    lists: bool,
     /// How often declined offers were asked for.
     revives: usize,
     /// Whether executors do not listen when they are told to end.
@@ -85,6 +87,7 @@ impl Cluster {
             silent: BTreeSet::new(),
             roomy: false,
             denies: false,
+            lists: true,
             revives: 0,
             deaf: false,
             ends_in: ENDS_IN,
@@ -106,7 +109,9 @@ impl Cluster {
     fn subscribe(&mut self) {
         self.core.subscribed(self.now, "f".into());
         let place = |id: &String| Agent { ..agent(id, None) };
-        self.core.agents_listed(self.now, self.agents.iter().map(place).collect());
+        if self.lists {
+            self.core.agents_listed(self.now, self.agents.iter().map(place).collect());
+        }
         self.carry_out();
     }
 
@@ -684,6 +689,27 @@ fn a_node_that_the_leader_before_has_ended_counts_as_uncovered_for_a_while_and_n
     assert_eq!((cluster.running("1"), cluster.most_uncovered), (3, 1));
     cluster.pass(200);
     assert_eq!(cluster.running("2"), 3);
+}
+
+#[test]
+fn a_leader_ends_nothing_before_it_knows_which_nodes_there_are_or_could_not_find_out() {
+    let mut cluster = Cluster::of(4, "1");
+    cluster.fail_over("2");
+    cluster.order(upgrade(1)).unwrap();
+    cluster.silent.insert("S00".to_owned());
+    cluster.pass(5);
+    assert_eq!(cluster.running("1"), 3, "one was ended");
+    cluster.lists = false;
+    cluster.fail_over("2");
+    cluster.most_uncovered = 0;
+    cluster.pass(50);
+    assert_eq!((cluster.running("1"), cluster.most_uncovered), (3, 1), "it knows nothing of the fourth node");
+    cluster.pass(100);
+    assert_eq!(
+        cluster.running("2"),
+        3,
+        "the master does not list its agents: that holds up nothing for ever"
+    );
 }
 
 #[test]

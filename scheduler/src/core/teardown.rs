@@ -167,6 +167,7 @@ impl Core {
 
     /// Goes on with it.
     pub(super) fn drive_teardown(&mut self, now: Moment) {
+        let back = self.some_are_back();
         let Some(teardown) = &mut self.teardown else { return };
         // Without Mesos nothing can end; time does not count against it. That it removed the framework is heard when
         // subscribing again.
@@ -178,6 +179,11 @@ impl Core {
         let due = teardown.again_at <= now;
         match teardown.step {
             Step::Ending => self.end_all(now, taken),
+            // Those that could not be reached before flush and end too, and what they use can only be given up then.
+            Step::Unreserving if back => {
+                self.step(Step::Ending, now);
+                self.end_all(now, Duration::ZERO);
+            }
             Step::Unreserving => self.give_up_reservations(now, taken, due),
             Step::Removing if taken >= REMOVE_WITHIN => {
                 let text = "Mesos does not confirm that it removed the framework; look for it there";
@@ -261,6 +267,12 @@ impl Core {
             matches!(launch.stage, Stage::Asked) && launch.record.phase != Phase::Unreachable
         });
         open.map(|(task, _)| task.clone()).collect()
+    }
+
+    /// Whether executors live that nobody has told to end.
+    fn some_are_back(&self) -> bool {
+        let open = self.executors_to_end();
+        open.iter().filter_map(|task| self.launches.get(task)).any(|launch| launch.kill_at.is_none())
     }
 
     fn step(&mut self, step: Step, now: Moment) {

@@ -104,6 +104,34 @@ fn a_teardown_ends_executors_gives_up_reservations_and_removes_the_framework_in_
 }
 
 #[test]
+fn an_executor_that_is_back_while_reservations_are_given_up_is_told_to_end_and_waited_for() {
+    let mut core = reserving();
+    let (task, ..) = launch(&mut core, "a", NOW);
+    run(&mut core, &task, "a", NOW);
+    core.updated(NOW, &update(&task, "a", TaskState::Unreachable, None));
+    settle(&mut core, NOW);
+    ordered(&mut core, "f-0000");
+    let later = |seconds| NOW.after(Duration::from_secs(seconds));
+    core.tick(later(1));
+    assert_eq!(core.teardown().unwrap(), "giving up reservations on 0 agents", "it cannot be told");
+
+    core.updated(later(2), &update(&task, "a", TaskState::Running, None));
+    core.agents_listed(later(2), vec![agent("a", None)]);
+    core.tick(later(2));
+    let kill = Call::Kill(task.clone(), "a".into());
+    let (called, ..) = settle(&mut core, later(2));
+    assert!(called.contains(&kill) && !called.contains(&Call::Teardown), "{called:?}");
+    core.tick(later(20));
+    assert!(!settle(&mut core, later(20)).0.contains(&Call::Teardown));
+
+    core.updated(later(21), &update(&task, "a", TaskState::Killed, Some(5)));
+    core.tick(later(21));
+    core.agents_listed(later(22), vec![agent("a", None)]);
+    core.tick(later(22));
+    assert!(settle(&mut core, later(22)).0.contains(&Call::Teardown));
+}
+
+#[test]
 fn a_teardown_of_another_framework_is_refused_and_changes_nothing() {
     let mut core = reserving();
     launch(&mut core, "a", NOW);

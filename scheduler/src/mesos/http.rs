@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,6 +18,11 @@ use tokio::time::timeout;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a master may take to answer: as long as five heartbeats.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(75);
+/// After so long without a word a connection is asked whether it still stands, and again so often: calls may be many minutes
+/// apart, and what stands between this machine and the masters forgets connections that carry nothing.
+const ASKED_AFTER: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(15);
+const ASKED_TIMES: u32 = 4;
 /// How much of an error's text is read.
 const ERROR_TEXT: usize = 4096;
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
@@ -61,6 +67,9 @@ impl Connection {
         let connecting = timeout(CONNECT_TIMEOUT, TcpStream::connect(master)).await;
         let socket = connecting.map_err(|_| silent())?.map_err(|e| broken(e.to_string()))?;
         socket.set_nodelay(true).map_err(|e| broken(e.to_string()))?;
+        if let Err(error) = keep_alive(&socket) {
+            tracing::debug!(%error, "an idle connection to the master may be forgotten");
+        }
         let io: Box<dyn Duplex> = match &access.tls {
             None => Box::new(socket),
             Some(tls) => {
@@ -151,6 +160,13 @@ impl Connection {
     }
 }
 
+fn keep_alive(socket: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_keepidle(socket, ASKED_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, ASKED_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, ASKED_TIMES)?;
+    sockopt::set_socket_keepalive(socket, true)
+}
+
 /// The stream id in the answer to SUBSCRIBE.
 pub(super) fn stream_id(response: &Response<Incoming>) -> Option<String> {
     response.headers().get(STREAM_ID).and_then(|id| id.to_str().ok()).map(str::to_owned)
@@ -175,6 +191,16 @@ mod tests {
         assert_eq!(leader_in("http://master.example:5050/api/v1/scheduler"), leader);
         assert_eq!(leader_in("/api/v1/scheduler"), None);
         assert_eq!(leader_in("//"), None);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_asked_every_minute_whether_it_stands() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        keep_alive(&socket).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), ASKED_AFTER);
+        assert_eq!(sockopt::tcp_keepcnt(&socket).unwrap(), ASKED_TIMES);
     }
 
     proptest! {

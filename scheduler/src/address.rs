@@ -138,10 +138,14 @@ pub(crate) fn reachable(bound: SocketAddr) -> String {
 
 /// The machine's name and the port; `None` when it has no name that means it elsewhere too.
 fn named(bound: SocketAddr) -> Option<String> {
+    machine().map(|name| format!("{name}:{}", bound.port()))
+}
+
+/// The machine's name: the one that Marathon gave, else its own; `None` when that means it nowhere else.
+pub(crate) fn machine() -> Option<String> {
     let own = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = config::settings::marathon_host().unwrap_or_else(own);
-    let told = !name.is_empty() && name != "localhost" && name != "(none)";
-    told.then(|| format!("{name}:{}", bound.port()))
+    (!name.is_empty() && name != "localhost" && name != "(none)").then_some(name)
 }
 
 #[cfg(test)]

@@ -88,6 +88,8 @@ pub(crate) struct Registration {
     pub(crate) roles: Vec<String>,
     pub(crate) principal: Option<String>,
     pub(crate) failover_timeout: Duration,
+    /// The machine of the scheduler that leads, for Mesos' pages.
+    pub(crate) hostname: Option<String>,
     pub(crate) webui_url: String,
 }
 

@@ -436,6 +436,7 @@ pub(crate) fn registration(settings: &SchedulerSettings) -> Registration {
         roles: roles(settings),
         principal: settings.credentials.principal.clone(),
         failover_timeout: settings.failover_timeout,
+        hostname: address::machine(),
         webui_url: format!("{}/", address::api(settings)),
     }
 }

@@ -125,6 +125,7 @@ impl Running {
                 roles: vec!["logherd".into(), "ops/logs".into()],
                 principal: None,
                 failover_timeout: Duration::from_secs(604_800),
+                hostname: Some("leader.example".into()),
                 webui_url: "http://127.0.0.1:9092/".into(),
             },
             access,
@@ -182,6 +183,8 @@ async fn a_subscription_names_its_encoding_and_calls_carry_its_stream_id() {
     let info = asked.call.subscribe.unwrap().framework_info;
     assert_eq!((asked.call.framework_id, info.id, info.checkpoint), (None, None, Some(true)));
     assert_eq!((info.roles, info.role), (vec!["logherd".to_owned(), "ops/logs".to_owned()], None));
+    assert_eq!(info.hostname.as_deref(), Some("leader.example"), "Mesos' pages show it");
+    assert_eq!(info.webui_url.as_deref(), Some("http://127.0.0.1:9092/"));
     use v1::framework_info::capability::Type;
     let capabilities: Vec<Type> = info.capabilities.iter().map(|c| c.r#type()).collect();
     for needed in [Type::MultiRole, Type::ReservationRefinement, Type::GpuResources, Type::RegionAware] {

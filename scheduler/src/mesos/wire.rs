@@ -138,6 +138,8 @@ pub(super) fn subscribe(registration: &Registration, framework: Option<&Framewor
         Type::GpuResources,
         Type::RegionAware,
     ];
+    // No `offer_filters`: what is too small to run an executor on may hold a reservation that is to be given up, and says
+    // on the page what a node lacks.
     let info = v1::FrameworkInfo {
         user: registration.user.clone(),
         name: registration.name.clone(),
@@ -146,6 +148,7 @@ pub(super) fn subscribe(registration: &Registration, framework: Option<&Framewor
         checkpoint: Some(true),
         roles: registration.roles.clone(),
         principal: registration.principal.clone(),
+        hostname: registration.hostname.clone(),
         webui_url: Some(registration.webui_url.clone()),
         capabilities: capabilities
             .map(|c| v1::framework_info::Capability { r#type: Some(c as i32) })

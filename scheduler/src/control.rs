@@ -1,10 +1,12 @@
 //! Serves the control plane: executors attach, get the newest configuration, and say what became of it.
 //!
 //! One stream per executor. Configurations come from a watch, so a slow executor misses only what is out of date; what
-//! executors say goes into one bounded channel, and while it is full nothing more is read from them. `grpc` is the edge: what
-//! goes to many is encoded once.
+//! executors say goes into one bounded channel, and while it is full nothing more is taken from them. `grpc` is the edge: what
+//! goes to many is encoded once. `http2` below it is made for thousands of connections that are silent most of the time.
 pub(crate) mod authority;
 mod grpc;
+mod http2;
+mod link;
 mod report;
 mod said;
 
@@ -20,14 +22,17 @@ use said::Said;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::{CertificateDer, ServerTlsConfig};
+use tonic::transport::CertificateDer;
 use web::view;
 
 /// The largest message: the report of a node with very many containers.
@@ -38,11 +43,15 @@ const HELLO_MAX: usize = 64 << 10;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How long an executor may take to introduce itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// HTTP/2 pings find connections that are dead.
+/// HTTP/2 pings find connections that are dead: after so much silence, and so much more.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How much an executor may send ahead of what is taken in: there may be ten thousand of them.
-const WINDOW: u32 = 64 << 10;
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an executor may take for a handshake of TLS.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long connections have to end in good order.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// The pause after a connection could not be taken: there are too many files open, and some may be closed.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What comes out of the control plane.
 #[derive(Debug)]
@@ -97,7 +106,7 @@ pub(crate) struct NodeReport {
 pub(crate) struct Reception {
     pub(crate) listener: TcpListener,
     /// With it, executors must show the certificate that came with their launch.
-    pub(crate) tls: Option<ServerTlsConfig>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 /// Serves at `reception` until `stop`.
@@ -106,38 +115,75 @@ pub(crate) async fn serve(
     mut fleet: watch::Receiver<Arc<Published>>,
     events: mpsc::Sender<ControlEvent>,
     stop: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let Reception { listener, tls } = reception;
+) {
     let first = Newest::of(&fleet.borrow_and_update());
     let (newest, assignments) = watch::channel(first);
-    let certified = tls.is_some();
     let left = Arc::<Left>::default();
     let telling_who_left = Arc::clone(&left).tell(events.clone());
     let (counts, texts) = (Arc::default(), Arc::default());
-    let desk = Desk { assignments, events, left, stop: stop.clone(), counts, certified, texts };
-    let mut server = tonic::transport::Server::builder();
-    if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
-    }
-    let serving = server
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .tcp_nodelay(true)
-        .serve_with_incoming_shutdown(desk, TcpListenerStream::new(listener), stop.cancelled_owned());
+    let certified = reception.tls.is_some();
+    let desk = Desk { assignments, events, left, stop, counts, certified, texts };
     let encoding = async {
         while fleet.changed().await.is_ok() {
             let published = Arc::clone(&fleet.borrow_and_update());
             newest.send_if_modified(|newest| newest.replace(&published));
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
-        ended = serving => ended,
-        () = encoding => Ok(()),
-        () = telling_who_left => Ok(()),
+        () = receive(reception, desk) => {}
+        () = encoding => {}
+        () = telling_who_left => {}
     }
+}
+
+/// Takes connections until the desk stops; then waits until they have ended.
+async fn receive(reception: Reception, desk: Desk) {
+    let Reception { listener, tls } = reception;
+    let acceptor = tls.map(TlsAcceptor::from);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = desk.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                connections.spawn(connection(desk.clone(), socket, acceptor.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an executor could not connect");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+    let all = timeout(END_WITHIN, async { while connections.join_next().await.is_some() {} });
+    if all.await.is_err() {
+        tracing::debug!(left = connections.len(), "connections of executors are cut off");
+    }
+}
+
+/// Serves one connection.
+async fn connection(desk: Desk, socket: TcpStream, acceptor: Option<TlsAcceptor>) {
+    // It only makes what follows quicker.
+    socket.set_nodelay(true).ok();
+    let served = match acceptor {
+        None => grpc::serve(desk, socket, None).await,
+        // What TLS needs would make room for itself in every task.
+        Some(acceptor) => Box::pin(connection_by_tls(desk, socket, acceptor)).await,
+    };
+    if let Err(why) = served {
+        tracing::debug!(%why, "a connection of the control plane has ended");
+    }
+}
+
+async fn connection_by_tls(desk: Desk, socket: TcpStream, acceptor: TlsAcceptor) -> Result<(), link::Gone> {
+    let shaking = timeout(HANDSHAKE_WITHIN, acceptor.accept(socket)).await;
+    let socket = shaking.map_err(|_| link::Gone::Silent)??;
+    let (_, session) = socket.get_ref();
+    let shown = session.peer_certificates().and_then(|chain| chain.first()).cloned();
+    grpc::serve(desk, socket, shown.map(CertificateDer::into_owned)).await
 }
 
 /// The newest assignment as it goes over the wire: encoded once, whoever gets it.
@@ -207,18 +253,21 @@ impl Left {
 }
 
 impl Desk {
-    /// Takes an executor in, or says why not. `shown`: the certificates that it came with.
-    async fn attach(
+    /// Takes an executor in, or says why not. `shown`: the certificate that it came with.
+    async fn attach<T>(
         self,
-        mut said: Said,
-        shown: Option<Arc<Vec<CertificateDer<'static>>>>,
-    ) -> Result<Attached, Status> {
+        said: &mut Said<T>,
+        shown: Option<CertificateDer<'static>>,
+    ) -> Result<Attached, Status>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let first = timeout(HELLO_TIMEOUT, said.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Hello came"))??;
         let connection = self.counts.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let hello = hello(first, connection)?;
         if self.certified {
-            certificate_is_of(&hello.executor, shown.as_deref())?;
+            certificate_is_of(&hello.executor, shown.as_ref())?;
         }
         let (reply, answer) = oneshot::channel();
         let Self { mut assignments, events, left, stop, counts, texts, .. } = self;
@@ -226,21 +275,21 @@ impl Desk {
         let executor = hello.executor.clone();
         let reported = None;
         let mut guard = Guard { executor, connection, events, left, counts, counted: false, reported, texts };
-        let asked = guard.events.send(ControlEvent::Hello(hello, reply)).await;
+        let asked = said.link.meanwhile(guard.events.send(ControlEvent::Hello(hello, reply))).await?;
         asked.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
-        let admitted = answer.await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
+        let admitted = said.link.meanwhile(answer).await?;
+        let admitted = admitted.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
         admitted.map_err(Status::permission_denied)?;
         guard.counts.attached.fetch_add(1, Ordering::Relaxed);
         guard.counted = true;
         said.allow(MESSAGE_MAX);
         assignments.mark_changed();
-        Ok(Attached { said, assignments, beat_at: Instant::now(), stop, guard })
+        Ok(Attached { assignments, beat_at: Instant::now(), stop, guard })
     }
 }
 
 /// One executor that is attached.
 struct Attached {
-    said: Said,
     assignments: watch::Receiver<Newest>,
     beat_at: Instant,
     stop: CancellationToken,
@@ -256,11 +305,14 @@ enum Happened {
 
 impl Attached {
     /// The next thing to send; takes in what the executor says meanwhile. `None` ends the stream.
-    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+    async fn next<T>(&mut self, said: &mut Said<T>) -> Option<Result<Bytes, Status>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         loop {
             let happened = tokio::select! {
                 () = self.stop.cancelled() => Happened::Over,
-                said = self.said.message() => Happened::Said(said),
+                said = said.message() => Happened::Said(said),
                 changed = self.assignments.changed() => {
                     if changed.is_ok() { Happened::NewAssignment } else { Happened::Over }
                 }
@@ -270,7 +322,9 @@ impl Attached {
                 Happened::Over | Happened::Said(Ok(None) | Err(_)) => return None,
                 Happened::Said(Ok(Some(message))) => match self.guard.take_in(message) {
                     Ok(None) => {}
-                    Ok(Some(event)) => self.guard.events.send(event).await.ok()?,
+                    Ok(Some(event)) => {
+                        said.link.meanwhile(self.guard.events.send(event)).await.ok()?.ok()?;
+                    }
                     Err(status) => return Some(Err(status)),
                 },
                 Happened::NewAssignment => {
@@ -278,12 +332,22 @@ impl Attached {
                 }
                 Happened::Beat => {
                     self.beat_at = Instant::now() + HEARTBEAT.mul_f64(rand::rng().random_range(0.8..1.2));
-                    let report_pause_ms = report_pause(self.guard.counts.attached.load(Ordering::Relaxed));
-                    let beat = wire::Heartbeat { report_pause_ms, takes_movements: true };
-                    return Some(Ok(grpc::frame(wire::to_executor::Body::Heartbeat(beat))));
+                    match said.link.silent() {
+                        silent if silent > KEEPALIVE + KEEPALIVE_TIMEOUT => return None,
+                        silent if silent > KEEPALIVE => said.link.ping(),
+                        _ => {}
+                    }
+                    return Some(Ok(self.beat()));
                 }
             }
         }
+    }
+
+    /// What an executor hears now and then.
+    fn beat(&self) -> Bytes {
+        let report_pause_ms = report_pause(self.guard.counts.attached.load(Ordering::Relaxed));
+        let beat = wire::Heartbeat { report_pause_ms, takes_movements: true };
+        grpc::frame(wire::to_executor::Body::Heartbeat(beat))
     }
 }
 
@@ -361,10 +425,8 @@ impl Drop for Guard {
 }
 
 /// Refuses an executor that shows the certificate of another one.
-fn certificate_is_of(executor: &ExecutorId, shown: Option<&Vec<CertificateDer<'_>>>) -> Result<(), Status> {
-    let own = shown.and_then(|chain| chain.first());
-    let name = own.and_then(|certificate| authority::common_name(certificate));
-    match name {
+fn certificate_is_of(executor: &ExecutorId, shown: Option<&CertificateDer<'_>>) -> Result<(), Status> {
+    match shown.and_then(|certificate| authority::common_name(certificate)) {
         Some(name) if name == executor.0 => Ok(()),
         Some(name) => {
             let text = format!("the certificate is that of executor `{name}`, not of `{executor}`");

@@ -20,7 +20,6 @@ use config::diagnostic::has_errors;
 use config::settings::{MaintenanceAnswer, SchedulerSettings};
 use rand::Rng;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +27,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::ServerTlsConfig;
 use web::edit::{Done, Edit, EditRequest, Refused};
 use web::order::OrderRequest;
 use web::view::{Status, View};
@@ -251,7 +250,7 @@ impl Start {
         parts.spawn(save(state, to_save, saved_out));
         let (control_out, control) = mpsc::channel(ROOM);
         let serving = control::serve(reception, published.clone(), control_out, parts_stop.clone());
-        parts.spawn(tell_why_it_ends(serving));
+        parts.spawn(serving);
         let (master, master_seen) = watch::channel(None);
         let (told_out, told) = mpsc::channel(16);
         let (give_up, to_give_up) = mpsc::channel(ROOM);
@@ -311,12 +310,6 @@ async fn run_until_edits_are_over(
     result
 }
 
-async fn tell_why_it_ends(serving: impl Future<Output = Result<(), impl Display>>) {
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the control plane ended");
-    }
-}
-
 impl Start {
     /// After a teardown only an order registers a new framework.
     fn may_register(&self, stored: &Stored) -> Result<(), Error> {
@@ -327,7 +320,7 @@ impl Start {
     }
 
     /// Sees to it that executors know this scheduler's authority, and no other; gives what they are received with.
-    async fn fit<S: State>(&self, state: &S, stored: &Stored) -> Result<Option<ServerTlsConfig>, Error> {
+    async fn fit<S: State>(&self, state: &S, stored: &Stored) -> Result<Option<Arc<ServerConfig>>, Error> {
         tracing::info!(state = state.describe(), revision = %stored.documents.fleet.revision,
             launches = stored.launches.len(), "state is read");
         let news = fits(self.authority.as_deref(), stored.authority.as_deref(), &state.describe())?;

@@ -14,15 +14,17 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use std::sync::Arc;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const CERTIFICATE: &str = "ca.pem";
 const KEY: &str = "ca-key.pem";
 const LOCK: &str = "lock";
-/// How long an executor may take for a handshake.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no authority for the control plane.
 #[derive(Debug, thiserror::Error)]
@@ -156,16 +158,14 @@ impl Authority {
 
     /// What a server needs that executors reach by these addresses, each `host:port`: a certificate of its own, and from
     /// everybody one that this authority has signed.
-    pub(crate) fn server(&self, addresses: &[String]) -> Result<ServerTlsConfig, AuthorityError> {
+    pub(crate) fn server(&self, addresses: &[String]) -> Result<Arc<ServerConfig>, AuthorityError> {
         let mut hosts: Vec<String> = addresses.iter().map(|address| host(address).to_owned()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         let (certificate, key) =
             self.sign("logherd scheduler", hosts, ExtendedKeyUsagePurpose::ServerAuth)?;
-        Ok(ServerTlsConfig::new()
-            .identity(Identity::from_pem(certificate, key))
-            .client_ca_root(Certificate::from_pem(&self.certificate))
-            .timeout(HANDSHAKE_WITHIN))
+        let config = receiving(&self.certificate, &certificate, &key);
+        config.map_err(|e| AuthorityError::Sign { dir: self.dir.clone(), why: e.to_string() })
     }
 
     /// What is handed to an executor with its launch.
@@ -236,6 +236,29 @@ pub(crate) fn common_name(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let name = certificate.subject().iter_common_name().next()?;
     name.as_str().ok().map(str::to_owned)
+}
+
+/// How a server receives whom this authority has signed: HTTP/2 with certificates of both sides. Sessions are not kept to be
+/// taken up again: an executor stays for weeks.
+fn receiving(
+    authority: &str,
+    certificate: &str,
+    key: &str,
+) -> Result<Arc<ServerConfig>, Box<dyn std::error::Error>> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let own = vec![CertificateDer::from_pem_slice(certificate.as_bytes())?];
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(own, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 /// Makes the directory, and keeps others from making an authority there until the file is closed.

@@ -1,52 +1,22 @@
 //! Speaks gRPC as far as the one method of the control plane needs it. What generated code would do for each stream, encode
 //! what it is given into a buffer of its own, is done here once for all of them: streams send shared bytes.
+use super::http2::fields;
+use super::link::{Gone, Link};
 use super::said::Said;
-use super::{Attached, Desk, HELLO_MAX};
+use super::{Desk, HELLO_MAX, HELLO_TIMEOUT, KEEPALIVE, KEEPALIVE_TIMEOUT};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::StreamBody;
-use hyper::body::Frame;
 use prost::Message;
 use proto::control::{ToExecutor, to_executor};
-use std::convert::Infallible;
-use std::task::{Context, Poll};
-use tonic::codegen::{Body, BoxFuture, Service, StdError};
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Status};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tonic::transport::CertificateDer;
+use tonic::{Code, Status};
 
-const PATH: &str = "/logherd.control.v1.Control/Attach";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-
-impl<B> Service<http::Request<B>> for Desk
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<StdError>,
-{
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Self::Error>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let desk = self.clone();
-        Box::pin(async move {
-            if request.uri().path() != PATH {
-                return Ok(Status::unimplemented("there is only Attach").into_http());
-            }
-            let (parts, body) = request.into_parts();
-            let shown = Request::from_parts(MetadataMap::new(), parts.extensions, ()).peer_certs();
-            let said = Said::new(tonic::body::Body::new(body), HELLO_MAX);
-            Ok(match desk.attach(said, shown).await {
-                Ok(attached) => respond(attached),
-                Err(status) => status.into_http(),
-            })
-        })
-    }
-}
+/// How long the other side may take to close a connection that has ended.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A message as gRPC frames it: not compressed, its length, itself.
 pub(super) fn frame(body: to_executor::Body) -> Bytes {
@@ -58,26 +28,59 @@ pub(super) fn frame(body: to_executor::Body) -> Bytes {
     frame.freeze()
 }
 
-/// The response whose body is what an executor is told, until its trailers say how it ended.
-fn respond(attached: Attached) -> http::Response<tonic::body::Body> {
-    let frames = unfold(Some(attached), |attached| async move {
-        let mut attached = attached?;
-        let (frame, rest) = match attached.next().await {
-            Some(Ok(bytes)) => (Frame::data(bytes), Some(attached)),
-            Some(Err(status)) => (Frame::trailers(trailers(&status)), None),
-            None => (Frame::trailers(trailers(&Status::new(Code::Ok, ""))), None),
-        };
-        Some((Ok::<_, Infallible>(frame), rest))
-    });
-    let mut response = http::Response::new(tonic::body::Body::new(StreamBody::new(frames)));
-    response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
-    response
-}
-
-fn trailers(status: &Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    if let Err(error) = status.add_header(&mut trailers) {
+/// Serves one connection until its end. `shown`: the certificate that the executor came with.
+pub(super) async fn serve<T>(desk: Desk, io: T, shown: Option<CertificateDer<'static>>) -> Result<(), Gone>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut said = Said::new(Link::new(io), HELLO_MAX);
+    let mut head = HeaderMap::from_iter([(header::CONTENT_TYPE, GRPC)]);
+    let (answered, status) = match timeout(HELLO_TIMEOUT, said.link.asked()).await {
+        Err(_) => (false, Status::deadline_exceeded("no request came")),
+        Ok(Err(gone)) => return Err(gone),
+        Ok(Ok(false)) => (false, Status::unimplemented("there is only Attach")),
+        Ok(Ok(true)) => converse(desk, &mut said, shown, &fields(true, &head)).await?,
+    };
+    if let Err(error) = status.add_header(&mut head) {
         tracing::debug!(%error, "the end of a stream could not be said in words");
     }
-    trailers
+    if answered {
+        head.remove(header::CONTENT_TYPE);
+    }
+    match timeout(LINGER, said.link.end(&fields(!answered, &head))).await {
+        Ok(Err(Gone::Closed)) | Err(_) => Ok(()),
+        Ok(ended) => ended,
+    }
+}
+
+/// Takes an executor in and tells it what there is to tell. Gives how that ended, and whether a response was begun before.
+async fn converse<T>(
+    desk: Desk,
+    said: &mut Said<T>,
+    shown: Option<CertificateDer<'static>>,
+    head: &[u8],
+) -> Result<(bool, Status), Gone>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let stop = desk.stop.clone();
+    let mut attached = match desk.attach(said, shown).await {
+        Ok(attached) => attached,
+        Err(status) => return Ok((false, status)),
+    };
+    said.link.answer(head);
+    let ended = loop {
+        match attached.next(said).await {
+            Some(Ok(frame)) => tokio::select! {
+                sent = timeout(KEEPALIVE + KEEPALIVE_TIMEOUT, said.link.send(frame)) => match sent {
+                    Ok(sent) => sent?,
+                    Err(_) => return Err(Gone::Silent),
+                },
+                () = stop.cancelled() => break Status::new(Code::Ok, ""),
+            },
+            Some(Err(status)) => break status,
+            None => break Status::new(Code::Ok, ""),
+        }
+    };
+    Ok((true, ended))
 }

@@ -2,27 +2,25 @@
 //!
 //! A stream that is silent holds nothing: a message that came whole is decoded where it lies, and only one that came in
 //! parts is put together, in room that grows with what came and is given back with the message.
+use super::link::Link;
 use bytes::{Buf, Bytes};
-use hyper::body::Body as _;
 use prost::Message;
 use proto::control::FromExecutor;
-use std::future::poll_fn;
-use std::pin::Pin;
-use tonic::body::Body;
-use tonic::{Code, Status};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Status;
 
 /// Before each message: whether it is compressed, and its length in four bytes.
 const HEADER: usize = 5;
 
 /// What one executor says.
-pub(super) struct Said {
-    body: Body,
+pub(super) struct Said<T> {
+    pub(super) link: Link<T>,
     messages: Messages,
 }
 
-impl Said {
-    pub(super) fn new(body: Body, longest: usize) -> Self {
-        Self { body, messages: Messages { longest, ..Messages::default() } }
+impl<T: AsyncRead + AsyncWrite + Unpin> Said<T> {
+    pub(super) fn new(link: Link<T>, longest: usize) -> Self {
+        Self { link, messages: Messages { longest, ..Messages::default() } }
     }
 
     /// From now on messages may be that long.
@@ -36,14 +34,10 @@ impl Said {
             if let Some(message) = self.messages.next()? {
                 return Ok(Some(message));
             }
-            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
-            match frame {
+            match self.link.came().await? {
                 None if self.messages.is_between() => return Ok(None),
                 None => return Err(Status::internal("the stream ended within a message")),
-                Some(Err(status)) if status.code() == Code::Cancelled => return Ok(None),
-                Some(Err(status)) => return Err(status),
-                // Trailers of a request say nothing.
-                Some(Ok(frame)) => frame.into_data().map_or((), |data| self.messages.came(data)),
+                Some(data) => self.messages.came(data),
             }
         }
     }
@@ -135,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
     use proto::control::Hello;
     use proto::control::from_executor::Body as Said;
+    use tonic::Code;
 
     const LONGEST: usize = 1000;
 

@@ -32,7 +32,7 @@ async fn desk() -> Desk {
     desk_with(None).await
 }
 
-async fn desk_with(tls: Option<ServerTlsConfig>) -> Desk {
+async fn desk_with(tls: Option<Arc<ServerConfig>>) -> Desk {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (fleet, seen) = watch::channel(published(1));
@@ -40,7 +40,7 @@ async fn desk_with(tls: Option<ServerTlsConfig>) -> Desk {
     let stop = CancellationToken::new();
     let mut task = JoinSet::new();
     let serving = serve(Reception { listener, tls }, seen, events_out, stop.clone());
-    task.spawn(async move { serving.await.unwrap() });
+    task.spawn(serving);
     Desk { address, fleet, events, stop, task }
 }
 

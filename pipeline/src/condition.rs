@@ -131,7 +131,11 @@ fn same(left: &Operand, right: &Operand, event: &Event) -> bool {
         }
         _ => {}
     }
-    let are_fields = matches!((left, right), (Operand::Field(_), Operand::Field(_)));
+    let are_fields = match (left, right) {
+        (Operand::Field(left), Operand::Field(right)) if left == right => return true,
+        (Operand::Field(_), Operand::Field(_)) => true,
+        _ => false,
+    };
     match (value(left, event), value(right, event)) {
         (Some(left), Some(right)) => equal(&left, &right, are_fields),
         (left, right) => left.is_none() && right.is_none(),

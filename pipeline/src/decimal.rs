@@ -31,7 +31,7 @@ struct Parts {
 impl Decimal {
     /// The whole number that these digits behind a sign are; `None` if they are none.
     pub(crate) fn whole(text: &str) -> Option<Self> {
-        let parts = Parts::read(text).filter(|parts| parts.scale == 0)?;
+        let parts = Parts::read(text).filter(|_| !text.contains(['.', 'e', 'E']))?;
         Some(Self(Box::new(Written { text: parts.plain().into(), whole: true })))
     }
 
@@ -181,7 +181,7 @@ mod tests {
         number.push_ruby(&mut out);
         assert_eq!((number.as_str(), out.as_str()), ("-123456789012345678901", "-123456789012345678901"));
         assert_eq!(Decimal::trunc(1e20).unwrap().as_str(), "100000000000000000000");
-        for none in ["", "-", "1.5", "1e1", "x", "1_0"] {
+        for none in ["", "-", "1.5", "1.", "1e0", "x", "1_0"] {
             assert_eq!(Decimal::whole(none), None, "{none}");
         }
     }

@@ -114,6 +114,16 @@ impl Event {
         event
     }
 
+    /// Another event with the same fields. One that has no `@timestamp` or no `@version` any more gets new ones.
+    pub(crate) fn copied(&self) -> Self {
+        let mut copy = self.clone();
+        if copy.timestamp == Value::Null {
+            copy.timestamp = Value::Time(Timestamp::now());
+        }
+        let _kept = copy.fields.insert_new(&const { Name::const_new("@version") }, Value::from("1"));
+        copy
+    }
+
     /// `@timestamp`, unless it was removed.
     pub fn timestamp(&self) -> Option<Timestamp> {
         match self.timestamp {

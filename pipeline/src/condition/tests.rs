@@ -20,6 +20,7 @@ fn event() -> Event {
         "message": "GET /index.html 200", "status": 200, "ratio": 0.5, "code": "404", "empty": "", "blank": " ",
         "false": "false", "zero": 0, "none": [], "yes": true, "first": "a", "umlaut": "Müller",
         "no": false, "nothing": null, "list": ["a", "b", 3], "one": ["GET"], "map": {"inner": {"deep": "x"}, "n": 5},
+        "alike": {"inner": {"deep": "x"}, "n": 5},
         "@timestamp": "2026-01-02T03:04:05.678Z", "@metadata": {"from": "test"}, "tags": ["red"]
     }"#;
     let value = crate::json::parse(&Text::from(json)).unwrap();
@@ -75,7 +76,8 @@ const EQUALITY: &[Case] = &[
     ("'GET /index.html 200' == [message]", true),
     ("[map][n] == [map][n]", true),
     ("[list] == [list]", true),
-    ("[map] == [map]", false),
+    ("[map] == [map]", true),
+    ("[map] == [alike]", false),
     // Of an array only the first item counts.
     ("[status] == [200, 1]", true),
     ("[status] == [1, 200]", false),

@@ -51,7 +51,7 @@ impl Filter for Clones {
 
 impl Clones {
     fn copy(&self, event: &Event, name: &str) -> Event {
-        let mut copy = event.clone();
+        let mut copy = event.copied();
         match self.options.ecs_compatibility {
             Ecs::Disabled => {
                 copy.fields_mut().insert("type", Value::from(name));

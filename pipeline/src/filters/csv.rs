@@ -175,8 +175,8 @@ impl Csv {
             None if options.skip_empty_rows => event.add_tag(EMPTY),
             None => event.add_tag(FAILURE),
             Some(values) => match self.put(event, names, values) {
-                Ok(()) => self.on_success.apply(event),
-                Err(Failed) => event.add_tag(FAILURE),
+                Ok(()) if self.on_success.try_apply(event) => {}
+                _ => event.add_tag(FAILURE),
             },
         }
         Fate::Keep

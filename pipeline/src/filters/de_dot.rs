@@ -62,8 +62,8 @@ impl Filter for DeDot {
     fn run(&mut self, batch: &mut Batch) {
         batch.each(|event| {
             match self.work(event) {
-                Ok(()) => self.on_success.apply(event),
-                Err(NotRenamed) => event.add_tag(&self.options.tag_on_failure),
+                Ok(()) if self.on_success.try_apply(event) => {}
+                _ => event.add_tag(&self.options.tag_on_failure),
             }
             Fate::Keep
         });

@@ -113,9 +113,8 @@ impl Filter for Dissect {
                     Some(Value::Null) => Text::default(),
                     Some(value) => ruby::to_s(value),
                 };
-                match dissector.dissect(&text, event) {
-                    true => self.on_success.apply(event),
-                    false => tag(event, &self.tag_on_failure),
+                if !dissector.dissect(&text, event) || !self.on_success.try_apply(event) {
+                    tag(event, &self.tag_on_failure);
                 }
             }
             for (name, field, datatype) in &self.conversions {

@@ -76,9 +76,7 @@ impl Json {
             (Some(Value::Map(map)), None) => put(event, map),
             (Some(_), None) => false,
         };
-        if done {
-            self.on_success.apply(event);
-        } else {
+        if !done || !self.on_success.try_apply(event) {
             tag(event, &self.options.tag_on_failure);
         }
     }

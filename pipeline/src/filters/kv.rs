@@ -315,9 +315,7 @@ impl Kv {
                 false => event.set(&FieldRef::top(&key), value).is_ok(),
             }),
         };
-        if put {
-            self.on_success.apply(event);
-        } else {
+        if !put || !self.on_success.try_apply(event) {
             tag(event, &self.options.tag_on_failure);
         }
     }

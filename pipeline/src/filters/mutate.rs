@@ -10,6 +10,7 @@ use crate::batch::{Batch, Fate, Filter};
 use crate::field::FieldRef;
 use crate::lang::kinds::{Hash, Placed};
 use crate::lang::problems::Problems;
+use crate::lang::written::ShownTemplate;
 use crate::place::Place;
 use crate::plan::CommonFilter;
 use crate::plugins::FilterOptions;
@@ -37,13 +38,13 @@ plugin! {
     /// When one of them cannot be made the event gets the tag `_mutate_error`, and those after it are left out.
     filter "mutate" => pub(crate) struct MutateOptions {
         /// Fields, and the values they get where they are null.
-        coerce: Hash<Template> = {},
+        coerce: Hash<ShownTemplate> = {},
         /// Fields, and their new names. Both may be templates.
         rename: Hash<Template> = {},
         /// Fields, and their new values, where the field is there already. Values may be templates.
-        update: Hash<Template> = {},
+        update: Hash<ShownTemplate> = {},
         /// Fields, and their new values. Values may be templates.
-        replace: Hash<Template> = {},
+        replace: Hash<ShownTemplate> = {},
         /// Fields, and the type they are to have: `integer`, `float`, `string`, `boolean`; `integer_eu` and `float_eu` read
         /// `1.000,5` as one thousand and a half. In a list each value is converted.
         convert: Hash<Conversion> = {},
@@ -100,8 +101,8 @@ impl MutateOptions {
     /// All changes, in the order in which they are to be made.
     fn changes(&self) -> Result<Vec<Change>, String> {
         let mut changes = Vec::new();
-        let pairs = |hash: &Hash<Template>, change: fn(Place, Template) -> Change| {
-            let pairs = hash.0.iter().map(|(field, value)| change(Place::literal(field), value.clone()));
+        let pairs = |hash: &Hash<ShownTemplate>, change: fn(Place, Template) -> Change| {
+            let pairs = hash.0.iter().map(|(field, value)| change(Place::literal(field), value.0.clone()));
             pairs.collect::<Vec<_>>()
         };
         let words = |hash: &Hash<String>, change: fn(Place, String) -> Change| {

@@ -84,7 +84,7 @@ impl Split {
             if matches!(&part, Value::Null) || part.as_text().is_some_and(|text| text.is_empty()) {
                 continue;
             }
-            let mut one = event.clone();
+            let mut one = event.copied();
             // A path through something that has no fields cannot be set, and Logstash does not say so either.
             let _put = one.set(target, part);
             self.on_success.apply(&mut one);

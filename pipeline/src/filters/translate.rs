@@ -185,7 +185,8 @@ impl Filter for Translate {
         let mut groups = Groups::new();
         batch.each(|event| {
             if self.translate(event, &mut groups) {
-                self.on_success.apply(event);
+                // What cannot be added is left out, with what stands behind it: so does Logstash.
+                let _added = self.on_success.try_apply(event);
             }
             Fate::Keep
         });

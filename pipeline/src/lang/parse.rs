@@ -300,7 +300,12 @@ impl<'a, 'p> Parser<'a, 'p> {
                     _ => Some(Next::Else(head)),
                 }
             }
-            "elsif" | "elseif" | "elif" => {
+            // There need not be a blank.
+            "elseif" => {
+                self.at = ahead;
+                Some(Next::ElseIf(head))
+            }
+            "elsif" | "elif" => {
                 self.at = ahead;
                 self.wrong(head, format!("there is no `{word}`"), "write `else if`");
                 Some(Next::ElseIf(head))

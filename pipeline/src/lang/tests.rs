@@ -47,7 +47,7 @@ fn a_whole_configuration_is_read() {
     assert_eq!(
         shape_of(text),
         "input(file(path=['/var/log/a' '/var/log/b'] docker-path='/x' codec=json(charset='UTF-8')))\n\
-         filter(if (and [type]=='a' not(or [x][y] 'b' in [tags])) (grok(match={'message'='%{X:y}' n=-2.50})) \
+         filter(if (and [type]=='a' not(or [x][y] 'b' in [tags])) (grok(match={'message'='%{X:y}' n=-2.5})) \
          if [n]>=3 () else (drop()))\n\
          output(stdout(codec=rubydebug))\n\
          output(null())"

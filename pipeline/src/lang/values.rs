@@ -2,6 +2,7 @@
 use super::ast::{Name, Node, Raw, Span};
 use super::cursor::is_word;
 use super::parse::{Parser, short};
+use crate::floats::push_ruby;
 
 impl Parser<'_, '_> {
     /// Parses the value that is next; reports when there is none.
@@ -40,7 +41,16 @@ impl Parser<'_, '_> {
     /// A number; digits after a zero are octal, as in Ruby.
     pub(super) fn number(&mut self, text: &str, span: Span) -> String {
         let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
-        if digits.len() == 1 || !digits.starts_with('0') || digits.contains('.') {
+        if digits.contains('.') {
+            let mut written = String::new();
+            // Numbers with a fraction are floats from the start.
+            match text.parse() {
+                Ok(number) => push_ruby(number, &mut written),
+                Err(_) => written.push_str(text),
+            }
+            return written;
+        }
+        if digits.len() == 1 || !digits.starts_with('0') {
             return text.to_owned();
         }
         match u64::from_str_radix(digits, 8) {

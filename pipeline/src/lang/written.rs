@@ -2,6 +2,9 @@
 use super::ast::{Node, Raw};
 use super::kinds::{FromSetting, OptionKind, wrong_type};
 use super::problems::Problems;
+use crate::hash_order;
+use crate::ruby;
+use crate::template::Template;
 use crate::value::{Map, Value};
 
 /// A value of any type. A number is a number; a word is a text, `true` and `false`, too, as in Logstash.
@@ -13,6 +16,23 @@ impl FromSetting for Written {
 
     fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
         read(node, problems).map(Self)
+    }
+}
+
+/// A template; a list or a hash is the text that Ruby makes of it, with what is filled into it.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownTemplate(pub(crate) Template);
+
+impl FromSetting for ShownTemplate {
+    const KIND: OptionKind = OptionKind::Template;
+
+    fn from_setting(node: &Node, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Raw::List(_) | Raw::Hash(_) => {
+                read(node, problems).map(|value| Self(Template::parse(&ruby::to_s(&value))))
+            }
+            _ => Template::from_setting(node, problems).map(Self),
+        }
     }
 }
 
@@ -33,7 +53,9 @@ fn read(node: &Node, problems: &mut Problems) -> Option<Value> {
                 .iter()
                 .map(|(key, value)| Some((key.text().unwrap_or_default().to_owned(), read(value, problems)?)))
                 .collect();
-            entries.into_iter().collect::<Option<Map>>().map(Value::Map)
+            let mut entries = entries.into_iter().collect::<Option<Vec<_>>>()?;
+            hash_order::sort(&mut entries, |(name, _)| name);
+            Some(Value::Map(entries.into_iter().collect::<Map>()))
         }
         Raw::Plugin(_) => wrong_type(node, OptionKind::Any, problems).none(),
     }

@@ -332,8 +332,8 @@ fn node(value: Raw) -> Node {
 }
 
 fn numbers() -> impl Strategy<Value = String> {
-    // Without zeros before other digits, which would make them octal.
-    "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{0,2})?"
+    // Without zeros before other digits, which would make them octal, and with fractions as floats are written.
+    "-?(0|[1-9][0-9]{0,3})(\\.(0|[0-9]?[1-9]))?"
 }
 
 pub(crate) fn nodes() -> impl Strategy<Value = Node> {

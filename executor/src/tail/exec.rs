@@ -3,7 +3,14 @@
 //! Dropping the connection of an exec does not end its process. So a constant script guards it: it runs `tail` in the
 //! background and reads its standard input, which closes when we go away, however we go; then it kills `tail` and waits
 //! for it. The script is the same for everybody; path and position are positional parameters, so nothing that a person
-//! wrote is parsed by a shell. A container without `sh` gets `tail` directly, as an argv; then we kill it by its host pid.
+//! wrote is parsed by a shell.
+//!
+//! `tail -F` follows a name: busybox' looks once a second whether the name is another file's, and then reads nothing more of
+//! the one before. So the script follows the file itself (`-f`), looks each second whether it has lost its name to another
+//! file, and says so; what is left in it, and what is still written to it, is read before the other file. A shell that cannot
+//! compare files (`-ef`), and a container without `sleep` or `/proc`, are left with `tail -F`.
+//!
+//! A container without `sh` gets `tail` directly, as an argv; then we kill it by its host pid.
 use super::opening::one_line;
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -24,18 +31,53 @@ if [ "$3" -gt 0 ]; then
   fi
 fi
 exec 3<&0
-if [ -r "$2" ] && [ ! -d "$2" ]; then echo logherd:ready; else echo logherd:absent; fi
-tail -c "+$1" -F -- "$2" 3<&- &
+how=-F look=
+if [ -r "$2" ] && [ ! -d "$2" ]; then
+  echo logherd:ready
+  if [ -f "$2" ] && command -v sleep >/dev/null 2>&1; then
+    exec 4<"$2"
+    if [ "$2" -ef /proc/self/fd/4 ] 2>/dev/null; then how=-f look=renamed; fi
+  fi
+else
+  echo logherd:absent
+  if command -v sleep >/dev/null 2>&1; then look=absent; fi
+fi
+tail -c "+$1" "$how" -- "$2" 3<&- 4<&- &
 t=$!
+pause() { sleep 1 >/dev/null 2>&1 & s=$!; wait "$s"; }
+case $look in
+  renamed) {
+    trap 'kill "$s" 2>/dev/null; exit' TERM
+    gone=
+    until [ -e "$2" ] && [ ! "$2" -ef /proc/self/fd/4 ]; do
+      if [ -e "$2" ]; then now=; else now=1; fi
+      case $gone$now,$now in 1,1) echo logherd:nameless >&2 ;; 1,) echo logherd:named >&2 ;; esac
+      gone=$now
+      pause
+    done
+    echo logherd:renamed >&2
+  } 3<&- & ;;
+  absent) {
+    trap 'kill "$s" 2>/dev/null; exit' TERM
+    until [ -f "$2" ] && [ -r "$2" ]; do pause; done
+    kill "$t"
+  } 3<&- 2>/dev/null & ;;
+  *) : & ;;
+esac
+l=$!
 { read -r _ <&3; kill "$t"; } 2>/dev/null &
 g=$!
-exec 3<&-
+exec 3<&- 4<&-
 wait "$t" 2>/dev/null
 c=$?
-kill "$g" 2>/dev/null
-wait "$g" 2>/dev/null
+kill "$g" "$l" 2>/dev/null
+wait "$g" "$l" 2>/dev/null
+if [ "$look" = absent ] && [ -f "$2" ] && [ -r "$2" ]; then c=75; fi
 exit "$c"
 "#;
+
+/// The exit code of the script when the file is there now that was not: whoever runs it again follows the file itself.
+pub(super) const THERE_NOW: i64 = 75;
 
 /// `$1`: the file. Prints its size; 0 when it is not there.
 const SIZE: &str = r#"if [ -e "$1" ]; then wc -c < "$1"; else echo 0; fi"#;

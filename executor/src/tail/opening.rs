@@ -8,6 +8,12 @@ pub(super) const ABSENT: &[u8] = b"logherd:absent\n";
 /// The first line when the file is shorter than what was already read of it.
 pub(super) const SHORTER: &[u8] = b"logherd:shorter\n";
 
+/// What the guard script says, among complaints, when the file has lost its name to another one.
+pub(super) const RENAMED: &str = "logherd:renamed";
+/// The same, when it has lost its name to none, and when it has it again.
+const NAMELESS: &str = "logherd:nameless";
+const NAMED: &str = "logherd:named";
+
 /// What the output turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -119,6 +125,11 @@ pub(super) fn says_whether_open(line: &str) -> Word {
         "Is a directory",
         "cannot follow end of this type",
     ];
+    match line {
+        NAMELESS => return Word::NotOpen("no such file".to_owned()),
+        NAMED => return Word::Open,
+        _ => {}
+    }
     if NOT_OPEN.iter().any(|words| line.contains(words)) {
         let line = line.strip_prefix("tail: ").unwrap_or(line);
         let why = line.rsplit_once(": ").map_or(line, |(_, why)| why);
@@ -209,6 +220,8 @@ mod tests {
             ("tail: /l has been replaced; following end of new file", Word::Open),
             ("tail: '/l' has become accessible", Word::Open),
             ("tail: unrecognized file system type", Word::Other),
+            ("logherd:nameless", waits("no such file")),
+            ("logherd:named", Word::Open),
         ] {
             assert_eq!(says_whether_open(line), word, "{line}");
         }

@@ -1,7 +1,7 @@
 //! Reads a file of a container into its spool until the container or the wish to read it ends.
 use super::archive::{FirstFile, FromPosition, Part};
-use super::exec::{Exec, Reader, Wanted, kill_by_host_pid};
-use super::opening::{Opening, Verdict, Word, one_line, says_source_starts_anew, says_whether_open};
+use super::exec::{Exec, Reader, THERE_NOW, Wanted, kill_by_host_pid};
+use super::opening::{Opening, RENAMED, Verdict, Word, one_line, says_source_starts_anew, says_whether_open};
 use super::{Life, Shared, TailState, told_to_stop};
 use crate::spool::SpoolError;
 use bollard::Docker;
@@ -23,6 +23,12 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A `tail` that cannot open its file says so at once; one that runs and has said nothing for so long has it open.
 const COMPLAINS_WITHIN: Duration = Duration::from_secs(2);
+/// A file that has lost its name is read until nothing came of it for so long: an application may write to it until it opens the
+/// new one. It is longer than busybox' `tail` waits between two looks.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long its bytes are waited for, all together, where something is written to it again and again: then somebody never opens
+/// the new one, which is not to wait for ever.
+const RENAMED_MAX: Duration = Duration::from_secs(300);
 /// The longest line of complaint that is looked at.
 const COMPLAINT_MAX: usize = 4096;
 
@@ -33,6 +39,8 @@ enum Outcome {
     Stopped,
     /// What comes next is another file.
     StartsAnew,
+    /// It is to be read once more from where it was left: now the file is there.
+    Again,
     /// The container has no `sh`.
     NoShell,
     /// It ended without being told to, or did not start.
@@ -48,9 +56,11 @@ enum Outcome {
 pub(super) async fn read_source(shared: Arc<Shared>, docker: Docker, mut life: watch::Receiver<Life>) {
     end_leftover(&shared, &docker).await;
     let (mut reader, mut pause) = (Reader::Guarded, PAUSE_MIN);
+    // Reads the file that has taken the name of the one that is read, so that it is not lost when it is renamed, too.
+    let mut next = None;
     while *life.borrow_and_update() == Life::Reading {
-        match read_once(&shared, &docker, reader, &mut life).await {
-            Ok(Outcome::Stopped) => {}
+        match read_once(&shared, &docker, reader, &mut next, &mut life).await {
+            Ok(Outcome::Stopped | Outcome::Again) => {}
             Ok(Outcome::StartsAnew) => {
                 tracing::info!(path = shared.path, container = shared.container, "the file starts anew");
                 if let Err(error) = shared.spool(|s| s.source_starts_anew()).await {
@@ -72,6 +82,9 @@ pub(super) async fn read_source(shared: Arc<Shared>, docker: Docker, mut life: w
                 wait(PAUSE_MAX, &mut life).await;
             }
         }
+    }
+    if let Some(exec) = next {
+        exec.stop().await;
     }
     if *life.borrow() == Life::ContainerEnded {
         shared.set_state(TailState::Ended);
@@ -114,10 +127,24 @@ async fn read_once(
     shared: &Arc<Shared>,
     docker: &Docker,
     reader: Reader,
+    next: &mut Option<Exec>,
     life: &mut watch::Receiver<Life>,
 ) -> Result<Outcome, SpoolError> {
     let (wanted, overlap) = shared.wanted().await;
-    let exec = match Exec::start(docker, reader, &wanted).await {
+    // What was begun for the file as it is now is of use only from its first byte on.
+    let begun = match next.take() {
+        Some(exec) if wanted.known == 0 => Some(exec),
+        Some(exec) => {
+            exec.stop().await;
+            None
+        }
+        None => None,
+    };
+    let started = match begun {
+        Some(exec) => Ok(exec),
+        None => Exec::start(docker, reader, &wanted).await,
+    };
+    let exec = match started {
         Ok(exec) => exec,
         Err(error) => return Ok(Outcome::Ended { reason: error.to_string(), delivered: false }),
     };
@@ -140,11 +167,21 @@ async fn read_once(
         said: BytesMut::new(),
         complaint: String::new(),
         pending: BytesMut::new(),
+        renamed: false,
+        next: None,
     };
-    let outcome = stream.run(life).await;
-    let Output { exec, .. } = stream;
+    let outcome = stream.run(docker, life).await;
+    let Output { exec, renamed, next: begun, .. } = stream;
+    *next = begun;
+    let outcome = match outcome {
+        // Nothing more comes of it, and the file of its name is another one.
+        Ok(Outcome::Ended { .. } | Outcome::Stopped) if renamed && *life.borrow() != Life::Stop => {
+            Ok(Outcome::StartsAnew)
+        }
+        other => other,
+    };
     match (&outcome, reader) {
-        (Ok(Outcome::Ended { .. } | Outcome::NoShell), _) => {}
+        (Ok(Outcome::Ended { .. } | Outcome::NoShell | Outcome::Again), _) => {}
         (_, Reader::Guarded) => exec.stop().await,
         (_, Reader::Direct) => exec.kill().await,
     }
@@ -167,15 +204,36 @@ struct Output<'a> {
     said: BytesMut,
     complaint: String,
     pending: BytesMut,
+    /// Whether the file has lost its name to another one.
+    renamed: bool,
+    /// Reads that one; nothing of it is taken yet.
+    next: Option<Exec>,
 }
 
 impl Output<'_> {
-    async fn run(&mut self, life: &mut watch::Receiver<Life>) -> Result<Outcome, SpoolError> {
+    async fn run(
+        &mut self,
+        docker: &Docker,
+        life: &mut watch::Receiver<Life>,
+    ) -> Result<Outcome, SpoolError> {
         let mut last_words: Option<Instant> = None;
+        let (mut quiet_since, mut waited) = (Instant::now(), Duration::ZERO);
         let silent_until = Instant::now() + COMPLAINS_WITHIN;
         loop {
+            if self.renamed && self.next.is_none() {
+                self.begin_next(docker).await;
+            }
+            let waits_from = Instant::now();
+            let left_at = self
+                .renamed
+                .then(|| (quiet_since + QUIET).min(waits_from + RENAMED_MAX.saturating_sub(waited)));
             let item = tokio::select! {
+                // What came is taken before anything is decided by the time.
+                biased;
                 item = self.exec.output.next() => item,
+                () = sleep_until(left_at.unwrap_or_else(Instant::now)), if left_at.is_some() => {
+                    return Ok(Outcome::StartsAnew);
+                }
                 _ = life.changed(), if last_words.is_none() => {
                     match *life.borrow_and_update() {
                         Life::Reading => continue,
@@ -195,6 +253,9 @@ impl Output<'_> {
                     return Ok(Outcome::Stopped);
                 }
             };
+            if self.renamed {
+                waited += waits_from.elapsed();
+            }
             let mut next = item;
             loop {
                 let over = match next {
@@ -214,9 +275,23 @@ impl Output<'_> {
                 }
             }
             self.flush(life).await?;
+            quiet_since = Instant::now();
             if *life.borrow() == Life::Stop {
                 return Ok(Outcome::Stopped);
             }
+            if waited >= RENAMED_MAX {
+                return Ok(Outcome::StartsAnew);
+            }
+        }
+    }
+
+    /// Begins to read the file that has the name now. If that does not work it is begun when its turn comes.
+    async fn begin_next(&mut self, docker: &Docker) {
+        let (container, path) = (self.shared.container.clone(), self.shared.path.clone());
+        let wanted = Wanted { container, path, from: 0, known: 0 };
+        match Exec::start(docker, self.reader, &wanted).await {
+            Ok(exec) => self.next = Some(exec),
+            Err(error) => tracing::debug!(%error, "the new file of a name is not read yet"),
         }
     }
 
@@ -252,7 +327,15 @@ impl Output<'_> {
         self.said.extend_from_slice(message);
         while let Some(end) = memchr::memchr(b'\n', &self.said) {
             let line = one_line(&self.said.split_to(end + 1));
+            if line == RENAMED {
+                tracing::debug!(path = self.shared.path, "a file was renamed; it is read to its end");
+                self.renamed = true;
+                self.now(TailState::Reading(String::new()));
+                continue;
+            }
             match says_whether_open(&line) {
+                // What the guard says is for us; `tail` has words for people.
+                Word::Open if line.starts_with("logherd:") => self.now(TailState::Reading(String::new())),
                 Word::Open => self.now(TailState::Reading(line)),
                 Word::NotOpen(why) => self.now(TailState::Waiting(why)),
                 Word::Other => {}
@@ -309,6 +392,7 @@ impl Output<'_> {
 
     async fn ended(&mut self, error: &str) -> Outcome {
         let code = match self.exec.exit_code().await {
+            Some(THERE_NOW) if self.reader == Reader::Guarded => return Outcome::Again,
             Some(code) => format!("tail ended with exit code {code}"),
             None => "the stream ended".to_owned(),
         };

@@ -325,3 +325,51 @@ async fn a_file_that_is_rotated_or_cut_off_while_it_is_read_is_followed_with_oth
     came.dedup();
     assert_eq!(came, ["one", "two", "3", "four"]);
 }
+
+/// Writes lines as an application does, and has its file rotated in the middle of it: what it wrote just before, and what it
+/// writes to the renamed file until it opens the new one, is in none but the renamed file, which soon is gone, too.
+const ROTATES: &str = r#"
+    mkdir -p /var/log; n=0
+    line() { n=$((n + 1)); echo "line $n" >&5; }
+    exec 5>>/var/log/a.log
+    while [ $n -lt 200 ]; do
+        line
+        [ $((n % 10)) -ne 0 ] || sleep 0.5
+        if [ $((n % 50)) -eq 25 ]; then
+            line; line
+            mv /var/log/a.log /var/log/a.log.1
+            : >/var/log/a.log
+            line; line; sleep 1; line
+            exec 5>>/var/log/a.log
+            rm /var/log/a.log.1
+        fi
+    done
+    exec sleep 1000
+"#;
+
+async fn nothing_is_lost_in_rotations(image: Image) {
+    let world = World::new().await;
+    let out = world.assign_path(&image, "/var/log/a.log");
+    let executor = Executor::start(&world);
+    world.applied().await;
+    let container = image.run(ROTATES);
+    eventually("the last line", || (messages(&out).last()? == "line 200").then_some(())).await;
+    let expected: Vec<String> = (1..=200).map(|n| format!("line {n}")).collect();
+    assert_eq!(messages(&out), expected, "each line once, in order");
+    executor.stop().await;
+    assert_eq!(container.processes(), ["sleep 1000"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_a_renamed_file_only_is_read_before_the_new_one_with_busybox() {
+    if docker_is_there() {
+        nothing_is_lost_in_rotations(Image::busybox()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_a_renamed_file_only_is_read_before_the_new_one_with_other_tools() {
+    if docker_is_there() {
+        nothing_is_lost_in_rotations(Image::of_this_machine()).await;
+    }
+}

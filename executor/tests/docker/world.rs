@@ -84,7 +84,7 @@ impl Image {
         let dir = tempfile::tempdir().unwrap();
         let script = r#"
             mkdir -p "$1/bin" "$1/var/log"
-            for tool in sh tail head wc sleep cat mv rm; do
+            for tool in sh tail head wc sleep cat mv rm mkdir; do
                 path=$(readlink -f "$(command -v $tool)")
                 cp "$path" "$1/bin/$tool"
                 ldd "$path" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
@@ -139,11 +139,11 @@ impl Container {
         docker(&["exec", &self.0, "sh", "-c", script])
     }
 
-    /// The command lines of what runs in it.
+    /// The command lines of what runs in it, without the second that whoever looks for a rotation waits between two looks.
     pub(crate) fn processes(&self) -> Vec<String> {
         let table = docker(&["top", &self.0, "-eo", "pid,args"]);
         let lines = table.lines().skip(1).map(|line| line.trim().split_once(' ').unwrap_or_default().1);
-        lines.map(|line| line.trim().to_owned()).collect()
+        lines.map(|line| line.trim().to_owned()).filter(|line| line != "sleep 1").collect()
     }
 
     pub(crate) fn tails_of(&self, path: &str) -> usize {

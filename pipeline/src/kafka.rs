@@ -1,7 +1,9 @@
 //! Hands records to Kafka: finds out which broker leads which partition, and asks it to store them.
+pub(crate) mod scram;
 pub(crate) mod wire;
 
 use crate::link::{Duplex, Server, Way};
+use scram::{Hash, Scram};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -18,10 +20,41 @@ const ANSWER_MAX: usize = 64 << 20;
 pub(crate) struct Manner {
     pub(crate) way: Way,
     pub(crate) client_id: String,
-    /// The user and the password of the mechanism `PLAIN`.
-    pub(crate) login: Option<(String, String)>,
+    pub(crate) login: Option<Login>,
     /// How long each exchange may take.
     pub(crate) patience: Duration,
+}
+
+/// Who logs in, and how.
+#[derive(Clone)]
+pub(crate) struct Login {
+    pub(crate) mechanism: Mechanism,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// The mechanisms of logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Plain,
+    Scram(Hash),
+}
+
+impl Mechanism {
+    /// Its name, as SASL has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Scram(Hash::Sha256) => "SCRAM-SHA-256",
+            Self::Scram(Hash::Sha512) => "SCRAM-SHA-512",
+        }
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Plain, Self::Scram(Hash::Sha256), Self::Scram(Hash::Sha512)];
+        all.into_iter().find(|mechanism| mechanism.name() == name)
+    }
 }
 
 impl fmt::Debug for Manner {
@@ -59,24 +92,43 @@ impl Connection {
         let server = Server { host: place.0.clone(), port: place.1, way: manner.way.clone() };
         let stream = server.duplex().await?;
         let mut connection = Self { stream, correlation: 0 };
-        if let Some((user, password)) = &manner.login {
-            let answer = connection.ask(wire::SASL_HANDSHAKE, manner, &wire::handshake_body("PLAIN")).await?;
-            if Rest(&answer).i16().map_err(unreadable)? != 0 {
-                return Err(io::Error::new(
-                    ErrorKind::PermissionDenied,
-                    "the broker does not know SASL PLAIN",
-                ));
-            }
-            let answer =
-                connection.ask(wire::SASL_AUTHENTICATE, manner, &wire::plain_body(user, password)).await?;
-            let mut rest = Rest(&answer);
-            if rest.i16().map_err(unreadable)? != 0 {
-                let why = rest.text().map_err(unreadable)?;
-                let why = why.unwrap_or_else(|| "the login was refused".to_owned());
-                return Err(io::Error::new(ErrorKind::PermissionDenied, why));
-            }
+        if let Some(login) = &manner.login {
+            connection.log_in(login, manner).await?;
         }
         Ok(connection)
+    }
+
+    async fn log_in(&mut self, login: &Login, manner: &Manner) -> io::Result<()> {
+        let Login { mechanism, user, password } = login;
+        let name = mechanism.name();
+        let answer = self.ask(wire::SASL_HANDSHAKE, manner, &wire::handshake_body(name)).await?;
+        if Rest(&answer).i16().map_err(unreadable)? != 0 {
+            return Err(denied(format!("the broker does not know SASL {name}")));
+        }
+        let Mechanism::Scram(hash) = mechanism else {
+            let words = format!("\0{user}\0{password}");
+            return self.authenticate(&words, manner).await.map(drop);
+        };
+        let scram = Scram::begin(*hash, user, password, &uuid::Uuid::new_v4().simple().to_string());
+        let challenge = self.authenticate(&scram.first(), manner).await?;
+        // The rounds take their time: they are made where they hold up nobody.
+        let proof = tokio::task::spawn_blocking(move || scram.answer(&challenge)).await;
+        let proof = proof.map_err(io::Error::other)?.map_err(denied)?;
+        let last = self.authenticate(&proof.message, manner).await?;
+        proof.check(&last).map_err(denied)
+    }
+
+    /// Says these words of a login; answers what the broker says to them.
+    async fn authenticate(&mut self, words: &str, manner: &Manner) -> io::Result<String> {
+        let answer = self.ask(wire::SASL_AUTHENTICATE, manner, &wire::words_body(words)).await?;
+        let mut rest = Rest(&answer);
+        let error = rest.i16().map_err(unreadable)?;
+        let why = rest.text().map_err(unreadable)?;
+        if error != 0 {
+            return Err(denied(why.unwrap_or_else(|| "the login was refused".to_owned())));
+        }
+        let said = rest.bytes().map_err(unreadable)?;
+        Ok(String::from_utf8_lossy(said).into_owned())
     }
 
     async fn send(&mut self, api: Api, manner: &Manner, body: &[u8]) -> io::Result<()> {
@@ -99,6 +151,10 @@ impl Connection {
         }
         Ok(answer.to_vec())
     }
+}
+
+fn denied(why: String) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, why)
 }
 
 fn unreadable(error: wire::Unreadable) -> io::Error {
@@ -180,3 +236,6 @@ impl Kafka {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,10 +100,10 @@ pub(crate) fn handshake_body(mechanism: &str) -> Vec<u8> {
     out
 }
 
-/// The login of `PLAIN`.
-pub(crate) fn plain_body(user: &str, password: &str) -> Vec<u8> {
+/// What is said in a login.
+pub(crate) fn words_body(words: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    put_bytes(format!("\0{user}\0{password}").as_bytes(), &mut out);
+    put_bytes(words.as_bytes(), &mut out);
     out
 }
 
@@ -269,6 +269,14 @@ impl<'b> Rest<'b> {
         match usize::try_from(self.i16()?) {
             Err(_) => Ok(None),
             Ok(length) => Ok(Some(String::from_utf8_lossy(self.take(length)?).into_owned())),
+        }
+    }
+
+    /// Bytes with their length before them; none are no bytes.
+    pub(crate) fn bytes(&mut self) -> Result<&[u8], Unreadable> {
+        match usize::try_from(self.i32()?) {
+            Err(_) => Ok(&[]),
+            Ok(length) => self.take(length),
         }
     }
 

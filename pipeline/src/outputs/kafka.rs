@@ -2,7 +2,7 @@
 use crate::codec::{Encode, encoder};
 use crate::dead_letter::DeadLetters;
 use crate::kafka::wire::{Part, Record, batch, murmur2};
-use crate::kafka::{Kafka, Manner};
+use crate::kafka::{Kafka, Login, Manner, Mechanism};
 use crate::lang::kinds::{CodecCall, Hash, Password, Placed};
 use crate::lang::problems::Problems;
 use crate::link::Way;
@@ -50,11 +50,11 @@ plugin! {
         client_id: String = "logstash",
         /// How brokers are spoken to.
         security_protocol: Placed<Protocol> = "PLAINTEXT",
-        /// The mechanism of the login; `PLAIN` is known.
+        /// The mechanism of the login: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
         sasl_mechanism: Option<Placed<String>>,
         /// The login, as Java has it: `… required username="…" password="…";`.
         sasl_jaas_config: Option<Placed<Password>>,
-        /// Files with the certificates (PEM) of the authorities to trust.
+        /// Files with the certificates (PEM) of the authorities to trust, instead of those of the system.
         ssl_certificate_authorities: Vec<String> = [],
         /// How long a broker may take to answer, in milliseconds.
         request_timeout_ms: u64 = 40000,
@@ -81,8 +81,8 @@ plugin! {
     }
     unsupported {
         "jaas_path" => "give user and password in `sasl_jaas_config`",
-        "kerberos_config" => "Kerberos is not spoken; use SASL PLAIN with TLS",
-        "sasl_kerberos_service_name" => "Kerberos is not spoken; use SASL PLAIN with TLS",
+        "kerberos_config" => "Kerberos is not spoken; use SCRAM, or SASL PLAIN with TLS",
+        "sasl_kerberos_service_name" => "Kerberos is not spoken; use SCRAM, or SASL PLAIN with TLS",
         "ssl_key_password" => "certificates of clients are not shown",
         "ssl_keystore_location" => "certificates of clients are not shown",
         "ssl_keystore_password" => "certificates of clients are not shown",
@@ -133,26 +133,21 @@ fn check(options: &KafkaOptions, problems: &mut Problems) {
             .hint("there are `none` and `gzip`");
     }
     let protocol = &options.security_protocol;
-    if matches!(protocol.value, Protocol::Tls | Protocol::SaslTls)
-        && options.ssl_certificate_authorities.is_empty()
-    {
-        problems
-            .error(protocol.span, "no authorities are named that the brokers' certificates could be checked with")
-            .hint("add `ssl_certificate_authorities => \"/etc/ssl/certs/ca-certificates.crt\"` for those of the system");
-    }
     if matches!(protocol.value, Protocol::SaslPlain | Protocol::SaslTls) {
         match &options.sasl_mechanism {
-            Some(mechanism) if mechanism.value == "PLAIN" => {}
+            Some(mechanism) if Mechanism::named(&mechanism.value).is_some() => {}
             Some(mechanism) => {
-                problems.error(mechanism.span, "this mechanism is not spoken").hint("use `PLAIN`");
+                problems
+                    .error(mechanism.span, "this mechanism is not spoken")
+                    .hint("use `SCRAM-SHA-512`, `SCRAM-SHA-256`, or `PLAIN` with TLS");
             }
             None => {
                 problems
                     .error(protocol.span, "there is no mechanism for the login")
-                    .hint("add `sasl_mechanism => PLAIN`");
+                    .hint("add `sasl_mechanism => \"SCRAM-SHA-512\"`, or `PLAIN`");
             }
         }
-        if options.login().is_none() {
+        if options.credentials().is_none() {
             let span = options.sasl_jaas_config.as_ref().map_or(protocol.span, |given| given.span);
             problems
                 .error(span, "the login names no user and password")
@@ -174,8 +169,15 @@ fn seeds(text: &str) -> Option<Vec<(String, u16)>> {
 }
 
 impl KafkaOptions {
+    /// Who logs in, and how.
+    fn login(&self) -> Option<Login> {
+        let mechanism = Mechanism::named(&self.sasl_mechanism.as_ref()?.value)?;
+        let (user, password) = self.credentials()?;
+        Some(Login { mechanism, user, password })
+    }
+
     /// The user and the password in the login that is written as Java has it.
-    fn login(&self) -> Option<(String, String)> {
+    fn credentials(&self) -> Option<(String, String)> {
         let text = self.sasl_jaas_config.as_ref()?.value.reveal();
         let value = |name: &str| {
             let (_, rest) = text.split_once(&format!("{name}="))?;
@@ -416,6 +418,13 @@ mod tests {
         assert_eq!(told("compression_type => zstd"), ["`zstd` is not known here"]);
         let login = "sasl_mechanism => PLAIN sasl_jaas_config => 'x required username=\"u\" password=\"p\";'";
         assert_eq!(told(&format!("security_protocol => SASL_PLAINTEXT {login}")), [""; 0]);
+        let scram = login.replace("PLAIN", "'SCRAM-SHA-512'");
+        assert_eq!(told(&format!("security_protocol => SASL_SSL {scram}")), [""; 0]);
+        let unknown = login.replace("PLAIN", "GSSAPI");
+        assert_eq!(
+            told(&format!("security_protocol => SASL_SSL {unknown}")),
+            ["this mechanism is not spoken"]
+        );
         assert_eq!(
             told("security_protocol => SASL_PLAINTEXT"),
             ["there is no mechanism for the login", "the login names no user and password"]

@@ -2,14 +2,15 @@
 //!
 //! Invariants: an event counts as kept only after it is on disk; the segments of one pipeline never have more than
 //! `max_bytes`; what goes when there is no room, or when it is too old, is counted as dropped. What is torn or changed on
-//! disk costs the letters that it hits and no others ([`crate::journal`]).
+//! disk costs the letters that it hits and no others ([`crate::journal`]). Several processes may write letters of one
+//! pipeline, and remove some, at the same time: each locks the directory and looks first what the others did.
 //!
 //! Format: a journal in `dead_letter_queue/PIPELINE` of the data directory. Each record is an event as
 //! [`crate::event::stored`] writes it; what is known of its refusal stands in `[@metadata][dead_letter_queue]`. The file
 //! `pipeline` beside holds the id of the pipeline.
 use crate::event::{Event, stored};
 use crate::field::FieldRef;
-use crate::journal::{self, Journal, Reader};
+use crate::journal::{self, Journal, PAYLOAD_MAX, Reader};
 use crate::json;
 use crate::positions::file_name;
 use crate::runtime::tally::{Tally, count};
@@ -17,20 +18,22 @@ use crate::value::{Map, Timestamp, Value};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// The directory of all dead letters below a data directory.
 const DIRECTORY: &str = "dead_letter_queue";
 /// The file that says whose the letters beside it are.
 const OWNER: &str = "pipeline";
-/// Locked while letters are written.
+/// Locked while letters are written or removed.
 const LOCK: &str = "lock";
 /// Where an event says why it is a dead letter.
 const FIELD: [&str; 2] = ["@metadata", "dead_letter_queue"];
 /// A segment is this part of the room, at most this large, and open for this part of the time that letters are kept.
 const SEGMENTS: u64 = 8;
 const SEGMENT_BYTES_MAX: u64 = 10 << 20;
+/// More than a record has beside its letter.
+const RECORD_BYTES: u64 = 64;
 
 /// How much is kept of dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,30 +134,11 @@ impl Letterbox {
     }
 
     fn put(&self, now: Timestamp, letters: &[Vec<u8>]) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let open = &mut *open;
-        // Another process may write letters of a pipeline with this id: one after the other.
-        fs::create_dir_all(&self.dir)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(self.dir.join(LOCK))?;
-        lock.lock()?;
-        if open.journal.as_ref().is_some_and(|journal| journal.is_overtaken().unwrap_or(true)) {
-            open.journal = None;
-        }
-        let journal = match &mut open.journal {
-            Some(journal) => journal,
-            none => none.insert(self.begin()?),
-        };
-        journal.refresh()?;
+        let _lock = locked(&self.dir)?;
+        let journal = self.current(&mut open.journal)?;
         self.remove_old(journal, now)?;
-        let size: u64 = letters.iter().map(|letter| letter.len() as u64 + 64).sum();
-        while journal.bytes() > 0 && journal.bytes() + size > self.limits.max_bytes {
-            if self.limits.when_full == WhenFull::DropNewer {
-                tracing::warn!(pipeline = %self.pipeline, count = letters.len(), "no room for dead letters; events are dropped");
-                count(&self.tally.dropped_lines, letters.len());
-                return Ok(());
-            }
-            count(&self.tally.dropped_lines, journal.drop_oldest()?);
-        }
         if let (Some(retain), Some(since)) = (self.limits.retain, open.since)
             && now.duration_since(since).unsigned_abs() > retain / SEGMENTS as u32
         {
@@ -162,28 +146,64 @@ impl Letterbox {
             open.since = None;
         }
         open.since.get_or_insert(now);
-        journal.append(letters)?;
+        let mut dropped = 0;
+        for letter in letters {
+            if self.make_room(journal, letter.len())? {
+                journal.append(&[letter])?;
+            } else {
+                dropped += 1;
+            }
+        }
         journal.sync()?;
-        count(&self.tally.dead_letters, letters.len());
+        if dropped > 0 {
+            tracing::warn!(pipeline = %self.pipeline, count = dropped, "no room for dead letters; events are dropped");
+        }
+        count(&self.tally.dropped_lines, dropped);
+        count(&self.tally.dead_letters, letters.len() - dropped);
         Ok(())
     }
 
-    fn begin(&self) -> io::Result<Journal> {
+    /// Whether there is room for a letter of so many bytes, once older ones were dropped where that is wanted.
+    fn make_room(&self, journal: &mut Journal, letter: usize) -> io::Result<bool> {
+        let needed = letter as u64 + RECORD_BYTES;
+        if needed > self.limits.max_bytes || letter > PAYLOAD_MAX {
+            return Ok(false);
+        }
+        while journal.bytes() > 0 && journal.bytes() + needed > self.limits.max_bytes {
+            if self.limits.when_full == WhenFull::DropNewer {
+                return Ok(false);
+            }
+            count(&self.tally.dropped_lines, journal.drop_oldest()?);
+        }
+        Ok(true)
+    }
+
+    /// The journal as it is now: others may have written to it, or removed some of it.
+    fn current<'o>(&self, open: &'o mut Option<Journal>) -> io::Result<&'o mut Journal> {
+        let overtaken = open.take_if(|journal| journal.is_overtaken().unwrap_or(true));
+        let journal = match open {
+            Some(journal) => journal,
+            none => none.insert(self.begin(overtaken.map_or(0, |journal| journal.last()))?),
+        };
+        journal.refresh()?;
+        Ok(journal)
+    }
+
+    /// Opens the journal; new letters get numbers greater than `after`.
+    fn begin(&self, after: u64) -> io::Result<Journal> {
         fs::write(self.dir.join(OWNER), &self.pipeline)?;
         let segment = (self.limits.max_bytes / SEGMENTS).clamp(1, SEGMENT_BYTES_MAX);
-        Journal::open(&self.dir, segment, 0)
+        Journal::open(&self.dir, segment, after)
     }
 
     /// Drops letters that are older than they are kept for; to be called now and then.
     pub(crate) fn forget_old(&self, now: Timestamp) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if open.journal.is_none() && self.limits.retain.is_some() && self.dir.exists() {
-            open.journal = Some(self.begin()?);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.limits.retain.is_none() || !self.dir.exists() {
+            return Ok(());
         }
-        match &mut open.journal {
-            Some(journal) => self.remove_old(journal, now),
-            None => Ok(()),
-        }
+        let _lock = locked(&self.dir)?;
+        self.remove_old(self.current(&mut open.journal)?, now)
     }
 
     fn remove_old(&self, journal: &mut Journal, now: Timestamp) -> io::Result<()> {
@@ -195,6 +215,14 @@ impl Letterbox {
         }
         Ok(())
     }
+}
+
+/// Makes the directory of a pipeline's letters if it is not there, and locks it until the file is dropped.
+fn locked(dir: &Path) -> io::Result<File> {
+    fs::create_dir_all(dir)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 /// Where the letters of a pipeline are, below the directory of all letters.
@@ -284,7 +312,7 @@ pub fn dead_letter_summaries(data_dir: &Path) -> io::Result<Vec<DeadLetterSummar
         let Ok(pipeline) = fs::read_to_string(entry?.path().join(OWNER)) else { continue };
         let mut summary = DeadLetterSummary {
             letters: 0,
-            bytes: journal::segments(&directory(&data_dir.join(DIRECTORY), &pipeline))?
+            bytes: journal::segments(&dead_letter_directory(data_dir, &pipeline))?
                 .iter()
                 .map(|segment| segment.bytes)
                 .sum(),
@@ -314,20 +342,32 @@ pub struct DeadLetterList {
     reader: Reader,
 }
 
-/// Removes the letters of a pipeline through this number: the last one that there was when a process that has the data
-/// directory for itself began.
-pub fn remove_dead_letters(data_dir: &Path, pipeline: &str, through: u64) -> io::Result<()> {
-    journal::remove_all_through(&directory(&dead_letter_directory(data_dir), pipeline), through)
+/// Sets the letters that a pipeline has now apart from those that come later, so that [`remove_dead_letters`] can remove all of
+/// them and no others, also beside a process that writes letters. Returns the number of the last one, 0 when there is none.
+pub fn set_dead_letters_apart(data_dir: &Path, pipeline: &str) -> io::Result<u64> {
+    let dir = dead_letter_directory(data_dir, pipeline);
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let _lock = locked(&dir)?;
+    journal::begin_segment(&dir)
 }
 
-/// The directory of all dead letters below a data directory.
-pub fn dead_letter_directory(data_dir: &Path) -> PathBuf {
-    data_dir.join(DIRECTORY)
+/// Removes the letters of a pipeline through this number, at which they were [set apart](set_dead_letters_apart).
+pub fn remove_dead_letters(data_dir: &Path, pipeline: &str, through: u64) -> io::Result<()> {
+    let dir = dead_letter_directory(data_dir, pipeline);
+    let _lock = locked(&dir)?;
+    journal::remove_all_through(&dir, through)
+}
+
+/// The directory of the dead letters of a pipeline, below a data directory.
+pub fn dead_letter_directory(data_dir: &Path, pipeline: &str) -> PathBuf {
+    directory(&data_dir.join(DIRECTORY), pipeline)
 }
 
 /// Reads the dead letters of a pipeline, in their order. What cannot be read is passed over.
 pub fn dead_letters(data_dir: &Path, pipeline: &str) -> DeadLetterList {
-    DeadLetterList { reader: Reader::new(&directory(&dead_letter_directory(data_dir), pipeline), 0) }
+    DeadLetterList { reader: Reader::new(&dead_letter_directory(data_dir, pipeline), 0) }
 }
 
 impl Iterator for DeadLetterList {
@@ -425,6 +465,52 @@ mod tests {
             letters.keep(Timestamp::UNIX_EPOCH, [(&event(&n.to_string()), "no")]).unwrap();
         }
         assert_eq!(messages(dir.path()), ["0", "1", "2", "3", "4", "5"]);
+    }
+
+    #[test]
+    fn letters_that_come_while_others_are_sent_again_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (letters, tally) = letterbox(dir.path(), DeadLetterLimits::default());
+        let keep = |text: &str| letters.keep(Timestamp::UNIX_EPOCH, [(&event(text), "no")]).unwrap();
+        assert_eq!(set_dead_letters_apart(dir.path(), "p").unwrap(), 0);
+        keep("one");
+        keep("two");
+        assert_eq!(set_dead_letters_apart(dir.path(), "p").unwrap(), 2);
+        keep("three");
+        remove_dead_letters(dir.path(), "p", 2).unwrap();
+        keep("four");
+        assert_eq!(messages(dir.path()), ["three", "four"]);
+        remove_dead_letters(dir.path(), "p", 4).unwrap();
+        keep("five");
+        assert_eq!((messages(dir.path()), tally.read().dead_letters), (vec!["five".to_owned()], 5));
+    }
+
+    #[test]
+    fn letters_are_kept_after_their_directory_was_removed_and_numbers_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (letters, _) = letterbox(dir.path(), DeadLetterLimits::default());
+        letters.keep(Timestamp::UNIX_EPOCH, [(&event("one"), "no")]).unwrap();
+        fs::remove_dir_all(dir.path().join(DIRECTORY)).unwrap();
+        letters.keep(Timestamp::UNIX_EPOCH, [(&event("two"), "no")]).unwrap();
+        assert_eq!(messages(dir.path()), ["two"]);
+        assert_eq!(dead_letters(dir.path(), "p").next().unwrap().unwrap().number, 2);
+    }
+
+    #[test]
+    fn many_letters_at_once_have_no_more_room_than_there_is() {
+        for when_full in [WhenFull::DropOlder, WhenFull::DropNewer] {
+            let dir = tempfile::tempdir().unwrap();
+            let (letters, tally) =
+                letterbox(dir.path(), DeadLetterLimits { max_bytes: 2000, retain: None, when_full });
+            let events: Vec<Event> = (0..20).map(|n| event(&format!("{n:0100}"))).collect();
+            let huge = event(&"x".repeat(5000));
+            let refused = events.iter().chain([&huge]).map(|event| (event, "no"));
+            letters.keep(Timestamp::UNIX_EPOCH, refused).unwrap();
+            let kept = messages(dir.path()).len() as u64;
+            assert!((3..18).contains(&kept), "{kept}");
+            assert_eq!(tally.read().dropped_lines + kept, 21);
+            assert!(dead_letter_summaries(dir.path()).unwrap()[0].bytes <= 2000);
+        }
     }
 
     #[test]

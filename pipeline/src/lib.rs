@@ -73,7 +73,7 @@ pub mod value;
 pub use check::{Compiled, Dialect, Scope, SourceText, check, check_in, check_remote, compile, compile_all};
 pub use dead_letter::{
     DeadLetter, DeadLetterLimits, DeadLetterList, DeadLetterSummary, WhenFull, dead_letter_directory,
-    dead_letter_summaries, dead_letters, remove_dead_letters,
+    dead_letter_summaries, dead_letters, remove_dead_letters, set_dead_letters_apart,
 };
 pub use node_stats::{NodeAbout, ProcessFigures, node_answer};
 pub use plan::{FeedWanted, Plan, StartFrom};

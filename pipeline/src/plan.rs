@@ -205,11 +205,12 @@ impl Plan {
 
     /// The plan that gives the dead letters of a pipeline once more to the outputs that refused them, whatever the
     /// conditions around these, or all of them to the output `to`. Letters that arrived are removed; filters are not run
-    /// again. `wanted` are the ids of the outputs that letters name; an error is the ids that are missing here.
+    /// again. `letters` is their directory, `until` the number of the last one; `wanted` are the ids of the outputs that letters
+    /// name; an error is the ids that are missing here.
     pub fn replaying(
         mut self,
         letters: &Path,
-        pipeline: &str,
+        until: u64,
         wanted: &BTreeSet<String>,
         to: Option<&str>,
     ) -> Result<Plan, Vec<String>> {
@@ -243,7 +244,7 @@ impl Plan {
                 otherwise: Vec::new(),
             },
         };
-        let inputs = vec![crate::inputs::dead_letter_queue::replay(letters, pipeline)];
+        let inputs = vec![crate::inputs::dead_letter_queue::Replay::call(letters, until)];
         let outputs = calls.into_iter().map(step).collect();
         Ok(Plan { inputs, filters: Vec::new(), outputs, tells_metadata: self.tells_metadata })
     }

@@ -211,6 +211,9 @@ pub(crate) fn keeps_positions(input: &PluginCall) -> bool {
 
 /// Makes the input of a call.
 pub(crate) fn build_input(call: &PluginCall) -> Result<Box<dyn Input>, String> {
+    if let Some(replay) = call.options.downcast_ref::<inputs::dead_letter_queue::Replay>() {
+        return Ok(replay.build());
+    }
     match find(call.spec.kind, call.spec.name).map(|plugin| &plugin.build) {
         Some(Build::Input(build)) => build(&call.options),
         _ => Err(format!("{:?} is not an input", call.spec)),

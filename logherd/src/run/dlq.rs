@@ -166,12 +166,15 @@ async fn replay(arguments: ReplayArguments, stop: CancellationToken) -> anyhow::
         return Ok(Exit::BadConfiguration);
     };
     let _lock = run::lock(&data_dir)?;
-    let mut wanted = BTreeSet::new();
-    let mut last = 0;
-    let mut count = 0_u64;
+    // What comes from now on, also from a pipeline that runs beside this, is not sent and stays.
+    let last = pipeline::set_dead_letters_apart(&data_dir, id)
+        .with_context(|| format!("set the dead letters of `{id}` apart"))?;
+    let (mut count, mut wanted) = (0_u64, BTreeSet::new());
     for letter in pipeline::dead_letters(&data_dir, id) {
         let letter = letter.with_context(|| format!("read the dead letters of `{id}`"))?;
-        last = letter.number;
+        if letter.number > last {
+            break;
+        }
         count += 1;
         wanted.insert(letter.plugin_id);
     }
@@ -180,8 +183,8 @@ async fn replay(arguments: ReplayArguments, stop: CancellationToken) -> anyhow::
         return Ok(Exit::Fine);
     }
     let there = plan.output_ids().join("`, `");
-    let directory = pipeline::dead_letter_directory(&data_dir);
-    let plan = match plan.replaying(&directory, id, &wanted, arguments.to.as_deref()) {
+    let directory = pipeline::dead_letter_directory(&data_dir, id);
+    let plan = match plan.replaying(&directory, last, &wanted, arguments.to.as_deref()) {
         Ok(plan) => plan,
         Err(missing) => {
             complain(&format!(
@@ -197,10 +200,18 @@ async fn replay(arguments: ReplayArguments, stop: CancellationToken) -> anyhow::
     let counters = Box::pin(pipeline::run_to_end(plan, around, stop.clone(), arguments.stop_deadline))
         .await
         .context("send dead letters")?;
-    if !stop.is_cancelled() {
-        pipeline::remove_dead_letters(&data_dir, id, last).context("remove the dead letters that arrived")?;
+    let (sent, again) = (counters.events_out, counters.dead_letters);
+    if stop.is_cancelled() {
+        say(&format!("{sent} sent, {again} of them refused again; stopped before the end, call it again"));
+        return Ok(Exit::Failed);
     }
-    let again = counters.dead_letters;
-    say(&format!("{} sent, {again} of them refused again", counters.events_out));
+    if counters.events_in != count || sent != count {
+        complain(&format!(
+            "error: {sent} of {count} dead letters were sent; those that were not are still there, call it again"
+        ));
+        return Ok(Exit::Failed);
+    }
+    pipeline::remove_dead_letters(&data_dir, id, last).context("remove the dead letters that arrived")?;
+    say(&format!("{sent} sent, {again} of them refused again"));
     Ok(if again == 0 { Exit::Fine } else { Exit::Failed })
 }

@@ -73,22 +73,28 @@ fn check(options: &DeadLetterQueueOptions, problems: &mut Problems) {
     }
 }
 
-/// The input that reads all letters of a pipeline once and removes those that arrived.
-pub(crate) fn replay(letters: &Path, pipeline: &str) -> PluginCall {
-    let options = DeadLetterQueueOptions {
-        path: Placed::unplaced(letters.to_string_lossy().into_owned()),
-        pipeline_id: pipeline.to_owned(),
-        commit_offsets: true,
-        clean_consumed: Placed::unplaced(true),
-        start_timestamp: None,
-        stop_at_end: true,
-    };
-    PluginCall {
-        spec: DeadLetterQueueOptions::SPEC,
-        id: "dlq-replay".to_owned(),
-        line: 0,
-        options: Arc::new(options),
-        common: Common::Input(Arc::new(CommonInput::default())),
+/// Reads the letters of a pipeline through a number once, and removes what arrived as far as whole files of them can go. Where it
+/// ended is not remembered: whoever has it run decides what becomes of the rest.
+pub(crate) struct Replay {
+    dir: PathBuf,
+    until: u64,
+}
+
+impl Replay {
+    /// The input for a plan.
+    pub(crate) fn call(letters: &Path, until: u64) -> PluginCall {
+        PluginCall {
+            spec: DeadLetterQueueOptions::SPEC,
+            id: "dlq-replay".to_owned(),
+            line: 0,
+            options: Arc::new(Self { dir: letters.to_owned(), until }),
+            common: Common::Input(Arc::new(CommonInput::default())),
+        }
+    }
+
+    pub(crate) fn build(&self) -> Box<dyn Input> {
+        let (dir, until) = (self.dir.clone(), Some(self.until));
+        Box::new(DeadLetterQueue { dir, commit: false, clean: true, from: None, stop_at_end: true, until })
     }
 }
 
@@ -100,6 +106,7 @@ impl InputOptions for DeadLetterQueueOptions {
             clean: self.clean_consumed.value,
             from: self.start_timestamp.as_ref().and_then(|start| parse_time(&start.value)),
             stop_at_end: self.stop_at_end,
+            until: None,
         }))
     }
 }
@@ -113,6 +120,8 @@ struct DeadLetterQueue {
     clean: bool,
     from: Option<Timestamp>,
     stop_at_end: bool,
+    /// The number of the last letter to read, if that is known before.
+    until: Option<u64>,
 }
 
 impl Input for DeadLetterQueue {
@@ -121,18 +130,25 @@ impl Input for DeadLetterQueue {
             let key =
                 FileKey { input: format!("dead_letter_queue:{}", self.dir.display()), device: 0, inode: 0 };
             let ledger = self.commit.then(|| intake.ledger.clone());
-            let after = ledger.as_ref().and_then(|ledger| ledger.get(&key)).map_or(0, |known| known.offset);
+            let there = last_number(&self.dir)?;
+            let known = ledger.as_ref().and_then(|ledger| ledger.get(&key)).map_or(0, |known| known.offset);
+            // Numbers that began anew: somebody has removed the directory.
+            let after = if known > there { 0 } else { known };
             let epoch = ledger.as_ref().map_or(0, |ledger| ledger.set(&key, position(&self.dir, after)));
             let source = intake.stored_source(self.acked(ledger.clone(), &key, epoch));
-            let mut reader = Reader::new(&self.dir, after);
-            let until = if self.stop_at_end { last_number(&self.dir)? } else { u64::MAX };
+            let until = self.until.unwrap_or(if self.stop_at_end { there } else { u64::MAX });
+            let reader = Reader::new(&self.dir, after);
+            let mut letters = Letters { reader, last: after, until, from: self.from };
             loop {
-                let from = self.from;
-                let read = spawn_blocking(move || read(reader, from, until)).await;
-                let (back, cut) = read
-                    .map_err(|error| InputError(panic_reason(error)))?
-                    .map_err(|error| InputError(format!("read `{}`: {error}", self.dir.display())))?;
-                reader = back;
+                let (back, read) = spawn_blocking(move || {
+                    let read = letters.read();
+                    (letters, read)
+                })
+                .await
+                .map_err(|error| InputError(panic_reason(error)))?;
+                letters = back;
+                let cut =
+                    read.map_err(|error| InputError(format!("read `{}`: {error}", self.dir.display())))?;
                 match cut {
                     Some(cut) => {
                         if intake.send(&source, vec![cut]).await.is_err() {
@@ -167,21 +183,38 @@ fn last_number(dir: &Path) -> Result<u64, InputError> {
     Ok(journal::Journal::open(dir, u64::MAX, 0).map_err(failed)?.last())
 }
 
-/// Reads up to a frame of letters; no cut when there are none for now.
-fn read(mut reader: Reader, from: Option<Timestamp>, until: u64) -> std::io::Result<(Reader, Option<Cut>)> {
-    let (mut letters, mut size, mut last) = (Vec::<Bytes>::new(), 0, 0);
-    while letters.len() < LINES_MAX && size < BYTES_MAX && last < until {
-        let Some(record) = reader.next()? else { break };
-        last = record.number;
-        let wanted =
-            DeadLetter::read(&record).is_some_and(|letter| from.is_none_or(|from| letter.time >= from));
-        if wanted && record.number <= until {
-            size += record.payload.len();
-            letters.push(record.payload);
+/// Letters that are read in order.
+struct Letters {
+    reader: Reader,
+    /// The number of the last one that was given out, or passed over.
+    last: u64,
+    /// The number of the last one to read.
+    until: u64,
+    from: Option<Timestamp>,
+}
+
+impl Letters {
+    /// Reads up to a frame of letters; no cut when there are none for now. The cut never ends after a letter that was not looked
+    /// at, or that is behind the last one to read: what is acknowledged counts as delivered.
+    fn read(&mut self) -> std::io::Result<Option<Cut>> {
+        let (mut letters, mut size, before) = (Vec::<Bytes>::new(), 0, self.last);
+        while letters.len() < LINES_MAX && size < BYTES_MAX && self.last < self.until {
+            let Some(record) = self.reader.next()? else { break };
+            if record.number > self.until {
+                // The last one to read cannot be read.
+                self.until = self.last;
+                break;
+            }
+            self.last = record.number;
+            let is_wanted = DeadLetter::read(&record)
+                .is_some_and(|letter| self.from.is_none_or(|from| letter.time >= from));
+            if is_wanted {
+                size += record.payload.len();
+                letters.push(record.payload);
+            }
         }
+        Ok((self.last > before).then(|| Cut::of(&letters, self.last)))
     }
-    let any = last > 0;
-    Ok((reader, any.then(|| Cut::of(&letters, last))))
 }
 
 impl DeadLetterQueue {

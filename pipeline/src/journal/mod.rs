@@ -18,6 +18,7 @@ pub(crate) use record::PAYLOAD_MAX;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -193,10 +194,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether somebody else has written a segment behind those that are known here.
+    /// Whether somebody else has begun a segment behind those that are known here, or removed the one that is written.
     pub(crate) fn is_overtaken(&self) -> io::Result<bool> {
+        if let Some(file) = &self.file
+            && file.metadata()?.nlink() == 0
+        {
+            return Ok(true);
+        }
         let known = self.segments.back().map_or(0, |last| last.first);
-        Ok(segments(&self.dir)?.last().is_some_and(|last| last.first > known && last.bytes > 0))
+        Ok(segments(&self.dir)?.last().is_some_and(|last| last.first > known))
     }
 
     /// Notices segments that somebody else has removed.
@@ -272,10 +278,24 @@ pub(crate) fn remove_through(dir: &Path, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes everything through `number`, which is the last one of its segment; nobody may be writing that segment.
+/// Begins a segment, so that all records that there are can be removed; returns the number of the last one, 0 for none. A
+/// writer has to look whether it [was overtaken](Journal::is_overtaken), and may not write meanwhile.
+pub(crate) fn begin_segment(dir: &Path) -> io::Result<u64> {
+    let last = Journal::open(dir, u64::MAX, 0)?.last();
+    if last > 0 {
+        // Empty, for the number.
+        File::options().append(true).create(true).open(segment_path(dir, last.saturating_add(1)))?;
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(last)
+}
+
+/// Removes everything through `number`. A segment that has later records, too, stays as a whole. As with [`begin_segment`],
+/// nobody may write meanwhile.
 pub(crate) fn remove_all_through(dir: &Path, number: u64) -> io::Result<()> {
-    // Empty, for the number.
-    File::options().append(true).create(true).open(segment_path(dir, number.saturating_add(1)))?;
+    if Journal::open(dir, u64::MAX, 0)?.last() <= number {
+        begin_segment(dir)?;
+    }
     remove_through(dir, number)
 }
 

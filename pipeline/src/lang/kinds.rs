@@ -394,11 +394,6 @@ pub(crate) struct Placed<T> {
 }
 
 impl<T> Placed<T> {
-    /// A value that no text holds.
-    pub(crate) fn unplaced(value: T) -> Self {
-        Self { value, span: Span::default(), text_at: None }
-    }
-
     /// Where the `from..to` bytes of the text stand; the whole value when that cannot be said.
     pub(crate) fn part(&self, from: usize, to: usize) -> Span {
         match self.text_at {

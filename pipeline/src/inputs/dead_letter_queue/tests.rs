@@ -66,10 +66,10 @@ async fn a_replay_delivers_to_the_output_that_refused_and_leaves_no_letters() {
         out.display()
     ));
     let wanted: BTreeSet<String> = ["out".to_owned(), "gone".to_owned()].into();
-    let letters = data.join("dead_letter_queue");
-    assert_eq!(plan.clone().replaying(&letters, "main", &wanted, None).unwrap_err(), ["gone"]);
+    let letters = letters_in(&data);
+    assert_eq!(plan.clone().replaying(&letters, 2, &wanted, None).unwrap_err(), ["gone"]);
     let wanted: BTreeSet<String> = ["out".to_owned()].into();
-    run(&data, plan.replaying(&letters, "main", &wanted, None).unwrap()).await;
+    run(&data, plan.replaying(&letters, 2, &wanted, None).unwrap()).await;
     assert_eq!(std::fs::read_to_string(out).unwrap(), "one\ntwo\n");
     crate::remove_dead_letters(&data, "main", 2).unwrap();
     assert_eq!(crate::dead_letters(&data, "main").count(), 0);
@@ -78,6 +78,58 @@ async fn a_replay_delivers_to_the_output_that_refused_and_leaves_no_letters() {
         crate::dead_letters(&data, "main").map(|letter| letter.unwrap().number).collect::<Vec<_>>(),
         [3]
     );
+}
+
+fn letters_in(data: &Path) -> PathBuf {
+    dead_letter::directory(&data.join("dead_letter_queue"), "main")
+}
+
+/// The letters of a letterbox with so many.
+fn reading(data: &Path, count: usize, until: u64) -> Letters {
+    refuse(data, &vec!["again"; count], "2026-01-01T00:00:00Z");
+    Letters { reader: Reader::new(&letters_in(data), 0), last: 0, until, from: None }
+}
+
+#[test]
+fn what_is_refused_again_while_letters_are_sent_again_is_not_taken_for_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let until = LINES_MAX as u64 + 5;
+    let mut letters = reading(dir.path(), LINES_MAX + 5, until);
+    let mut read = || letters.read().unwrap().map(|cut| (cut.len(), cut.end));
+    assert_eq!(read(), Some((LINES_MAX, LINES_MAX as u64)));
+    refuse(dir.path(), &["refused"; 3], "2026-01-01T00:00:00Z");
+    assert_eq!((read(), read()), (Some((5, until)), None));
+}
+
+#[test]
+fn letters_behind_a_last_one_that_is_not_there_are_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut letters = reading(dir.path(), 3, 3);
+    assert_eq!(crate::set_dead_letters_apart(dir.path(), "main").unwrap(), 3);
+    let segment = letters_in(dir.path()).join(format!("{:020}.seg", 1));
+    let bytes = std::fs::read(&segment).unwrap();
+    std::fs::write(&segment, &bytes[..bytes.len() - 1]).unwrap();
+    refuse(dir.path(), &["later"], "2026-01-01T00:00:00Z");
+    let mut read = || letters.read().unwrap().map(|cut| (cut.len(), cut.end));
+    assert_eq!((read(), read()), (Some((2, 2)), None));
+}
+
+#[tokio::test]
+async fn letters_are_read_from_the_first_when_their_numbers_began_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, out) = (dir.path().join("data"), dir.path().join("out"));
+    let text = format!(
+        "input {{ dead_letter_queue {{ path => '{}' stop_at_end => true }} }}
+         output {{ file {{ path => '{}' codec => line {{ format => '%{{message}}' }} }} }}",
+        data.join("dead_letter_queue").display(),
+        out.display()
+    );
+    refuse(&data, &["one", "two"], "2026-01-01T00:00:00Z");
+    run(&data, plan(&text)).await;
+    std::fs::remove_dir_all(data.join("dead_letter_queue")).unwrap();
+    refuse(&data, &["new"], "2026-01-01T00:00:00Z");
+    run(&data, plan(&text)).await;
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "one\ntwo\nnew\n");
 }
 
 #[test]

@@ -93,12 +93,15 @@ pub(crate) struct Maker<'a> {
     events: &'a mut Vec<Event>,
     /// Events that nobody needs any more: their memory is used again.
     old: Vec<Event>,
+    /// How many events there may be; there are no more, but it is remembered that there were to be.
+    most: usize,
+    is_over: bool,
 }
 
 impl<'a> Maker<'a> {
     /// Makes events of this moment with these fields.
     pub(crate) fn new(now: Timestamp, source: &'a Map, events: &'a mut Vec<Event>) -> Self {
-        Self { now, source, events, old: Vec::new() }
+        Self { now, source, events, old: Vec::new(), most: usize::MAX, is_over: false }
     }
 
     /// Makes them in the memory of `old` ones, as long as there are any.
@@ -111,6 +114,19 @@ impl<'a> Maker<'a> {
         self.old
     }
 
+    /// Whether there are more events than are allowed: it is of no use to make any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn add(&mut self, event: Event) {
+        if self.events.len() < self.most {
+            self.events.push(event);
+        } else {
+            self.is_over = true;
+        }
+    }
+
     /// The moment of events that tell none.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
@@ -119,13 +135,13 @@ impl<'a> Maker<'a> {
     /// Adds an event; the fields of the source are added where they are absent.
     pub(crate) fn event(&mut self, mut event: Event) {
         event.add_absent(self.source);
-        self.events.push(event);
+        self.add(event);
     }
 
     /// Adds an event with a message.
     pub(crate) fn message(&mut self, message: Text) {
         let old = self.old.pop();
-        self.events.push(Event::with_fields_of(self.now, self.source, message, old));
+        self.add(Event::with_fields_of(self.now, self.source, message, old));
     }
 
     /// Adds an event with a message that could not be decoded, and the tag that says so.
@@ -133,7 +149,7 @@ impl<'a> Maker<'a> {
         let old = self.old.pop();
         let mut event = Event::with_fields_of(self.now, self.source, message, old);
         event.add_tag(tag);
-        self.events.push(event);
+        self.add(event);
     }
 
     /// Adds an event of decoded fields; those of the source are added where they are absent.
@@ -155,25 +171,53 @@ impl<'a> Maker<'a> {
 /// The events of a message that came whole. A codec for streams finds several messages in it; what follows the last one is
 /// one, too.
 pub(crate) fn decode_whole(decode: &dyn Decode, fields: &Map, message: Bytes) -> Vec<Event> {
+    decode_at_most(usize::MAX, decode, fields, message).unwrap_or_default()
+}
+
+/// How much of a message is cut at once: the places of all its lines may take more memory than the lines.
+const CUT_BYTES: usize = 64 << 10;
+
+/// The events of a message as [`decode_whole`] makes them; `None` when they are more than `most`.
+pub(crate) fn decode_at_most(
+    most: usize,
+    decode: &dyn Decode,
+    fields: &Map,
+    message: Bytes,
+) -> Option<Vec<Event>> {
     let mut events = Vec::new();
     let mut maker = Maker::new(Timestamp::now(), fields, &mut events);
-    let Some(framing) = decode.framing() else {
-        decode.decode(message, &mut maker);
-        return events;
-    };
-    let (mut cutter, mut cuts) = (Cutter::new(&framing, 0), Vec::new());
-    let cut = cutter.push(&message, message.len() as u64, &mut cuts);
-    cuts.extend(cutter.finish());
-    for line in cuts.iter().flat_map(Cut::lines) {
-        match line {
-            Line::Text(line) => decode.decode_text(line, &mut maker),
-            Line::Bytes(line) => decode.decode(line, &mut maker),
+    maker.most = most;
+    match decode.framing() {
+        None => decode.decode(message, &mut maker),
+        Some(framing) => decode_pieces(&framing, decode, message, &mut maker),
+    }
+    if maker.is_over() { None } else { Some(events) }
+}
+
+fn decode_pieces(framing: &Framing, decode: &dyn Decode, message: Bytes, maker: &mut Maker<'_>) {
+    let (mut cutter, mut end) = (Cutter::new(framing, 0), 0);
+    for piece in message.chunks(CUT_BYTES) {
+        end += piece.len() as u64;
+        let mut cuts = Vec::new();
+        let cut = cutter.push(piece, end, &mut cuts);
+        decode_lines(decode, &cuts, maker);
+        if cut.is_err() {
+            return decode.decode(message, maker);
+        }
+        if maker.is_over() {
+            return;
         }
     }
-    if cut.is_err() {
-        decode.decode(message, &mut maker);
+    decode_lines(decode, &cutter.finish(), maker);
+}
+
+fn decode_lines(decode: &dyn Decode, cuts: &[Cut], maker: &mut Maker<'_>) {
+    for line in cuts.iter().flat_map(Cut::lines) {
+        match line {
+            Line::Text(line) => decode.decode_text(line, maker),
+            Line::Bytes(line) => decode.decode(line, maker),
+        }
     }
-    events
 }
 
 /// Adds `%{@timestamp} %{host} %{message}`: an event as Logstash prints it when nobody said how.

@@ -1,5 +1,6 @@
 //! Reads values from JSON, sharing the text that they were read from, and writes events as JSON into reused buffers.
 use crate::value::{Map, Marks, Name, Text, Value};
+use memchr::memchr_iter;
 use numbers::Numbers;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -12,8 +13,21 @@ mod write;
 pub(crate) use moment::{parse_time, push_time};
 pub(crate) use write::{write_event, write_str, write_time, write_value};
 
+/// The most commas of a document, and so, but for a small factor, the most values: a value takes many times the bytes that it
+/// was written in.
+const COMMAS_MAX: usize = 4_000_000;
+
+/// Refuses a document of too many values.
+fn check_size(text: &str) -> Result<(), serde_json::Error> {
+    if text.len() > COMMAS_MAX && memchr_iter(b',', text.as_bytes()).count() > COMMAS_MAX {
+        return Err(Error::custom("the document has too many values"));
+    }
+    Ok(())
+}
+
 /// Reads one JSON value; long strings without escapes are slices of `text`.
 pub(crate) fn parse(text: &Text) -> Result<Value, serde_json::Error> {
+    check_size(text)?;
     let numbers = Numbers::of(text);
     let mut reader = serde_json::Deserializer::from_str(text);
     let sharing = Sharing { text, numbers: &numbers, fractions: false, room: DOCUMENT_ROOM };
@@ -24,6 +38,7 @@ pub(crate) fn parse(text: &Text) -> Result<Value, serde_json::Error> {
 
 /// Reads the JSON value that a text starts with, as Logstash's codecs do: what follows it counts for nothing.
 pub(crate) fn parse_first(text: &Text) -> Result<Value, serde_json::Error> {
+    check_size(text)?;
     let numbers = Numbers::of(text);
     let mut reader = serde_json::Deserializer::from_str(text);
     Sharing { text, numbers: &numbers, fractions: false, room: DOCUMENT_ROOM }.deserialize(&mut reader)
@@ -33,6 +48,7 @@ pub(crate) fn parse_first(text: &Text) -> Result<Value, serde_json::Error> {
 /// one counts.
 pub(crate) fn parse_exactly(text: &Text) -> Result<Value, serde_json::Error> {
     let text = &text.part(text.trim_start_matches('\u{feff}'));
+    check_size(text)?;
     let numbers = Numbers::of(text);
     let mut reader = serde_json::Deserializer::from_str(text);
     let sharing = Sharing { text, numbers: &numbers, fractions: true, room: DOCUMENT_ROOM };

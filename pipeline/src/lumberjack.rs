@@ -5,8 +5,13 @@ use crate::unpack::{Packing, Unpackable, unpack};
 
 /// The most fields of an event in version 1.
 const FIELDS_MAX: usize = 10_000;
+/// A window of more events, or of more bytes, comes in several parts.
+const PART_EVENTS: usize = 8192;
+const PART_BYTES: usize = 16 << 20;
+/// What was read is thrown away when it is so much.
+const READ_MAX: usize = 256 << 10;
 
-/// Events that are acknowledged together.
+/// Events that are acknowledged together: a window, or a part of a large one.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     /// The version of the protocol: `1` or `2`, as a letter.
@@ -40,18 +45,34 @@ pub(crate) enum Invalid {
     Fields(usize),
     #[error("a compressed frame does not hold whole frames")]
     CutOff,
+    #[error("a compressed frame holds another one")]
+    Nested,
     #[error("a compressed frame cannot be read")]
     Packed(#[source] Unpackable),
 }
 
-/// Reads a stream, whatever the borders of its chunks.
+/// Reads a stream, whatever the borders of its chunks. No more of it is made into windows than is asked for: a few bytes can
+/// be very many windows.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    buffer: Vec<u8>,
+    stream: Unread,
+    /// What a compressed frame holds, while not all of it was read.
+    packed: Option<Unread>,
     longest: usize,
-    /// How many events are acknowledged together.
+    /// How many events are acknowledged together, and how many of them have come.
     window: u32,
+    come: u32,
     open: Option<Window>,
+}
+
+/// Bytes that were not read yet.
+#[derive(Debug, Default)]
+struct Unread {
+    bytes: Vec<u8>,
+    /// Up to where they were read.
+    at: usize,
+    /// How many there have to be from there on before it is worth looking again.
+    needed: usize,
 }
 
 /// What stands at the start of a buffer.
@@ -61,16 +82,26 @@ enum Frame {
     Packed(Bytes),
 }
 
-/// A buffer with the place up to which it was read.
+/// The place up to which a frame was read.
 struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
+    /// How many bytes there have to be; more than there are when the frame is not whole.
+    needed: usize,
+    /// How long texts may be, and may still be together.
+    longest: usize,
+    left: usize,
 }
 
 impl<'b> Cursor<'b> {
+    fn new(bytes: &'b [u8], longest: usize) -> Self {
+        Self { bytes, at: 0, needed: 0, longest, left: longest }
+    }
+
     fn take(&mut self, length: usize) -> Option<&'b [u8]> {
-        let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
-        self.at += length;
+        self.needed = self.at.checked_add(length)?;
+        let taken = self.bytes.get(self.at..self.needed)?;
+        self.at = self.needed;
         Some(taken)
     }
 
@@ -83,117 +114,157 @@ impl<'b> Cursor<'b> {
     }
 
     /// A length and as many bytes.
-    fn bytes(&mut self, longest: usize) -> Result<Option<Bytes>, Invalid> {
+    fn bytes(&mut self) -> Result<Option<&'b [u8]>, Invalid> {
         let Some(length) = self.number() else { return Ok(None) };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > longest {
-            return Err(Invalid::TooLong(length));
+        let Some(left) = self.left.checked_sub(length) else {
+            return Err(Invalid::TooLong(length.saturating_add(self.longest - self.left)));
+        };
+        self.left = left;
+        Ok(self.take(length))
+    }
+
+    /// The frame that begins here, if all of it is there.
+    fn frame(&mut self) -> Result<Option<Frame>, Invalid> {
+        let Some(version) = self.byte() else { return Ok(None) };
+        if !matches!(version, b'1' | b'2') {
+            return Err(Invalid::Version(version));
         }
-        Ok(self.take(length).map(Bytes::copy_from_slice))
+        let Some(kind) = self.byte() else { return Ok(None) };
+        match kind {
+            b'W' => Ok(self.number().map(|window| Frame::Size(version, window))),
+            b'C' => Ok(self.bytes()?.map(|packed| Frame::Packed(Bytes::copy_from_slice(packed)))),
+            b'J' => {
+                let Some(number) = self.number() else { return Ok(None) };
+                let json = self.bytes()?.map(|json| Message::Json(Bytes::copy_from_slice(json)));
+                Ok(json.map(|json| Frame::Event(version, number, json)))
+            }
+            b'D' => {
+                let Some(number) = self.number() else { return Ok(None) };
+                Ok(self.fields()?.map(|fields| Frame::Event(version, number, Message::Fields(fields))))
+            }
+            other => Err(Invalid::Frame(other)),
+        }
+    }
+
+    fn fields(&mut self) -> Result<Option<Vec<(Bytes, Bytes)>>, Invalid> {
+        let Some(count) = self.number() else { return Ok(None) };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        if count > FIELDS_MAX {
+            return Err(Invalid::Fields(count));
+        }
+        // Nothing is copied before all of it is there.
+        let mut fields = Vec::new();
+        for _ in 0..count {
+            let Some(name) = self.bytes()? else { return Ok(None) };
+            let Some(value) = self.bytes()? else { return Ok(None) };
+            fields.push((name, value));
+        }
+        let copied = |(name, value)| (Bytes::copy_from_slice(name), Bytes::copy_from_slice(value));
+        Ok(Some(fields.into_iter().map(copied).collect()))
+    }
+}
+
+impl Unread {
+    fn push(&mut self, chunk: &[u8]) {
+        if self.at == self.bytes.len() || self.at > READ_MAX.max(self.bytes.len() / 2) {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        self.bytes.extend_from_slice(chunk);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// The next frame and how many bytes it is, if all of it is there. It stays until it is [passed](Self::pass).
+    fn frame(&mut self, longest: usize) -> Result<Option<(Frame, usize)>, Invalid> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if rest.len() < self.needed {
+            return Ok(None);
+        }
+        let mut cursor = Cursor::new(rest, longest);
+        let frame = cursor.frame()?;
+        self.needed = if frame.is_some() { 0 } else { cursor.needed };
+        Ok(frame.map(|frame| (frame, cursor.at)))
+    }
+
+    fn pass(&mut self, size: usize) {
+        self.at += size;
     }
 }
 
 impl Reader {
     /// Reads frames of up to `longest` bytes, unpacked.
     pub(crate) fn new(longest: usize) -> Self {
-        Self { buffer: Vec::new(), longest, window: 0, open: None }
+        Self { stream: Unread::default(), packed: None, longest, window: 0, come: 0, open: None }
     }
 
-    /// Takes a chunk; returns the windows that became whole.
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<Vec<Window>, Invalid> {
-        self.buffer.extend_from_slice(chunk);
-        let buffer = std::mem::take(&mut self.buffer);
-        let mut windows = Vec::new();
-        let used = self.frames(&buffer, &mut windows)?;
-        self.buffer = buffer.get(used..).unwrap_or_default().to_vec();
-        Ok(windows)
+    /// Takes a chunk, to be read by [`next`](Self::next).
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        self.stream.push(chunk);
     }
 
-    /// Reads the frames that are whole; returns how many bytes they are.
-    fn frames(&mut self, bytes: &[u8], windows: &mut Vec<Window>) -> Result<usize, Invalid> {
-        let mut used = 0;
+    /// The next window, if all of it has come.
+    pub(crate) fn next(&mut self) -> Result<Option<Window>, Invalid> {
         loop {
-            let mut cursor = Cursor { bytes, at: used };
-            let Some(frame) = self.frame(&mut cursor)? else { return Ok(used) };
-            let size = cursor.at - used;
-            used = cursor.at;
+            let is_inside = self.packed.is_some();
+            let unread = self.packed.as_mut().unwrap_or(&mut self.stream);
+            let Some((frame, size)) = unread.frame(self.longest)? else {
+                match self.packed.take() {
+                    None => return Ok(None),
+                    Some(unread) if unread.is_empty() => continue,
+                    Some(_) => return Err(Invalid::CutOff),
+                }
+            };
+            if matches!(frame, Frame::Size(..))
+                && let Some(open) = self.open.take()
+            {
+                // Whatever is still open is all that there will be of it.
+                return Ok(Some(open));
+            }
+            unread.pass(size);
             match frame {
                 Frame::Size(version, window) => {
-                    // Whatever is still open is all that there will be of it.
-                    windows.extend(self.open.take());
-                    self.window = window;
+                    (self.window, self.come) = (window, 0);
                     if window == 0 {
-                        windows.push(Window { version, last: 0, messages: Vec::new(), size: 0 });
+                        return Ok(Some(Window { version, last: 0, messages: Vec::new(), size: 0 }));
                     }
                 }
                 Frame::Event(version, last, message) => {
-                    let window = Window { version, last, messages: vec![message], size };
-                    windows.extend(self.add(window));
-                }
-                Frame::Packed(packed) => {
-                    let plain = unpack(&packed, Packing::Deflate, self.longest).map_err(Invalid::Packed)?;
-                    if self.frames(&plain, windows)? != plain.len() {
-                        return Err(Invalid::CutOff);
+                    if let Some(window) = self.add(version, last, message, size) {
+                        return Ok(Some(window));
                     }
                 }
+                // Nobody packs what is packed, and there is no end to how often it could be.
+                Frame::Packed(_) if is_inside => return Err(Invalid::Nested),
+                Frame::Packed(packed) => {
+                    let bytes = unpack(&packed, Packing::Deflate, self.longest).map_err(Invalid::Packed)?;
+                    self.packed = Some(Unread { bytes, ..Unread::default() });
+                }
             }
         }
     }
 
-    /// Adds what came to the open window; returns it when it is whole.
-    fn add(&mut self, new: Window) -> Option<Window> {
-        let open = match self.open.take() {
-            None => new,
-            Some(mut open) => {
-                open.last = new.last;
-                open.size += new.size;
-                open.messages.extend(new.messages);
-                open
-            }
-        };
-        if open.messages.len() >= self.window.max(1) as usize {
-            return Some(open);
+    /// Adds an event to the open window; returns it when it is whole, or large enough.
+    fn add(&mut self, version: u8, last: u32, message: Message, size: usize) -> Option<Window> {
+        let empty = || Window { version, last, messages: Vec::new(), size: 0 };
+        let open = self.open.get_or_insert_with(empty);
+        open.last = last;
+        open.size += size;
+        open.messages.push(message);
+        self.come = self.come.saturating_add(1);
+        if self.come >= self.window.max(1) {
+            self.come = 0;
+            return self.open.take();
         }
-        self.open = Some(open);
-        None
-    }
-
-    /// The frame at the cursor, if all of it is there.
-    fn frame(&self, cursor: &mut Cursor<'_>) -> Result<Option<Frame>, Invalid> {
-        let Some(version) = cursor.byte() else { return Ok(None) };
-        if !matches!(version, b'1' | b'2') {
-            return Err(Invalid::Version(version));
-        }
-        let Some(kind) = cursor.byte() else { return Ok(None) };
-        match kind {
-            b'W' => Ok(cursor.number().map(|window| Frame::Size(version, window))),
-            b'C' => Ok(cursor.bytes(self.longest)?.map(Frame::Packed)),
-            b'J' => {
-                let Some(number) = cursor.number() else { return Ok(None) };
-                let json = cursor.bytes(self.longest)?;
-                Ok(json.map(|json| Frame::Event(version, number, Message::Json(json))))
-            }
-            b'D' => {
-                let (Some(number), Some(count)) = (cursor.number(), cursor.number()) else { return Ok(None) };
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
-                if count > FIELDS_MAX {
-                    return Err(Invalid::Fields(count));
-                }
-                let mut fields = Vec::new();
-                for _ in 0..count {
-                    let Some(name) = cursor.bytes(self.longest)? else { return Ok(None) };
-                    let Some(value) = cursor.bytes(self.longest)? else { return Ok(None) };
-                    fields.push((name, value));
-                }
-                Ok(Some(Frame::Event(version, number, Message::Fields(fields))))
-            }
-            other => Err(Invalid::Frame(other)),
-        }
+        self.open.take_if(|open| open.messages.len() >= PART_EVENTS || open.size >= PART_BYTES)
     }
 
     /// Whether a window or a frame is not whole yet.
     pub(crate) fn is_amid(&self) -> bool {
-        self.open.is_some() || !self.buffer.is_empty()
+        self.open.is_some() || self.come > 0 || self.packed.is_some() || !self.stream.is_empty()
     }
 }
 
@@ -215,6 +286,14 @@ pub(crate) mod tests {
         u32::try_from(number).unwrap().to_be_bytes()
     }
 
+    /// A frame with other frames, compressed.
+    fn packed(frames: &[u8]) -> Vec<u8> {
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(frames).unwrap();
+        let packed = zlib.finish().unwrap();
+        [&b"2C"[..], &number(packed.len()), &packed].concat()
+    }
+
     /// A window of JSON events, compressed or not.
     pub(crate) fn window(events: &[&str], packed: bool) -> Vec<u8> {
         let mut frames = Vec::new();
@@ -222,10 +301,7 @@ pub(crate) mod tests {
             frames.extend([&b"2J"[..], &number(nth + 1), &number(event.len()), event.as_bytes()].concat());
         }
         if packed {
-            let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-            zlib.write_all(&frames).unwrap();
-            let packed = zlib.finish().unwrap();
-            frames = [&b"2C"[..], &number(packed.len()), &packed].concat();
+            frames = self::packed(&frames);
         }
         [&b"2W"[..], &number(events.len()), &frames].concat()
     }
@@ -245,7 +321,10 @@ pub(crate) mod tests {
         let mut reader = Reader::new(10_000);
         let mut windows = Vec::new();
         for chunk in stream.chunks(size) {
-            windows.extend(reader.push(chunk)?);
+            reader.push(chunk);
+            while let Some(window) = reader.next()? {
+                windows.push(window);
+            }
         }
         Ok(windows)
     }
@@ -298,6 +377,67 @@ pub(crate) mod tests {
         let bomb = window(&[&zeros], true);
         assert!(bomb.len() < 5000);
         assert!(matches!(read(&bomb, 5000), Err(Invalid::Packed(_))));
+    }
+
+    #[test]
+    fn compressed_frames_in_compressed_frames_are_refused_however_deep_they_are() {
+        let mut frame = window(&["{}"], true);
+        for _ in 0..3000 {
+            frame = packed(&frame);
+        }
+        let mut reader = Reader::new(1 << 20);
+        reader.push(&frame);
+        assert!(matches!(reader.next(), Err(Invalid::Nested)));
+    }
+
+    #[test]
+    fn windows_are_made_one_by_one_however_many_a_compressed_frame_holds() {
+        let mut reader = Reader::new(1 << 20);
+        reader.push(&packed(&b"2W\0\0\0\0".repeat(100_000)));
+        for _ in 0..100_000 {
+            assert!(reader.next().unwrap().is_some());
+            assert!(reader.open.is_none() && reader.is_amid());
+        }
+        assert!(reader.next().unwrap().is_none() && !reader.is_amid());
+    }
+
+    #[test]
+    fn a_large_window_comes_in_parts_with_the_number_of_their_last_event() {
+        let events = vec!["{}"; PART_EVENTS + 2];
+        let mut reader = Reader::new(1 << 20);
+        reader.push(&[window(&events, true), window(&["{}"], false)].concat());
+        let mut next = || reader.next().unwrap().map(|window| (window.messages.len(), window.last as usize));
+        assert_eq!(next(), Some((PART_EVENTS, PART_EVENTS)));
+        assert_eq!(next(), Some((2, PART_EVENTS + 2)));
+        assert_eq!((next(), next()), (Some((1, 1)), None));
+    }
+
+    #[test]
+    fn a_long_frame_that_comes_byte_by_byte_is_looked_at_only_when_it_may_be_whole() {
+        let text = format!("\"{}\"", "x".repeat(5000));
+        for frame in [window(&[&text], false), old_window(&[("line", &text), ("b", "c")])] {
+            let (start, rest) = frame.split_at(frame.len() - 4000);
+            let mut reader = Reader::new(10_000);
+            reader.push(start);
+            assert!(reader.next().unwrap().is_none());
+            let needed = reader.stream.needed;
+            assert!(needed > start.len() - 6, "{needed} of {}", frame.len());
+            let mut found = 0;
+            for byte in rest {
+                reader.push(&[*byte]);
+                found += usize::from(reader.next().unwrap().is_some());
+            }
+            assert_eq!(found, 1);
+        }
+    }
+
+    #[test]
+    fn the_fields_of_an_event_are_no_longer_together_than_a_frame() {
+        let long = "x".repeat(6000);
+        assert!(matches!(
+            read(&old_window(&[("a", &long), ("b", &long)]), 100),
+            Err(Invalid::TooLong(12_002))
+        ));
     }
 
     #[test]

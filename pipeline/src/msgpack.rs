@@ -8,6 +8,8 @@ use crate::value::{Decimal, Map, Text, Value};
 
 /// The deepest nesting that is read.
 const DEPTH_MAX: usize = 100;
+/// The most values in one: each takes many times the byte that it may be.
+const VALUES_MAX: u64 = 1_000_000;
 /// The longest value of a stream. A longer one cannot be skipped: the stream ends.
 pub(crate) const VALUE_MAX: usize = 32 << 20;
 
@@ -20,6 +22,9 @@ pub(crate) enum Malformed {
     /// A value in a stream is too long.
     #[error("a value is longer than {VALUE_MAX} bytes")]
     TooLong,
+    /// A value holds too many others.
+    #[error("a value holds more than {VALUES_MAX} others")]
+    TooMany,
     /// A byte that begins no value.
     #[error("the byte {0:#04x} begins no value of MessagePack")]
     Marker(u8),
@@ -27,7 +32,27 @@ pub(crate) enum Malformed {
 
 /// Reads one value from the start of `bytes`, which then begin after it.
 pub(crate) fn read(bytes: &mut &[u8]) -> Result<rmpv::Value, Malformed> {
+    // A short one cannot hold as many.
+    if bytes.len() as u64 > VALUES_MAX {
+        count_values(bytes)?;
+    }
     Ok(rmpv::decode::read_value_with_max_depth(bytes, DEPTH_MAX)?)
+}
+
+/// Looks whether the first value holds no more others than it may.
+fn count_values(mut bytes: &[u8]) -> Result<(), Malformed> {
+    let (mut seen, mut open) = (0_u64, 1_u64);
+    while open > 0
+        && let Some((length, children)) = step(bytes)?
+    {
+        bytes = bytes.get(length..).unwrap_or_default();
+        open = open.saturating_sub(1).saturating_add(children);
+        seen += 1;
+        if seen > VALUES_MAX {
+            return Err(Malformed::TooMany);
+        }
+    }
+    Ok(())
 }
 
 /// A value of MessagePack as one of ours. Bytes become text; what is of an extension's type becomes its bytes as text.
@@ -206,6 +231,13 @@ mod tests {
                 proptest::collection::vec((inner.clone(), inner), 0..20).prop_map(rmpv::Value::Map),
             ]
         })
+    }
+
+    #[test]
+    fn a_value_of_too_many_others_is_refused_before_it_is_read() {
+        let array = |length: u32| [&[0xdd][..], &length.to_be_bytes(), &vec![0xc0; length as usize]].concat();
+        assert!(matches!(read(&mut array(1_000_001).as_slice()), Err(Malformed::TooMany)));
+        assert!(read(&mut array(999_999).as_slice()).is_ok());
     }
 
     proptest! {

@@ -14,6 +14,8 @@ use bytes::Bytes;
 const FAILURE: &str = "_fluentparsefailure";
 /// The most bytes that packed entries may become.
 const UNPACKED_MAX: usize = 64 << 20;
+/// The most events of one message.
+const EVENTS_MAX: usize = 100_000;
 /// The type of a moment with nanoseconds.
 const EVENT_TIME: i8 = 0;
 
@@ -25,7 +27,7 @@ plugin! {
     /// ```
     ///
     /// All four ways are read: one event, an array of events, packed events, and packed events compressed by gzip (up to
-    /// 64 MiB each). The tag becomes a tag of the event. Moments may have nanoseconds. Chunks are not acknowledged and a
+    /// 64 MiB and 100,000 events each). The tag becomes a tag of the event. Moments may have nanoseconds. Chunks are not acknowledged and a
     /// shared key is not asked for, as in Logstash: leave `require_ack_response` and `shared_key` out on the other side.
     /// What is none of it becomes the message of an event with the tag `_fluentparsefailure`.
     codec "fluent" => pub(crate) struct FluentOptions {
@@ -62,7 +64,9 @@ impl Decode for Fluent {
             };
             let mut made = Vec::new();
             let read = self.forwarded(&item, events, &mut made);
-            made.into_iter().for_each(|event| events.event(event));
+            if read.is_ok() || made.len() < EVENTS_MAX {
+                made.into_iter().for_each(|event| events.event(event));
+            }
             if read.is_err() {
                 let mut event = Event::new(events.now());
                 event.fields_mut().insert("message", msgpack::value(item));
@@ -84,6 +88,9 @@ impl Fluent {
             return Err(Unknown);
         };
         let mut add = |time: &rmpv::Value, record: &rmpv::Value| {
+            if out.len() >= EVENTS_MAX {
+                return Err(Unknown);
+            }
             out.push(self.event(tag, time, record, now)?);
             Ok(())
         };
@@ -231,6 +238,18 @@ mod tests {
         assert_eq!(shown("fluent", &[&[one.clone(), one].concat()]).len(), 2);
         let exact = packed(&array(&[tag, exact, record("x"), rmpv::Value::Nil]));
         assert_eq!(shown("fluent { nanosecond_precision => true }", &[&exact]), [expected("x")]);
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_become_events_without_end() {
+        let entry = packed(&array(&[rmpv::Value::from(1), rmpv::Value::Map(Vec::new())]));
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&entry.repeat(EVENTS_MAX + 1)).unwrap();
+        let compressed = rmpv::Value::Map(vec![("compressed".into(), "gzip".into())]);
+        let bomb = array(&["t".into(), rmpv::Value::Binary(gzip.finish().unwrap()), compressed]);
+        let events = shown("fluent", &[&packed(&bomb)]);
+        assert_eq!(events.len(), 1);
+        assert!(events[0].contains(FAILURE));
     }
 
     #[test]

@@ -86,6 +86,9 @@ impl Json {
                     if let Value::Map(fields) = item {
                         self.add(fields, only, events);
                     }
+                    if events.is_over() {
+                        return;
+                    }
                 }
             }
             Ok(_) | Err(_) => events.failed(text, FAILURE),
@@ -126,6 +129,14 @@ mod tests {
             let event = format!(r#"{{"message":"{message}","tags":["_jsonparsefailure"]}}"#);
             assert_eq!(shown("json", &[text.as_bytes()]), [event], "{text}");
         }
+    }
+
+    #[test]
+    fn a_document_of_millions_of_values_is_kept_as_text() {
+        let document = format!("[{}{{}}]", "{},".repeat(4_000_001));
+        let events = shown("json", &[document.as_bytes()]);
+        assert_eq!(events.len(), 1);
+        assert!(events[0].ends_with("\"tags\":[\"_jsonparsefailure\"]}"));
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! Receives events of Filebeat and the other Beats.
-use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -285,8 +284,7 @@ impl Site {
         let (mut incoming, mut outgoing) = tokio::io::split(stream);
         let mut reader = Reader::new(usize::try_from(self.options.max_frame_size.0).unwrap_or(usize::MAX));
         let mut buffer = vec![0; READ_BYTES];
-        let mut in_work: FuturesOrdered<BoxFuture<'static, Result<(u8, u32), Closed>>> =
-            FuturesOrdered::new();
+        let mut in_work: FuturesOrdered<BoxFuture<'_, Result<(u8, u32), Closed>>> = FuturesOrdered::new();
         let mut version = b'2';
         let mut tell_at = Instant::now() + IN_WORK_EVERY;
         let mut close_at = Instant::now() + self.options.client_inactivity_timeout;
@@ -301,14 +299,17 @@ impl Site {
                     tell_at = Instant::now() + IN_WORK_EVERY;
                     close_at = Instant::now() + self.options.client_inactivity_timeout;
                 }
-                windows = receive(&mut incoming, &mut reader, &mut buffer), if open && room => {
-                    let Some(windows) = windows? else {
-                        open = false;
-                        continue;
-                    };
-                    for window in windows {
-                        version = window.version;
-                        in_work.push_back(Box::pin(self.deliver(window, &peer)));
+                window = receive(&mut incoming, &mut reader, &mut buffer), if open && room => {
+                    match window? {
+                        Received::Window(window) => {
+                            version = window.version;
+                            in_work.push_back(Box::pin(self.deliver(window, &peer)));
+                        }
+                        Received::Part => {}
+                        Received::End => {
+                            open = false;
+                            continue;
+                        }
                     }
                     close_at = Instant::now() + self.options.client_inactivity_timeout;
                 }
@@ -331,19 +332,13 @@ impl Site {
     }
 
     /// Delivers a window; what is to be acknowledged when all of it has arrived.
-    fn deliver(
-        &self,
-        window: Window,
-        peer: &Peer,
-    ) -> impl Future<Output = Result<(u8, u32), Closed>> + use<> {
+    async fn deliver(&self, window: Window, peer: &Peer) -> Result<(u8, u32), Closed> {
         let Window { version, last, messages, size } = window;
+        // There are events only when there is room for them.
+        let place = self.counter.place().await?;
         let events = messages.into_iter().flat_map(|message| self.events(message, peer)).collect();
-        let counter = self.counter.clone();
-        async move {
-            let arrival = counter.put(events, size).await?;
-            arrival.await.map_err(|_| Closed)?;
-            Ok((version, last))
-        }
+        place.put(events, size).await.map_err(|_| Closed)?;
+        Ok((version, last))
     }
 
     /// The events of a message: one, unless the codec makes several of its text.
@@ -449,21 +444,33 @@ fn merged(mut event: Event, fields: Map) -> Event {
     event
 }
 
-/// Reads some; `None` at the end of the stream.
+/// What came.
+enum Received {
+    Window(Window),
+    /// A part of a window that is not whole yet.
+    Part,
+    End,
+}
+
+/// The next window; reads some when none is whole.
 async fn receive(
     incoming: &mut ReadHalf<Box<dyn Stream>>,
     reader: &mut Reader,
     buffer: &mut [u8],
-) -> Result<Option<Vec<Window>>, String> {
-    let length = match incoming.read(buffer).await {
-        Ok(0) if reader.is_amid() => return Err("it ended in the middle of a window".to_owned()),
-        Ok(0) => return Ok(None),
-        Ok(length) => length,
+) -> Result<Received, String> {
+    if let Some(window) = reader.next().map_err(|error| crate::client::chain(&error))? {
+        return Ok(Received::Window(window));
+    }
+    match incoming.read(buffer).await {
+        Ok(0) if reader.is_amid() => Err("it ended in the middle of a window".to_owned()),
+        Ok(0) => Ok(Received::End),
+        Ok(length) => {
+            reader.push(buffer.get(..length).unwrap_or_default());
+            Ok(Received::Part)
+        }
         // Whoever goes away without a word has been told of what arrived before.
-        Err(error) => return Err(format!("read: {error}")),
-    };
-    let read = reader.push(buffer.get(..length).unwrap_or_default());
-    read.map(Some).map_err(|error| crate::client::chain(&error))
+        Err(error) => Err(format!("read: {error}")),
+    }
 }
 
 async fn tell(outgoing: &mut WriteHalf<Box<dyn Stream>>, version: u8, number: u32) -> Result<(), String> {

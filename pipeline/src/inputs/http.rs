@@ -2,25 +2,26 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::sync::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::codec::{Charset, Decode, to_text};
+use crate::codec::{Charset, Decode, decode_at_most, to_text};
 use crate::ecs::Ecs;
 use crate::event::Event;
 use crate::field::FieldRef;
@@ -50,7 +51,9 @@ plugin! {
     /// ```
     ///
     /// A request is answered when every output has its events, so that whoever got an answer need not send again. What is sent
-    /// while too many requests wait, or while the pipeline has taken nothing for 10 seconds, is answered with 429: send it later.
+    /// while too many requests wait, while the bodies that are read have several hundred MiB together, or while the pipeline has
+    /// taken nothing for 10 seconds, is answered with 429: send it later. A body that comes with less than 64 KiB in 30 seconds is
+    /// answered with 408, one of more than 100,000 events with 413.
     /// Bodies may be compressed (`Content-Encoding: gzip` or `deflate`). Each event has the fields `host`, the sender's address, and
     /// `headers`, with `request_method`, `request_path` and `http_version` among them.
     input "http" => pub(crate) struct HttpOptions {
@@ -186,8 +189,15 @@ struct Http {
 
 /// How long the pipeline may take nothing before requests are refused.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the head of a request may take.
+/// How long the head of a request may take, and how long so much of a body.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+const BODY_STEP: usize = 64 << 10;
+/// How long the answers to the last requests may take after a stop.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+/// The most events of a request, and the most headers that they have together beside those that they share.
+const EVENTS_MAX: usize = 100_000;
+const HEADERS_MAX: usize = 1_000_000;
 
 impl Input for Http {
     fn run(self: Box<Self>, intake: Intake) -> BoxFuture<'static, Result<(), InputError>> {
@@ -197,13 +207,16 @@ impl Input for Http {
                 listener: listening::tcp(&options.host, options.port)?,
                 tls,
                 handshake: Duration::from_millis(options.ssl_handshake_timeout),
-                keep_alive: false,
+                keep_alive: true,
                 most: options.max_connections,
             };
             let (counter, lots) = delivery::counter(1);
+            let stop = intake.stop.clone();
             let site = Arc::new(Site {
                 room: Semaphore::new(options.max_pending_requests.max(1)),
-                waits: Mutex::default(),
+                bodies: Bodies::new(longest(&options)),
+                waits: Waits::default(),
+                stop: stop.clone(),
                 names: Names::new(&options),
                 token: token(&options),
                 codec: intake.decode.clone(),
@@ -211,9 +224,7 @@ impl Input for Http {
                 counter,
                 options,
             });
-            let stop = intake.stop.clone();
-            let until = stop.clone();
-            let serve = move |stream, peer: Peer| connection(stream, peer, site.clone(), until.clone());
+            let serve = move |stream, peer: Peer| connection(stream, peer, site.clone());
             tokio::join!(door.serve(&stop, serve), delivery::work(lots, &intake, Vec::new(), false));
             Ok(())
         })
@@ -236,15 +247,26 @@ struct Site {
     counter: Counter,
     /// Places for requests that wait.
     room: Semaphore,
-    /// Since when requests wait to be taken, the oldest first.
-    waits: Mutex<Vec<Instant>>,
+    bodies: Bodies,
+    waits: Waits,
+    stop: CancellationToken,
 }
 
-async fn connection(stream: Box<dyn Stream>, peer: Peer, site: Arc<Site>, stop: CancellationToken) {
-    let from = peer.address;
+fn longest(options: &HttpOptions) -> usize {
+    usize::try_from(options.max_content_length.0).unwrap_or(usize::MAX)
+}
+
+async fn connection(stream: Box<dyn Stream>, peer: Peer, site: Arc<Site>) {
+    let (from, stop) = (peer.address, site.stop.clone());
+    // Held by each request while it is worked on.
+    let in_work = Arc::new(());
+    let counted = in_work.clone();
     let service = service_fn(move |request| {
-        let (site, from) = (site.clone(), peer.ip().to_string());
-        async move { Ok::<_, Infallible>(site.answer(request, from).await) }
+        let (site, from, counted) = (site.clone(), peer.ip().to_string(), counted.clone());
+        async move {
+            let _counted = counted;
+            Ok::<_, Infallible>(site.answer(request, from).await)
+        }
     });
     let mut serving = std::pin::pin!(
         hyper::server::conn::http1::Builder::new()
@@ -256,7 +278,13 @@ async fn connection(stream: Box<dyn Stream>, peer: Peer, site: Arc<Site>, stop: 
         served = serving.as_mut() => served,
         () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            loop {
+                tokio::select! {
+                    served = serving.as_mut() => break served,
+                    // Whoever has sent half a head, or does not take its answer, is not waited for.
+                    () = tokio::time::sleep(LAST_ANSWER) => if Arc::strong_count(&in_work) <= 2 { return },
+                }
+            }
         }
     };
     if let Err(error) = served {
@@ -270,6 +298,7 @@ enum Refusal {
     WrongToken,
     Busy,
     TooLong,
+    TooSlow,
     Unreadable(String),
     Over,
 }
@@ -304,36 +333,55 @@ impl Site {
             (Some(token), Some(given)) if given.as_bytes() == token.as_bytes() => {}
             (Some(_), Some(_)) => return Err(Refusal::WrongToken),
         }
-        let Ok(_place) = self.room.try_acquire() else { return Err(Refusal::Busy) };
-        if self.is_stuck() {
+        if self.room.available_permits() == 0 || self.waits.is_too_long() {
             return Err(Refusal::Busy);
         }
-        let (head, body) = request.into_parts();
-        let longest = usize::try_from(self.options.max_content_length.0).unwrap_or(usize::MAX);
-        let body = Limited::new(body, longest).collect().await.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                return Refusal::TooLong;
-            }
-            Refusal::Unreadable(error.to_string())
-        })?;
-        let encoding =
-            head.headers.get(hyper::header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        let body = match Packing::named(encoding.unwrap_or("identity")) {
-            None => body.to_bytes(),
-            Some(packing) => unpack(&body.to_bytes(), packing, longest)
-                .map_err(|error| {
-                    if error.is_limit() { Refusal::TooLong } else { Refusal::Unreadable(error.to_string()) }
-                })?
-                .into(),
+        let (head, incoming) = request.into_parts();
+        let body = tokio::select! {
+            body = self.body(&head, incoming) => body?,
+            // Whoever has not sent all of it by now is not waited for.
+            () = self.stop.cancelled() => return Err(Refusal::Over),
         };
-        let size = body.len();
-        let mut events = self.decoded(&head.headers, body);
-        let headers = headers_of(&head);
-        events.iter_mut().for_each(|event| self.names.set(event, &headers, &from));
-        self.deliver(events, size).await
+        let Ok(_place) = self.room.try_acquire() else { return Err(Refusal::Busy) };
+        self.deliver(&head, body, &from).await
     }
 
-    fn decoded(&self, headers: &HeaderMap, body: Bytes) -> Vec<Event> {
+    /// Reads a body, and unpacks it.
+    async fn body(&self, head: &Parts, mut incoming: Incoming) -> Result<Body<'_>, Refusal> {
+        let longest = longest(&self.options);
+        if incoming.size_hint().lower() > longest as u64 {
+            return Err(Refusal::TooLong);
+        }
+        let mut body = self.bodies.begin();
+        let (mut due, mut due_at) = (Instant::now() + BODY_PATIENCE, BODY_STEP);
+        let mut bytes = Vec::new();
+        loop {
+            let frame = timeout_at(due, incoming.frame()).await.map_err(|_| Refusal::TooSlow)?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| Refusal::Unreadable(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > longest {
+                return Err(Refusal::TooLong);
+            }
+            body.grow(data.len())?;
+            bytes.extend_from_slice(&data);
+            if bytes.len() >= due_at {
+                (due, due_at) = (Instant::now() + BODY_PATIENCE, bytes.len() + BODY_STEP);
+            }
+        }
+        let encoding =
+            head.headers.get(hyper::header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        if let Some(packing) = Packing::named(encoding.unwrap_or("identity")) {
+            bytes = unpack(&bytes, packing, longest).map_err(|error| {
+                if error.is_limit() { Refusal::TooLong } else { Refusal::Unreadable(error.to_string()) }
+            })?;
+            body.grow(bytes.len())?;
+        }
+        body.bytes = bytes.into();
+        Ok(body)
+    }
+
+    fn decoded(&self, headers: &HeaderMap, body: Bytes) -> Result<Vec<Event>, Refusal> {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
         let codec = self.codecs.get(&kind.trim().to_ascii_lowercase()).unwrap_or(&self.codec);
@@ -345,26 +393,103 @@ impl Site {
             None | Some(Charset::Utf8) => body,
             Some(other) => Bytes::copy_from_slice(to_text(body, other).as_bytes()),
         };
-        crate::codec::decode_whole(codec.as_ref(), &Map::new(), body)
+        decode_at_most(EVENTS_MAX, codec.as_ref(), &Map::new(), body).ok_or(Refusal::TooLong)
     }
 
-    /// Sends events on, and waits until they have arrived.
-    async fn deliver(&self, events: Vec<Event>, size: usize) -> Result<(), Refusal> {
-        let since = Instant::now();
-        self.waits().push(since);
-        let put = self.counter.put(events, size).await;
-        self.waits().retain(|other| *other != since);
-        let arrival = put.map_err(|_| Refusal::Over)?;
-        arrival.await.map_err(|_| Refusal::Over)
+    /// Sends the events of a body on, and waits until they have arrived.
+    async fn deliver(&self, head: &Parts, body: Body<'_>, from: &str) -> Result<(), Refusal> {
+        // There are events only when there is room for them.
+        let waits = self.waits.begin();
+        let place = self.counter.place().await.map_err(|_| Refusal::Over)?;
+        drop(waits);
+        let size = body.bytes.len();
+        let mut events = self.decoded(&head.headers, body.bytes)?;
+        drop(body.held);
+        let headers = headers_of(head).into_shared();
+        if events.len().saturating_mul(headers.own_len()) > HEADERS_MAX {
+            return Err(Refusal::TooLong);
+        }
+        events.iter_mut().for_each(|event| self.names.set(event, &headers, from));
+        place.put(events, size).await.map_err(|_| Refusal::Over)
+    }
+}
+
+/// Room for the bodies that are being read, so that many of them together do not fill the memory.
+struct Bodies {
+    /// In KiB.
+    room: Semaphore,
+}
+
+/// The most bytes of all bodies of an input, unless a single one may be as long.
+const BODIES_MAX: usize = 256 << 20;
+
+impl Bodies {
+    /// For bodies that may be so long, packed and unpacked.
+    fn new(longest: usize) -> Self {
+        let kib = longest.saturating_mul(2).max(BODIES_MAX).div_ceil(1 << 10);
+        Self { room: Semaphore::new(kib.min(Semaphore::MAX_PERMITS)) }
     }
 
-    fn waits(&self) -> std::sync::MutexGuard<'_, Vec<Instant>> {
-        self.waits.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn begin(&self) -> Body<'_> {
+        Body { bytes: Bytes::new(), size: 0, held: Vec::new(), room: &self.room }
+    }
+}
+
+/// A body, and the room that it takes.
+struct Body<'s> {
+    bytes: Bytes,
+    size: usize,
+    held: Vec<SemaphorePermit<'s>>,
+    room: &'s Semaphore,
+}
+
+impl Body<'_> {
+    /// Takes room for so many bytes more.
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let before = self.size.div_ceil(1 << 10);
+        self.size = self.size.saturating_add(bytes);
+        let more = u32::try_from(self.size.div_ceil(1 << 10) - before).map_err(|_| Refusal::TooLong)?;
+        let more = self.room.try_acquire_many(more).map_err(|_| Refusal::Busy)?;
+        match self.held.first_mut() {
+            Some(held) => held.merge(more),
+            None => self.held.push(more),
+        }
+        Ok(())
+    }
+}
+
+/// Since when requests wait to be taken.
+#[derive(Default)]
+struct Waits {
+    /// By number: the oldest first.
+    since: Mutex<(u64, BTreeMap<u64, Instant>)>,
+}
+
+/// A request that waits, until it is dropped: taken, or called off by its sender.
+struct Wait<'w> {
+    waits: &'w Waits,
+    number: u64,
+}
+
+impl Waits {
+    fn begin(&self) -> Wait<'_> {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let (number, waiting) = &mut *since;
+        *number += 1;
+        waiting.insert(*number, Instant::now());
+        Wait { waits: self, number: *number }
     }
 
     /// Whether a request waits for so long that others had better come later.
-    fn is_stuck(&self) -> bool {
-        self.waits().first().is_some_and(|since| since.elapsed() > PATIENCE)
+    fn is_too_long(&self) -> bool {
+        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.1.first_key_value().is_some_and(|(_, since)| since.elapsed() > PATIENCE)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.waits.since.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&self.number);
     }
 }
 
@@ -374,6 +499,7 @@ impl Refusal {
             Self::NoToken | Self::WrongToken => (StatusCode::UNAUTHORIZED, String::new()),
             Self::Busy => (StatusCode::TOO_MANY_REQUESTS, String::new()),
             Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, String::new()),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, String::new()),
             Self::Unreadable(ref reason) => (StatusCode::BAD_REQUEST, reason.clone()),
             Self::Over => (StatusCode::SERVICE_UNAVAILABLE, String::new()),
         };
@@ -391,7 +517,7 @@ impl Refusal {
 }
 
 /// The headers of a request as events show them. The password is not among them.
-fn headers_of(head: &hyper::http::request::Parts) -> Map {
+fn headers_of(head: &Parts) -> Map {
     let mut fields = Map::new();
     for (name, value) in head.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {
         let name = match name.as_str() {

@@ -32,12 +32,25 @@ pub(crate) fn counter(most: usize) -> (Counter, mpsc::Receiver<Lot>) {
     (Counter { lots }, waiting)
 }
 
+/// A place on the counter.
+pub(crate) struct Place<'c> {
+    room: mpsc::Permit<'c, Lot>,
+}
+
 impl Counter {
-    /// Puts events down, which were `size` bytes; waits while the pipeline is full.
-    pub(crate) async fn put(&self, events: Vec<Event>, size: usize) -> Result<Arrival, Closed> {
+    /// Waits for a place, while the pipeline is full. Events had better not be made before: who waits has them in memory.
+    pub(crate) async fn place(&self) -> Result<Place<'_>, Closed> {
+        let room = self.lots.reserve().await.map_err(|_| Closed)?;
+        Ok(Place { room })
+    }
+}
+
+impl Place<'_> {
+    /// Puts events down, which were `size` bytes.
+    pub(crate) fn put(self, events: Vec<Event>, size: usize) -> Arrival {
         let (arrived, arrival) = oneshot::channel();
-        self.lots.send(Lot { events, size, arrived }).await.map_err(|_| Closed)?;
-        Ok(arrival)
+        self.room.send(Lot { events, size, arrived });
+        arrival
     }
 }
 

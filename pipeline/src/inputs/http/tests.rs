@@ -142,6 +142,76 @@ async fn with_tls_those_without_a_certificate_are_refused_where_one_is_required_
     }
 }
 
+#[tokio::test]
+async fn a_request_may_not_become_too_many_events() {
+    let mut world =
+        World::of("additional_codecs => { 'application/json' => json 'application/x-ndjson' => json_lines }")
+            .await;
+    let many = |item: &str| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(item.repeat(EVENTS_MAX + 1).as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let send = async |kind: &str, body: Vec<u8>| {
+        let request = world.client.post(&world.url).header("Content-Type", kind);
+        let request = request.header("Content-Encoding", "gzip").body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(send("application/x-ndjson", many("{}\n")).await, 413);
+    let mut array = GzEncoder::new(Vec::new(), Compression::best());
+    array.write_all(format!("[{}{{}}]", "{},".repeat(EVENTS_MAX)).as_bytes()).unwrap();
+    assert_eq!(send("application/json", array.finish().unwrap()).await, 413);
+    assert_eq!(world.post("text/plain", "one").await, 200);
+    world.trial.events(1).await;
+}
+
+/// A request whose body does not come.
+async fn half_a_request(world: &World) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt;
+    let place = world.url.trim_start_matches("http://").split('/').next().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(place).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nab").await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_take_no_place_and_hold_up_no_stop() {
+    let mut world = World::of("max_pending_requests => 1").await;
+    let _half = [half_a_request(&world).await, half_a_request(&world).await];
+    for count in 1..4 {
+        assert_eq!(world.post("text/plain", "whole").await, 200);
+        world.trial.events(count).await;
+    }
+    world.trial.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_called_off_while_it_waits_is_forgotten() {
+    let waits = Waits::default();
+    let called_off = async {
+        let _wait = waits.begin();
+        std::future::pending::<()>().await;
+    };
+    assert!(tokio::time::timeout(PATIENCE * 2, called_off).await.is_err());
+    assert!(!waits.is_too_long());
+    let _wait = waits.begin();
+    assert!(!waits.is_too_long());
+    tokio::time::sleep(PATIENCE * 2).await;
+    assert!(waits.is_too_long());
+}
+
+#[tokio::test]
+async fn bodies_have_only_so_much_room_together() {
+    let bodies = Bodies { room: Semaphore::new(100) };
+    let (mut one, mut other) = (bodies.begin(), bodies.begin());
+    assert!(one.grow(60 << 10).is_ok() && other.grow(1).is_ok() && one.grow(39 << 10).is_ok());
+    assert!(matches!(other.grow(1024), Err(Refusal::Busy)));
+    drop(one);
+    assert!(other.grow(99 << 10).is_ok());
+    drop(other);
+    assert_eq!(bodies.room.available_permits(), 100);
+}
+
 #[test]
 fn options_that_do_not_fit_together_are_told_at_their_place() {
     let text =

@@ -1,6 +1,6 @@
 //! The output against a server in this process that speaks Redis' protocol; the real one is in the stories.
 use super::*;
-use crate::redis::read;
+use crate::redis::Replies;
 use crate::runtime::{Surroundings, run_to_end};
 use crate::{Plan, Scope, compile};
 use std::net::SocketAddr;
@@ -26,10 +26,11 @@ async fn serve(
     tasks.spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut buffer = Vec::new();
+            let (mut buffer, mut commands) = (Vec::new(), Replies::default());
             'connection: while stream.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
-                while let Some((Reply::List(parts), length)) = read(&buffer, 0).unwrap() {
-                    buffer.drain(..length);
+                commands.push(&buffer);
+                buffer.clear();
+                while let Some(Reply::List(parts)) = commands.next().unwrap() {
                     let text = |part: &Reply| match part {
                         Reply::Text(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
                         other => panic!("{other:?}"),

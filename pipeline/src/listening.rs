@@ -22,9 +22,10 @@ use crate::tls::subject;
 /// How many connections wait to be accepted.
 const BACKLOG: i32 = 1024;
 /// How long to wait after the system could not accept a connection: too many files are open.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// The longest header of the PROXY protocol.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// The longest header of the PROXY protocol, and how long it may take.
 const PROXY_MAX: usize = 107;
+const PROXY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A socket for datagrams.
 pub(crate) fn udp(host: &str, port: u16, buffer: Option<usize>) -> Result<UdpSocket, InputError> {
@@ -140,6 +141,8 @@ impl Door {
                 }
             });
         }
+        // Somebody else may take its place while the last connections end.
+        drop(self.listener);
         while let Some(ended) = connections.join_next().await {
             told(ended);
         }
@@ -201,6 +204,11 @@ pub(crate) struct Proxied {
 
 /// Reads the header of the PROXY protocol, and not a byte more. The reason of a failure is for people.
 pub(crate) async fn proxied(stream: &mut Box<dyn Stream>) -> Result<Proxied, String> {
+    let read = timeout(PROXY_PATIENCE, proxy_line(stream)).await;
+    header(&read.map_err(|_| "the header of the PROXY protocol took too long".to_owned())??)
+}
+
+async fn proxy_line(stream: &mut Box<dyn Stream>) -> Result<String, String> {
     let mut line = Vec::with_capacity(PROXY_MAX);
     while !line.ends_with(b"\r\n") {
         if line.len() >= PROXY_MAX {
@@ -209,7 +217,7 @@ pub(crate) async fn proxied(stream: &mut Box<dyn Stream>) -> Result<Proxied, Str
         let byte = stream.read_u8().await.map_err(|error| format!("read the PROXY header: {error}"))?;
         line.push(byte);
     }
-    header(&String::from_utf8_lossy(&line))
+    Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
 fn header(line: &str) -> Result<Proxied, String> {
@@ -237,6 +245,13 @@ mod tests {
         assert_eq!((proxied.proxy.as_str(), proxied.proxy_port.as_str()), ("5.6.7.8", "5678"));
         assert!(header("GET / HTTP/1.1\r\n").is_err());
         assert!(header("PROXY UNKNOWN\r\n").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_say_who_is_behind_it_is_not_waited_for_without_end() {
+        let (silent, _other) = tokio::io::duplex(64);
+        let mut silent: Box<dyn Stream> = Box::new(silent);
+        assert!(proxied(&mut silent).await.unwrap_err().contains("took too long"));
     }
 
     proptest! {

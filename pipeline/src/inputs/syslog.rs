@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::tcp::READ_BYTES;
@@ -331,10 +332,12 @@ impl Input for Syslog {
             let (queue_in, queue) = mpsc::channel(QUEUE);
             let stop = intake.stop.clone();
             let of_connections = queue_in.clone();
-            let datagrams = async {
+            let until = stop.clone();
+            // The socket goes with it: somebody else may take its place.
+            let datagrams = async move {
                 tokio::select! {
                     () = receive(&socket, DATAGRAM_MAX, queue_in) => {}
-                    () = stop.cancelled() => {}
+                    () = until.cancelled() => {}
                 }
             };
             let until = stop.clone();
@@ -342,11 +345,7 @@ impl Input for Syslog {
                 let (queue, stop) = (of_connections.clone(), until.clone());
                 async move {
                     let address = peer.address;
-                    let received = tokio::select! {
-                        received = connection(stream, peer, proxy_protocol, &queue) => received,
-                        () = stop.cancelled() => return,
-                    };
-                    if let Err(reason) = received {
+                    if let Err(reason) = connection(stream, peer, proxy_protocol, &queue, &stop).await {
                         warn!(from = %address, reason, "a connection was closed");
                     }
                 }
@@ -365,26 +364,48 @@ async fn connection(
     peer: Peer,
     has_proxy: bool,
     queue: &mpsc::Sender<Datagram>,
+    stop: &CancellationToken,
 ) -> Result<(), String> {
     let from = match has_proxy {
         false => peer.ip(),
-        true => proxied(&mut stream).await?.client.parse().unwrap_or_else(|_| peer.ip()),
+        true => tokio::select! {
+            proxied = proxied(&mut stream) => proxied?.client.parse().unwrap_or_else(|_| peer.ip()),
+            () = stop.cancelled() => return Ok(()),
+        },
     };
     let mut messages = Messages::default();
     let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let length = stream.read(&mut buffer).await.map_err(|error| format!("read: {error}"))?;
-        let chunk = buffer.get(..length).unwrap_or_default();
-        let found = if chunk.is_empty() { messages.finish() } else { messages.push(chunk) };
-        for message in found {
-            if queue.send((message, from)).await.is_err() {
-                return Ok(());
-            }
-        }
-        if length == 0 {
+    let ended = loop {
+        let read = tokio::select! {
+            read = stream.read(&mut buffer) => read,
+            () = stop.cancelled() => break Ok(()),
+        };
+        let chunk = match read {
+            Ok(0) => break Ok(()),
+            Ok(length) => buffer.get(..length).unwrap_or_default(),
+            Err(error) => break Err(format!("read: {error}")),
+        };
+        // What was read cannot be read again: it goes out even when the pipeline is stopped.
+        if !pass_on(messages.push(chunk), from, queue).await {
             return Ok(());
         }
+    };
+    pass_on(messages.finish(), from, queue).await;
+    ended
+}
+
+/// Puts messages into the queue; returns whether anybody is there who takes them.
+async fn pass_on(
+    messages: impl IntoIterator<Item = Bytes>,
+    from: IpAddr,
+    queue: &mpsc::Sender<Datagram>,
+) -> bool {
+    for message in messages {
+        if queue.send((message, from)).await.is_err() {
+            return false;
+        }
     }
+    true
 }
 
 impl Syslog {

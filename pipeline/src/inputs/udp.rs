@@ -83,6 +83,8 @@ impl Input for Udp {
                     never = receive(&socket, buffer_size.value, datagrams_in) => never,
                     () = intake.stop.cancelled() => {}
                 }
+                // Somebody else may take its place while what waits is sent.
+                drop(socket);
             };
             // The first ends at a stop, and with it the second, once it has sent what waits.
             tokio::join!(receive, send(datagrams, &field, &intake));

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::tcp::{Idle, Mode, stream_to};
 use crate::ecs::Ecs;
 use crate::field::FieldRef;
+use crate::listening::ACCEPT_PAUSE;
 use crate::plugins::InputOptions;
 use crate::runtime::source::{Input, InputError, Intake, Source};
 use crate::runtime::supervise::panic_reason;
@@ -104,7 +105,7 @@ impl Unix {
 
     async fn listen(&self, intake: Arc<Intake>) -> Result<(), InputError> {
         let path = &self.options.path;
-        let (listener, _place) = bind(Path::new(path), self.options.force_unlink).map_err(|error| {
+        let (listener, place) = bind(Path::new(path), self.options.force_unlink).map_err(|error| {
             InputError(format!("listen on `{path}`: {error}; `force_unlink => true` removes what is there"))
         })?;
         let room = Arc::new(Semaphore::new(self.options.max_connections));
@@ -112,7 +113,14 @@ impl Unix {
         loop {
             let accept = async {
                 let place = room.clone().acquire_owned().await.ok()?;
-                listener.accept().await.ok().map(|(stream, _)| (stream, place))
+                match listener.accept().await {
+                    Ok((stream, _)) => Some((stream, place)),
+                    Err(error) => {
+                        warn!(%error, "accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        None
+                    }
+                }
             };
             tokio::select! {
                 accepted = accept => {
@@ -127,6 +135,8 @@ impl Unix {
                 () = intake.stop.cancelled() => break,
             }
         }
+        // Somebody else may take its place while the last connections end.
+        drop((listener, place));
         while let Some(ended) = connections.join_next().await {
             told(ended);
         }

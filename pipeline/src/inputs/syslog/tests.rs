@@ -175,3 +175,21 @@ fn a_pattern_that_cannot_be_used_is_told_at_its_place() {
     let places: Vec<usize> = problems.iter().map(|problem| problem.column).collect();
     assert_eq!(places, [34, 59], "{problems:?}");
 }
+
+#[tokio::test]
+async fn what_a_connection_brought_before_a_stop_is_passed_on_though_the_pipeline_is_full() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    theirs.write_all(b"<13>a\n<13>b\n<13>c\n<13>d").await.unwrap();
+    let (queue, mut messages) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    let peer = Peer { address: "127.0.0.1:1".parse().unwrap(), tls: None };
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async move { connection(Box::new(ours), peer, false, &queue, &until).await });
+    let mut got = vec![messages.recv().await.unwrap().0];
+    stop.cancel();
+    while let Some((message, _)) = messages.recv().await {
+        got.push(message);
+    }
+    assert_eq!(got, ["<13>a\n", "<13>b\n", "<13>c\n", "<13>d"]);
+}

@@ -35,6 +35,7 @@ mod filters;
 mod floats;
 mod grok;
 mod hash_order;
+mod host_names;
 mod inputs;
 pub(crate) mod joda;
 mod join;

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::ecs::Ecs;
 use crate::field::FieldRef;
+use crate::host_names;
 use crate::lang::kinds::Placed;
 use crate::lang::problems::Problems;
 use crate::listening::{self, Door, Peer, Proxied, Stream, TlsPeer, proxied};
@@ -234,19 +235,11 @@ impl Names {
 
     /// The name of a host, or its address.
     async fn name_of(&self, ip: IpAddr) -> String {
-        if !self.look_up {
-            return ip.to_string();
-        }
-        let look_up = tokio::task::spawn_blocking(move || dns_lookup::lookup_addr(&ip));
-        match tokio::time::timeout(LOOK_UP_PATIENCE, look_up).await {
-            Ok(Ok(Ok(name))) => name,
-            _ => ip.to_string(),
-        }
+        let name = if self.look_up { host_names::name_of(ip).await } else { None };
+        name.unwrap_or_else(|| ip.to_string())
     }
 }
 
-/// How long a name may be looked up.
-const LOOK_UP_PATIENCE: Duration = Duration::from_secs(2);
 /// How much is read at once.
 pub(super) const READ_BYTES: usize = 64 << 10;
 

@@ -1,4 +1,6 @@
 //! Holds the entries of a dictionary, finds them, and reads them from a file.
+mod yaml;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -173,10 +175,7 @@ fn entries(form: Form, text: &str) -> Result<Entries, String> {
     let parsed = match form {
         Form::Csv => return rows(text),
         Form::Json => json::parse_exactly(&Text::from(text)).map_err(|error| error.to_string())?,
-        Form::Yaml => {
-            let yaml: serde_json::Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-            json::parse(&Text::from(yaml.to_string())).map_err(|error| error.to_string())?
-        }
+        Form::Yaml => return yaml::entries(text),
     };
     match parsed {
         Value::Map(map) => Ok(map.into_iter().map(|(entry, value)| (entry.to_string(), value)).collect()),
@@ -200,6 +199,19 @@ fn rows(text: &str) -> Result<Entries, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_yaml_stand_in_the_order_of_the_file_and_only_texts_are_found() {
+        let text = "b: [1, two, 2.5, null]\na: {k: {z: true}}\n100: no\n'200': \"yes\"\n1.5: no\ntrue: no\nnull: no\n";
+        let found: Vec<(String, String)> = entries(Form::Yaml, text)
+            .unwrap()
+            .into_iter()
+            .map(|(entry, value)| (entry, crate::ruby::to_s(&value).to_string()))
+            .collect();
+        let wanted = [("b", "[1, \"two\", 2.5, nil]"), ("a", "{\"k\"=>{\"z\"=>true}}"), ("200", "yes")];
+        assert_eq!(found, wanted.map(|(entry, value)| (entry.to_owned(), value.to_owned())));
+        assert!(entries(Form::Yaml, "just a text").is_err());
+    }
 
     #[test]
     fn dictionaries_are_read_from_all_forms_of_files() {

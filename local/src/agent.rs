@@ -6,6 +6,7 @@ pub(crate) mod core;
 pub(crate) mod environment;
 pub(crate) mod fetch;
 pub(crate) mod http;
+mod image;
 pub(crate) mod layout;
 pub(crate) mod process;
 pub(crate) mod run;

@@ -3,6 +3,7 @@
 use super::core::{ContainerId, Input, Launch};
 use super::environment::{AgentSide, environment};
 use super::fetch::fetch_all;
+use super::image;
 use super::layout::Layout;
 use super::process::{CANNOT_EXECUTE, KILLED, Process, UNKNOWN};
 use crate::faults::Fault;
@@ -47,6 +48,9 @@ pub(crate) async fn run(
             CANNOT_EXECUTE
         }
     };
+    if image::is_named(&launch) {
+        image::remove(&container).await;
+    }
     report(&events, Input::Exited { container, status }).await;
 }
 
@@ -62,8 +66,12 @@ pub(crate) async fn adopt(
         tokio::select! {
             () = process.ended() => {}
             () = destroy.cancelled() => {
+                let in_image = image::is_run_by(process.pid, &container);
                 process.kill_group();
                 process.ended().await;
+                if in_image {
+                    image::remove(&container).await;
+                }
                 status = KILLED;
             }
         }
@@ -123,12 +131,17 @@ fn note(sandbox: &Path, problem: &str) {
 }
 
 fn start(launch: &Launch, agent: &AgentSide, sandbox: &Path) -> io::Result<Child> {
-    let empty = CommandInfo::default();
-    let mut command = command(launch.executor.command.as_ref().unwrap_or(&empty));
+    let variables = environment(agent, launch, sandbox);
+    let mut command = match image::command(launch, variables.clone(), sandbox) {
+        Some(command) => command,
+        None => {
+            let mut command = command(launch.executor.command.as_ref().unwrap_or(&CommandInfo::default()));
+            command.env_clear().envs(variables);
+            command
+        }
+    };
     command
         .current_dir(sandbox)
-        .env_clear()
-        .envs(environment(agent, launch, sandbox))
         .stdin(Stdio::null())
         .stdout(open_output(sandbox, "stdout")?)
         .stderr(open_output(sandbox, "stderr")?)

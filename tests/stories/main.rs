@@ -32,6 +32,7 @@ mod coverage;
 mod edits;
 mod exits;
 mod graphite;
+mod image;
 mod influxdb;
 mod kafka;
 mod leaders;

@@ -163,6 +163,7 @@ impl Drop for World {
         }
         let label = format!("label=logherd.story={}", self.id);
         let script = r#"docker ps --all --quiet --filter "$1" | xargs -r docker rm --force
+            docker ps --all --quiet --filter "ancestor=$2/logherd:0.1.0" | xargs -r docker rm --force
             docker image ls --format '{{.Repository}}:{{.Tag}}' "$2/*" | xargs -r docker rmi"#;
         let mut sweep = Command::new("sh");
         sweep.args(["-c", script, "sweep", &label, &self.id]).stdout(Stdio::null()).stderr(Stdio::null());

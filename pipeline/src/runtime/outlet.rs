@@ -141,9 +141,12 @@ impl Desk {
     fn send(&mut self) {
         let hired = || self.crew.as_ref().map(|crew| crew.hire());
         let Some(output) = self.idle.pop().or_else(hired) else { return };
-        let load = self.load();
+        let (mut load, mut dones) = (Load::default(), Vec::with_capacity(self.waiting.len()));
+        for parcel in self.waiting.drain(..) {
+            load.add(parcel.events, parcel.chosen);
+            dones.push(parcel.done);
+        }
         self.alone = self.crew.as_ref().is_some_and(|crew| crew.keeps_order(&load));
-        let dones = self.waiting.drain(..).map(|parcel| parcel.done).collect();
         let counter = self.counter.clone();
         self.busy.push(Box::pin(counter.ship(output, Shipment { load, dones })));
     }

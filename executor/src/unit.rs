@@ -12,8 +12,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// How long a pipeline that is replaced may drain. What is not through by then comes again, from the spool.
+/// How long a pipeline that is replaced may drain. What is not through by then comes again, from the spool; one that holds what
+/// nobody sends again goes on draining beside its successor.
 const REPLACED_WITHIN: Duration = Duration::from_millis(600);
+/// How many go on draining at most.
+const DRAINING_MAX: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -74,6 +77,10 @@ pub(crate) struct Unit {
     view: Arc<Mutex<View>>,
     tails: Vec<Tail>,
     running: Option<Running>,
+    /// Whether it brings what nobody sends again.
+    takes_once: bool,
+    /// Those that were replaced and still deliver what they took, the oldest first.
+    draining: Vec<Running>,
     /// What pipelines of this unit did that are gone.
     past: Counters,
     settled: Option<Hash>,
@@ -101,6 +108,8 @@ impl Unit {
             view,
             tails: Vec::new(),
             running: None,
+            takes_once: false,
+            draining: Vec::new(),
             past: Counters::default(),
             settled: None,
             trouble: None,
@@ -119,6 +128,7 @@ impl Unit {
                 break;
             }
             self.pursue(&wish).await;
+            self.drained().await;
             self.publish();
             if wish.ended && (wish.wanted.parts.is_err() || self.is_drained()) {
                 self.stop(Instant::now() + REPLACED_WITHIN).await;
@@ -143,7 +153,7 @@ impl Unit {
     async fn pursue(&mut self, wish: &Wish) {
         if self.settled != Some(wish.wanted.hash) {
             (self.retry_at, self.finished) = (None, false);
-            self.end_pipeline(REPLACED_WITHIN).await;
+            self.replace_pipeline().await;
             self.trouble = match self.replace(&wish.wanted).await {
                 Ok(()) => None,
                 Err(Trouble::Told(reason)) => Some(reason),
@@ -190,6 +200,7 @@ impl Unit {
                 ("[container][image]".to_owned(), subject.image),
             ];
         }
+        self.takes_once = plan.takes_once();
         let running = pipeline::start(plan, around).map_err(|error| Trouble::Again(error.to_string()))?;
         tracing::info!(unit = %self.name(), "a pipeline runs");
         self.running = Some(running);
@@ -231,13 +242,36 @@ impl Unit {
         }
     }
 
-    async fn end_pipeline(&mut self, within: Duration) {
-        if let Some(running) = self.running.take() {
-            let (counters, ended) = running.stop_counted(within).await;
-            self.past += counters.into();
-            if let Err(reason) = ended {
-                tracing::info!(unit = %self.name(), %reason, "a pipeline did not drain in time; the rest comes again");
-            }
+    /// Ends the pipeline because another one takes its place.
+    async fn replace_pipeline(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        if !self.takes_once || running.drain(REPLACED_WITHIN).await {
+            return self.end(running, REPLACED_WITHIN).await;
+        }
+        tracing::info!(unit = %self.name(), "a pipeline that was replaced goes on delivering what it took");
+        self.draining.push(running);
+        if self.draining.len() > DRAINING_MAX {
+            let oldest = self.draining.remove(0);
+            self.end(oldest, Duration::ZERO).await;
+        }
+    }
+
+    /// Forgets those that have drained.
+    async fn drained(&mut self) {
+        let all = std::mem::take(&mut self.draining);
+        let (over, left) = all.into_iter().partition(|running| running.state().is_over());
+        self.draining = left;
+        let over: Vec<Running> = over;
+        for running in over {
+            self.end(running, Duration::ZERO).await;
+        }
+    }
+
+    async fn end(&mut self, running: Running, within: Duration) {
+        let (counters, ended) = running.stop_counted(within).await;
+        self.past += counters.into();
+        if let Err(reason) = ended {
+            tracing::info!(unit = %self.name(), %reason, "a pipeline did not drain in time");
         }
     }
 
@@ -262,13 +296,16 @@ impl Unit {
     }
 
     fn is_drained(&self) -> bool {
-        self.tails.iter().all(Tail::is_drained) && self.retry_at.is_none()
+        self.tails.iter().all(Tail::is_drained) && self.retry_at.is_none() && self.draining.is_empty()
     }
 
     /// Ends in order: reading, then what is on its way, then positions.
     async fn stop(&mut self, by: Instant) {
         self.tails.iter().for_each(Tail::stop_reading);
-        self.end_pipeline(by.saturating_duration_since(Instant::now())).await;
+        let all: Vec<Running> = self.running.take().into_iter().chain(self.draining.drain(..)).collect();
+        for running in all {
+            self.end(running, by.saturating_duration_since(Instant::now())).await;
+        }
         self.stop_tails(|_| false).await;
     }
 
@@ -279,6 +316,9 @@ impl Unit {
             counters: self.past,
             ..View::default()
         };
+        for draining in &self.draining {
+            view.counters += draining.counters().into();
+        }
         view.counters.dropped_lines += view.tails.iter().map(|tail| tail.dropped_lines).sum::<u64>();
         match (&self.running, &self.trouble) {
             (Some(running), _) => {

@@ -203,6 +203,12 @@ impl Plan {
         self.inputs.iter().any(crate::plugins::keeps_positions)
     }
 
+    /// Whether an input brings what nobody can send or read again: what of it is not delivered when the pipeline ends is lost.
+    pub fn takes_once(&self) -> bool {
+        let once = ["redis", "stdin", "syslog", "tcp", "udp", "unix"];
+        self.inputs.iter().any(|call| once.contains(&call.spec.name))
+    }
+
     /// The plan that gives the dead letters of a pipeline once more to the outputs that refused them, whatever the
     /// conditions around these, or all of them to the output `to`. Letters that arrived are removed; filters are not run
     /// again. `letters` is their directory, `until` the number of the last one; `wanted` are the ids of the outputs that letters

@@ -69,8 +69,7 @@ pub(crate) fn assemble(
 
     // outputs
     let (routes, output_calls) = Routes::new(&plan.outputs);
-    let letters = Letterbox::new(&around.data_dir, &around.id, around.dead_letters, tally.clone());
-    let letters = Arc::new(letters);
+    let letters = Arc::new(Letterbox::new(&around.data_dir, &around.id, around.dead_letters, tally.clone()));
     let (parcels_in, outlets) = make_outlets(output_calls, &letters, &tally, &health)?;
 
     // filters
@@ -135,7 +134,8 @@ pub(crate) fn assemble(
         stages.spawn(async move { outlet.run().await.map_err(|reason| format!("{id}: {reason}")) });
     }
     stages.spawn(tell(tickets_out, tally.clone(), spares));
-    Ok(Supervisor { id: around.id, stages, ledger, letters, tally, health, gauge })
+    let takes_once = plan.takes_once();
+    Ok(Supervisor { id: around.id, stages, ledger, letters, tally, health, gauge, takes_once })
 }
 
 async fn tell(

@@ -232,6 +232,74 @@ async fn an_assignment_while_every_output_is_down_restarts_only_what_it_changes_
 }
 
 #[tokio::test]
+async fn what_a_replaced_pipeline_took_from_the_network_is_delivered_beside_its_successor() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+    const LINES: u64 = 200;
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (from, to) = (port(), port());
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(&dir);
+    let text = |version: &str| {
+        format!(
+            "input {{ tcp {{ host => '127.0.0.1' port => {from} dns_reverse_lookup_enabled => false }} }}
+             output {{ tcp {{ host => '127.0.0.1' port => {to}
+               codec => line {{ format => '%{{message}} {version}' }} }} }}"
+        )
+    };
+    let send = async |lines: std::ops::Range<u64>| {
+        let mut stream = loop {
+            match tokio::net::TcpStream::connect(("127.0.0.1", from)).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        let lines: String = lines.map(|nth| format!("{nth}\n")).collect();
+        stream.write_all(lines.as_bytes()).await.unwrap();
+    };
+    let counted =
+        |node: &Node| node.units.get(&UnitId::Host).map(|unit| unit.view().counters).unwrap_or_default();
+    node.see(seen(&[]));
+    node.assign(&assignment(&[(Kind::Host, "h", &text("old"))]));
+    send(0..LINES).await;
+    until("all were taken", || counted(&node).events_in == LINES).await;
+    node.assign(&assignment(&[(Kind::Host, "h", &text("new"))]));
+    until("the new one runs", || {
+        let view = node.units.get(&UnitId::Host).map(|unit| unit.view());
+        view.is_some_and(|view| view.settled == node.documents.for_host().map(|wanted| wanted.hash))
+    })
+    .await;
+    send(LINES..LINES + 1).await;
+    until("the new one has taken its line", || counted(&node).events_in == LINES + 1).await;
+
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", to)).await.unwrap();
+    let (lines_in, mut lines) = tokio::sync::mpsc::channel(1000);
+    let mut readers = tokio::task::JoinSet::new();
+    readers.spawn(async move {
+        let mut each = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let lines_in = lines_in.clone();
+            each.spawn(async move {
+                let mut read = tokio::io::BufReader::new(stream).lines();
+                while let Ok(Some(line)) = read.next_line().await {
+                    lines_in.send(line).await.unwrap();
+                }
+            });
+        }
+    });
+    let mut got = Vec::new();
+    while got.len() < LINES as usize + 1 {
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.recv()).await;
+        got.push(line.unwrap().unwrap());
+    }
+    let mut expected: Vec<String> = (0..LINES).map(|nth| format!("{nth} old")).collect();
+    expected.push(format!("{LINES} new"));
+    got.sort();
+    expected.sort();
+    assert_eq!(got, expected);
+    assert_eq!(counted(&node).dropped_lines, 0);
+}
+
+#[tokio::test]
 async fn containers_that_ended_unwatched_are_looked_at_once_there_is_a_config_for_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = node(&dir);

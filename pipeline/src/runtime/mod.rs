@@ -215,9 +215,17 @@ impl Running {
     }
 
     /// Stops it in order: the inputs, then what is on its way is filtered and delivered, then positions are saved.
-    /// What the outputs have not acknowledged at the deadline comes again; that is an error here.
+    /// What the outputs have not acknowledged at the deadline comes again, or is counted as dropped where nobody can send it
+    /// again; that is an error here.
     pub async fn stop(self, deadline: Duration) -> Result<(), Failed> {
         self.stop_counted(deadline).await.1
+    }
+
+    /// Stops the inputs, and waits up to `within` until all that they brought is delivered; whether it is. If not, it goes on
+    /// delivering until it is [stopped](Running::stop) or dropped; by then others may listen where its inputs did.
+    pub async fn drain(&mut self, within: Duration) -> bool {
+        self.stop.cancel();
+        tokio::time::timeout(within, self.supervisor.join_next()).await.is_ok()
     }
 
     /// Stops it as [`Running::stop`] does, and tells what went through it until its very end.

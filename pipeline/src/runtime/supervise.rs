@@ -1,6 +1,6 @@
 //! Owns the tasks of one pipeline: saves positions while they run, and says how they ended.
 use super::disk_queue::Gauge;
-use super::tally::{Health, State, Tally};
+use super::tally::{Health, State, Tally, count};
 use crate::dead_letter::Letterbox;
 use crate::positions::Ledger;
 use crate::value::Timestamp;
@@ -28,6 +28,8 @@ pub(crate) struct Supervisor {
     pub(crate) health: Arc<Health>,
     /// How full the disk queue is, if there is one.
     pub(crate) gauge: Option<Arc<Gauge>>,
+    /// Whether an input brings what nobody can send or read again.
+    pub(crate) takes_once: bool,
 }
 
 impl Supervisor {
@@ -39,15 +41,33 @@ impl Supervisor {
         self.save().await;
         match ended {
             Ok(()) => self.health.end(State::Finished),
-            Err(reason) => {
+            Err(mut reason) => {
+                let lost = self.lost();
+                if lost > 0 {
+                    count(&self.tally.dropped_lines, lost);
+                    warn!(pipeline = %self.id, count = lost, "events that cannot be received again are lost");
+                    reason = format!("{reason}; {lost} events that cannot be received again are lost");
+                }
                 if give_up.is_cancelled() {
-                    info!(pipeline = %self.id, "pipeline stopped at its deadline; what is left comes again");
+                    info!(pipeline = %self.id, reason, "pipeline ended at its deadline");
                 } else {
                     error!(pipeline = %self.id, reason, "pipeline failed");
                 }
                 self.health.end(State::Failed(reason));
             }
         }
+    }
+
+    /// How many events were on their way when the stages were ended and nobody can bring them again. Where filters make several
+    /// events of one it is only about so many.
+    fn lost(&self) -> usize {
+        // What is on disk is delivered by the next one.
+        if !self.takes_once || self.gauge.is_some() {
+            return 0;
+        }
+        let counters = self.tally.read();
+        let gone = counters.events_out.saturating_add(counters.dropped_events);
+        usize::try_from(counters.events_in.saturating_sub(gone)).unwrap_or(usize::MAX)
     }
 
     async fn wait(&mut self, give_up: &CancellationToken) -> Result<(), String> {
@@ -67,7 +87,8 @@ impl Supervisor {
                     continue;
                 }
                 () = give_up.cancelled() => {
-                    return Err("stopped before everything was acknowledged; the rest comes again".to_owned());
+                    let again = if self.takes_once { "" } else { "; the rest comes again" };
+                    return Err(format!("stopped before everything was acknowledged{again}"));
                 }
             };
             match joined {

@@ -16,7 +16,8 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Events that a filter dropped on purpose.
     pub dropped_events: u64,
-    /// Events that could not be kept: they were to be dead letters when there was no room for them, or were kept too long.
+    /// Events that could not be kept: they were to be dead letters when there was no room for them, or were kept too long, or they
+    /// were on their way when the pipeline was ended and nobody can send them again.
     pub dropped_lines: u64,
     /// Events that an output was refused for good, or for which a condition could not be decided: they are dead letters.
     pub dead_letters: u64,

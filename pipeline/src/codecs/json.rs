@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::field::FieldRef;
 use crate::plugins::CodecOptions;
 use crate::spec::plugin;
-use crate::value::{Map, Text, Value};
+use crate::value::{Map, Text, Timestamp, Value};
 use bytes::Bytes;
 
 /// The tag of an event whose message was to be JSON and is not.
@@ -79,6 +79,9 @@ impl Json {
             return;
         }
         match crate::json::parse_first(&text) {
+            Ok(_) if self.target.as_ref().is_some_and(|target| !takes_maps(target)) => {
+                events.failed(text, FAILURE)
+            }
             Ok(Value::Map(fields)) => self.add(fields, Some(&text), events),
             Ok(Value::List(items)) if items.iter().all(|item| item.as_map().is_some()) => {
                 let only = (items.len() == 1).then_some(&text);
@@ -94,6 +97,11 @@ impl Json {
             Ok(_) | Err(_) => events.failed(text, FAILURE),
         }
     }
+}
+
+/// Whether the decoded fields can stand there: not in the place of tags.
+fn takes_maps(target: &FieldRef) -> bool {
+    Event::new(Timestamp::UNIX_EPOCH).set(target, Value::Map(Map::new())).is_ok()
 }
 
 impl Encode for Json {
@@ -120,6 +128,12 @@ mod tests {
     #[test]
     fn what_follows_the_first_value_counts_for_nothing() {
         assert_eq!(shown("json", &[b"{\"a\":1}\n{\"b\":2}", b"{\"c\":3} x"]), [r#"{"a":1}"#, r#"{"c":3}"#]);
+    }
+
+    #[test]
+    fn what_its_target_cannot_take_is_kept_as_it_is_and_tagged() {
+        let wanted = [r#"{"message":"[{\"a\":1},{\"b\":2}]","tags":["_jsonparsefailure"]}"#];
+        assert_eq!(shown("json { target => tags }", &[b"[{\"a\":1},{\"b\":2}]"]), wanted);
     }
 
     #[test]

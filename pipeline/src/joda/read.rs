@@ -135,6 +135,9 @@ fn read_zone_id(cursor: &mut Cursor<'_>, fields: &mut Fields) -> Option<()> {
 
 /// The zone of this identifier or offset.
 pub(crate) fn zone_named(name: &str) -> Option<TimeZone> {
+    if name == "Z" {
+        return Some(TimeZone::UTC);
+    }
     if !name.starts_with(['+', '-']) {
         return TimeZone::get(name).ok();
     }

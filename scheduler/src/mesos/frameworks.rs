@@ -33,6 +33,14 @@ pub enum FrameworksError {
         /// Where was looked.
         masters: String,
     },
+    /// None of them answers as a master does.
+    #[error("reach the masters at {masters}")]
+    NotReached {
+        /// Where was looked, without credentials.
+        masters: String,
+        /// What one of them said.
+        source: Box<FrameworksError>,
+    },
     /// It does not answer, or not so.
     #[error("{why}{}", hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default())]
     Refused {
@@ -66,6 +74,8 @@ pub enum Standing {
     Connected,
     /// None is; its executors run on until its failover timeout, if it has one.
     Abandoned,
+    /// The master began to lead a while ago, and no scheduler of it has come back since.
+    Recovered,
     /// It was removed.
     Completed,
 }
@@ -112,7 +122,11 @@ impl Operator {
         }
         let found = timeout(FIND_WITHIN, Self::leading(&mut known, access)).await;
         stop.cancel();
-        found.map_err(|_| FrameworksError::NoLeader { masters: known.describe() })?
+        let found = found.map_err(|_| FrameworksError::NoLeader { masters: known.describe() })?;
+        found.map_err(|source| FrameworksError::NotReached {
+            masters: known.describe(),
+            source: Box::new(source),
+        })
     }
 
     /// Tries each master once, and whom they name.
@@ -202,10 +216,14 @@ fn registered(
         })
     };
     let live = frameworks.frameworks.into_iter().map(|framework| {
-        let standing = if framework.connected { Standing::Connected } else { Standing::Abandoned };
+        let standing = match (framework.connected, framework.recovered) {
+            (true, _) => Standing::Connected,
+            (false, true) => Standing::Recovered,
+            (false, false) => Standing::Abandoned,
+        };
         (framework.framework_info, standing)
     });
-    let recovered = frameworks.recovered_frameworks.into_iter().map(|info| (info, Standing::Abandoned));
+    let recovered = frameworks.recovered_frameworks.into_iter().map(|info| (info, Standing::Recovered));
     let completed =
         frameworks.completed_frameworks.into_iter().map(|f| (f.framework_info, Standing::Completed));
     live.chain(recovered).chain(completed).filter_map(|(info, standing)| of(info, standing)).collect()

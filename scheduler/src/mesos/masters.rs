@@ -62,7 +62,11 @@ impl Masters {
             })
         };
         match masters.iter().find(|master| !fits(master)) {
-            Some(wrong) => Err(MasterError::NotAnAddress(wrong.clone())),
+            // What stands before the `@` may be a password.
+            Some(wrong) => Err(MasterError::NotAnAddress(match wrong.rsplit_once('@') {
+                Some((_, rest)) => format!("***@{rest}"),
+                None => wrong.clone(),
+            })),
             None => Ok((Self::List(masters, 0), None)),
         }
     }
@@ -295,6 +299,12 @@ mod tests {
             error,
             "`b` is no master: write `host:port`, a comma-separated list of them, or `zk://host:2181/mesos`"
         );
+    }
+
+    #[test]
+    fn credentials_that_are_written_where_none_belong_are_not_shown() {
+        let error = Masters::parse("https://user:secret@m:5050").unwrap_err().to_string();
+        assert!(error.starts_with("`***@m:5050` is no master"), "{error}");
     }
 
     proptest! {

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// How long Mesos may take to remove it.
 const REMOVED_WITHIN: Duration = Duration::from_secs(30);
+/// How long a scheduler may have no connection, as with a change of leaders.
+const BACK_WITHIN: Duration = Duration::from_secs(30);
+/// The same after a change of masters.
+const BACK_AT_A_NEW_MASTER: Duration = Duration::from_secs(60);
 /// How many of something are named.
 const NAMED: usize = 5;
 
@@ -20,21 +24,24 @@ pub(super) async fn call(arguments: &TeardownArguments, id: &str) -> anyhow::Res
         Some(masters) => masters.clone(),
         None => of_scheduler(arguments).await?,
     };
-    let operator = Operator::find(&masters, &arguments.masters)
-        .await
-        .with_context(|| format!("reach the masters at {masters}"))?;
+    // Its errors say where the masters are, and never the credentials that may stand there.
+    let operator = Operator::find(&masters, &arguments.masters).await?;
     let look = async || {
         operator.frameworks().await.with_context(|| format!("list the frameworks of {}", operator.address()))
     };
     let found = pick(&look().await?, id)?;
     if found.standing == Standing::Completed {
-        explain(&format!("framework `{}` ({id}) was removed before; nothing was done", found.name), json);
-        return Ok(done(&found, json));
+        return Ok(was_removed(&found, json));
     }
+    refuse_if_led(arguments, id).await?;
     explain(&what_ends(&found), json);
     if !arguments.yes && !confirmed("id", id)? {
         explain("nothing was done", json);
         return Ok(Exit::Failed);
+    }
+    let found = stays_abandoned(look, found, arguments.yes).await?;
+    if found.standing == Standing::Completed {
+        return Ok(was_removed(&found, json));
     }
     operator
         .tear_down(id)
@@ -57,6 +64,45 @@ pub(super) async fn call(arguments: &TeardownArguments, id: &str) -> anyhow::Res
     }
     explain(&what_is_left(&found), json);
     Ok(done(&found, json))
+}
+
+/// Looks again: a scheduler may have come back while somebody read and typed. Where nobody was asked it is looked for a while,
+/// as one that another scheduler is about to take over has none for some seconds, too.
+async fn stays_abandoned(
+    look: impl AsyncFn() -> anyhow::Result<Vec<Registered>>,
+    found: Registered,
+    unasked: bool,
+) -> anyhow::Result<Registered> {
+    let patience = match found.standing {
+        _ if !unasked => Duration::ZERO,
+        Standing::Recovered => BACK_AT_A_NEW_MASTER,
+        Standing::Abandoned | Standing::Connected | Standing::Completed => BACK_WITHIN,
+    };
+    let began = Instant::now();
+    loop {
+        let found = pick(&look().await?, &found.id)?;
+        if found.standing == Standing::Completed || began.elapsed() >= patience {
+            return Ok(found);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// The framework in use is torn down by its scheduler, which ends executors first and gives up what is reserved.
+async fn refuse_if_led(arguments: &TeardownArguments, id: &str) -> anyhow::Result<()> {
+    match Api::new(&arguments.client)?.get("/api/v1/status").await {
+        Ok(status) if text(&status, "framework_id") == id => bail!(
+            "remove framework {id}: it is the one of the scheduler at {}. Ask that one, with `logherd teardown`, or stop it first",
+            arguments.client.api
+        ),
+        // No scheduler, or one of another framework, is what this is for.
+        _ => Ok(()),
+    }
+}
+
+fn was_removed(found: &Registered, json: bool) -> Exit {
+    explain(&format!("framework `{}` ({}) was removed before; nothing was done", found.name, found.id), json);
+    done(found, json)
 }
 
 /// The master that the scheduler is subscribed to.
@@ -91,8 +137,12 @@ fn pick(known: &[Registered], id: &str) -> anyhow::Result<Registered> {
 fn what_ends(found: &Registered) -> String {
     let principal =
         found.principal.as_ref().map(|principal| format!(", principal `{principal}`")).unwrap_or_default();
+    let since = match found.standing {
+        Standing::Recovered => "no scheduler of which has come back since the leading master changed",
+        _ => "which has no scheduler now",
+    };
     let mut text = format!(
-        "this ends framework `{}` ({}{principal}) for good, which has no scheduler now:\n  {} executors end",
+        "this ends framework `{}` ({}{principal}) for good, {since}:\n  {} executors end",
         found.name,
         found.id,
         found.executors.len()
@@ -164,5 +214,53 @@ mod tests {
         let ends = what_ends(&found);
         assert!(ends.contains("7 executors end") && ends.ends_with("and 2 more"), "{ends}");
         assert!(what_is_left(&found).contains("stay on 1 agents (node-1)"));
+    }
+
+    /// One after the other, the last one for ever.
+    fn looks(standings: Vec<Standing>) -> impl AsyncFn() -> anyhow::Result<Vec<Registered>> {
+        let left = std::sync::Mutex::new(standings);
+        async move || {
+            let mut left = left.lock().unwrap();
+            let standing = if left.len() > 1 { left.remove(0) } else { left[0] };
+            Ok(vec![framework("f-2", standing)])
+        }
+    }
+
+    #[tokio::test]
+    async fn a_framework_whose_scheduler_came_back_meanwhile_is_not_removed() {
+        let found = || framework("f-2", Standing::Abandoned);
+        let back = looks(vec![Standing::Connected]);
+        let refused = stays_abandoned(back, found(), false).await.unwrap_err();
+        assert!(refused.to_string().contains("a scheduler of it is connected"), "{refused}");
+        let soon = looks(vec![Standing::Abandoned, Standing::Connected]);
+        assert!(
+            stays_abandoned(soon, found(), true).await.is_err(),
+            "nobody was asked, so it is looked again"
+        );
+        let removed = looks(vec![Standing::Completed]);
+        assert_eq!(stays_abandoned(removed, found(), true).await.unwrap().standing, Standing::Completed);
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_the_credentials_of_the_masters() {
+        let given = |masters: &str, more: &[&str]| {
+            let words = ["", "--framework", "f", "--yes", "--master", masters];
+            let words = words.into_iter().chain(more.iter().copied());
+            <Typed as clap::Parser>::parse_from(words).arguments
+        };
+        for arguments in [
+            given("zk://user:secret@127.0.0.1:1/mesos", &["--master-tls", "--master-ca", "/nowhere"]),
+            given("zk://user:secret@127.0.0.1:1", &[]),
+            given("https://user:secret@127.0.0.1:1", &[]),
+        ] {
+            let error = format!("{:#}", call(&arguments, "f").await.unwrap_err());
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        arguments: TeardownArguments,
     }
 }

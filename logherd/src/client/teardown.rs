@@ -11,12 +11,19 @@ use config::settings::{ClientSettings, MasterAccess};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, IsTerminal as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often it is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The phase that a scheduler is in meanwhile.
 const PHASE: &str = "tearing down";
+/// What it says of its last two steps. After the last one it stays for some seconds.
+const FORGETTING: &str = "forgetting the framework";
+const TORN_DOWN: &str = "the framework is torn down";
+/// So often in a row nobody listens there where a scheduler has ended.
+const REFUSED: u32 = 5;
+/// How long nobody may answer: another scheduler takes over meanwhile, or this one is started again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to tear down, and how surely.
 #[derive(Debug, Args)]
@@ -76,7 +83,7 @@ pub(super) async fn call(arguments: TeardownArguments) -> anyhow::Result<Exit> {
         true => forget(&api, &documents).await,
         false => Ok(()),
     };
-    let end = follow(&api, &tell).await;
+    let end = follow(&api, &tell, PATIENCE).await?;
     tell(&end);
     if json {
         let forgotten = arguments.forget_configs && forgotten.is_ok();
@@ -135,21 +142,42 @@ async fn delete(api: &Api, kind: Kind, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells how far it is until the scheduler has ended; gives how it ended.
-async fn follow(api: &Api, tell: &impl Fn(&str)) -> String {
-    let mut said = String::new();
+/// Tells how far it is until the scheduler has ended; gives how it ended. That it does not answer is no end: another one may go
+/// on with the teardown, and what was reserved can be given up only as long as it does.
+async fn follow(api: &Api, tell: &impl Fn(&str), patience: Duration) -> anyhow::Result<String> {
+    const ENDED: &str =
+        "the scheduler has ended; one that is started again registers only with --register-anew";
+    let (mut said, mut refused, mut answered) = (String::new(), 0, Instant::now());
     loop {
-        // A scheduler that does not answer any more has ended: it does so only when all is done.
-        let Ok(status) = api.get("/api/v1/status").await else { break };
-        if text(&status, "phase") != PHASE && !said.is_empty() {
-            return format!("the scheduler is {} now: {}", text(&status, "phase"), text(&status, "detail"));
-        }
-        let detail = text(&status, "detail");
-        if detail != said && text(&status, "phase") == PHASE {
-            tell(&detail);
-            said = detail;
+        let (phase, detail) = match api.get("/api/v1/status").await {
+            Ok(status) => (text(&status, "phase"), text(&status, "detail")),
+            Err(error) => {
+                let connects = |error: &reqwest::Error| error.is_connect();
+                let gone = error.chain().any(|of| of.downcast_ref().is_some_and(connects));
+                refused = if gone { refused + 1 } else { 0 };
+                (String::new(), format!("{error:#}"))
+            }
+        };
+        if phase == PHASE {
+            (refused, answered) = (0, Instant::now());
+            if detail != said {
+                tell(&detail);
+                said = detail;
+            }
+        } else if said == TORN_DOWN || (said == FORGETTING && refused >= REFUSED) {
+            return Ok(ENDED.to_owned());
+        } else if answered.elapsed() >= patience {
+            let last = if said.is_empty() { String::new() } else { format!(" (the last word was: {said})") };
+            let now =
+                if phase.is_empty() { detail } else { format!("the scheduler is {phase} now: {detail}") };
+            bail!(
+                "see the end of the teardown: it is not known whether the framework is torn down{last}; {now}. The scheduler that \
+                 leads goes on with it: `logherd status` there says how far it is"
+            );
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
-    "the scheduler has ended; one that is started again registers only with --register-anew".to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ mod leftovers;
 use super::Access;
 use super::http::{Connection, HttpError};
 use super::items::{Garbled, each, item};
-use super::outline::{self, readable};
+use super::outline::{self, AGENT, AGENT_INFO, readable};
 use super::place::{place, unavailability};
 use super::resource::{amount, labelled};
 use crate::core::cluster::{
@@ -313,9 +313,9 @@ fn agents_in(message: Bytes, path: &[u32]) -> Result<Vec<Agent>, Garbled> {
     let (mut agents, mut back) = (Vec::new(), Vec::new());
     each(message, path, &mut |field, encoded| {
         match field {
-            AGENTS => agents.extend(readable("agent", outline::agent(&encoded)).and_then(registered)),
+            AGENTS => agents.extend(readable(AGENT, &encoded, outline::agent).and_then(registered)),
             RECOVERED_AGENTS => {
-                back.extend(readable("agent", outline::agent_info(&encoded)).and_then(recovered));
+                back.extend(readable(AGENT_INFO, &encoded, outline::agent_info).and_then(recovered));
             }
             _ => {}
         }

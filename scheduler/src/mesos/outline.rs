@@ -3,10 +3,14 @@
 //! Mesos lets texts be any bytes, protobuf here does not: an attribute in Latin-1, or the words of a program in the message of
 //! an update, would cost everything beside it. Only what may hold such texts is read anew, each of its texts as bytes, with
 //! `U+FFFD` for what is no UTF-8. What is broken otherwise stays an error.
+use super::items::each;
+use bytes::Bytes;
 use prost::{DecodeError, Message};
 use proto::mesos::v1;
 use proto::mesos::v1::scheduler as wire;
 use proto::mesos::v1::{master, value};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Clone, PartialEq, Message)]
 struct Event {
@@ -167,7 +171,7 @@ pub(super) fn event(record: &[u8]) -> Result<wire::Event, DecodeError> {
     }
     tracing::warn!(error = %whole, "an event has a text that is no UTF-8; it is read with marks in its place");
     let offers = outline.offers.map(|offers| wire::event::Offers {
-        offers: offers.offers.iter().filter_map(|bytes| readable("offer", offer(bytes))).collect(),
+        offers: offers.offers.iter().filter_map(|bytes| readable(OFFER, bytes, offer)).collect(),
     });
     let update = outline.update.map(|update| wire::event::Update { status: status(update.status) });
     Ok(wire::Event { r#type: outline.kind, offers, update, ..wire::Event::default() })
@@ -181,19 +185,62 @@ pub(super) fn response(body: &[u8]) -> Result<master::Response, DecodeError> {
     };
     let Some(listed) = Response::decode(body)?.get_agents else { return Err(whole) };
     tracing::debug!(error = %whole, "the list of agents has a text that is no UTF-8; it is read with marks in its place");
-    let agents = listed.agents.iter().filter_map(|bytes| readable("agent", agent(bytes))).collect();
+    let agents = listed.agents.iter().filter_map(|bytes| readable(AGENT, bytes, agent)).collect();
     let recovered =
-        listed.recovered.iter().filter_map(|bytes| readable("agent", agent_info(bytes))).collect();
+        listed.recovered.iter().filter_map(|bytes| readable(AGENT_INFO, bytes, agent_info)).collect();
     let get_agents = Some(master::response::GetAgents { agents, recovered_agents: recovered });
     Ok(master::Response { get_agents, ..master::Response::default() })
 }
 
-/// What can be read; the rest is said and left out.
-pub(super) fn readable<T>(what: &str, read: Result<T, DecodeError>) -> Option<T> {
-    read.inspect_err(
-        |error| tracing::error!(what, %error, "one of the master's cannot be read and is left out"),
-    )
-    .ok()
+/// Of which kind something is that the master told, and where the id of its agent is: in the text of field 1 there.
+pub(super) struct Kind(&'static str, &'static [u32]);
+
+pub(super) const OFFER: Kind = Kind("offer", &[3]);
+pub(super) const AGENT: Kind = Kind("agent", &[1, 6]);
+pub(super) const AGENT_INFO: Kind = Kind("agent", &[6]);
+
+/// What could not be read lately, by its checksum: the master tells the same every few seconds.
+static SAID: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// How much of it is remembered.
+const SAID_MAX: usize = 1000;
+
+/// What can be read; the rest is said once and left out.
+pub(super) fn readable<T>(
+    Kind(what, id_in): Kind,
+    bytes: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+) -> Option<T> {
+    let error = match read(bytes) {
+        Ok(read) => return Some(read),
+        Err(error) => error,
+    };
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() >= SAID_MAX {
+        said.clear();
+    }
+    if said.insert(crc32fast::hash(bytes)) {
+        let agent = id_of(bytes, id_in);
+        tracing::error!(
+            what, agent, %error,
+            "one of the master's cannot be read and is left out: nothing is launched by it; see what is wrong with that agent's \
+             attributes and resources, and report it"
+        );
+    }
+    None
+}
+
+/// The id of an agent, as far as it can be found; else nothing.
+fn id_of(bytes: &[u8], path: &[u32]) -> String {
+    let mut id = String::new();
+    let found = each(Bytes::copy_from_slice(bytes), path, &mut |field, text| {
+        if field == 1 {
+            id = lossy(&text);
+        }
+        Ok(())
+    });
+    // What is broken may come after it.
+    drop(found);
+    id
 }
 
 fn offer(bytes: &[u8]) -> Result<v1::Offer, DecodeError> {
@@ -283,6 +330,19 @@ fn lossy(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_it_is_that_cannot_be_read_is_found_where_only_something_else_is_broken() {
+        let id = Some(v1::AgentId { value: "S7".into() });
+        let info = v1::AgentInfo { hostname: "node-7".into(), id, ..v1::AgentInfo::default() };
+        let mut broken = info.encode_to_vec();
+        // Field 3, which is resources, as a number.
+        broken.extend([3 << 3, 1]);
+        assert_eq!(id_of(&broken, AGENT_INFO.1), "S7");
+        assert!(readable(AGENT_INFO, &broken, agent_info).is_none());
+        let agent = master::response::get_agents::Agent { agent_info: info, ..Default::default() };
+        assert_eq!(id_of(&agent.encode_to_vec(), AGENT.1), "S7");
+    }
     use proptest::prelude::*;
 
     /// What is no UTF-8, once `MARK` is put over with it.

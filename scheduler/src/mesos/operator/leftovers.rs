@@ -1,6 +1,6 @@
 //! Finds what is reserved under our name for roles that are not ours any more, and writes the call that gives it up.
 use super::super::items::{Garbled, each};
-use super::super::outline::{self, readable};
+use super::super::outline::{self, AGENT, readable};
 use super::super::resource::labelled;
 use super::{AGENTS, GET_AGENTS, Us};
 use crate::core::cluster::Leftover;
@@ -17,7 +17,7 @@ pub(super) fn find(answer: Bytes, us: &Us) -> Result<Vec<Leftover>, Garbled> {
     let mut found = Vec::new();
     each(answer, &[GET_AGENTS], &mut |field, encoded| {
         if field == AGENTS
-            && let Some(agent) = readable("agent", outline::agent(&encoded))
+            && let Some(agent) = readable(AGENT, &encoded, outline::agent)
         {
             found.extend(on(&agent, us));
         }

@@ -242,7 +242,8 @@ impl Executor {
                 self.with_node(|node| node.see(seen));
             }
             Event::Surveyed(found) => {
-                if let Some(started) = &mut self.started {
+                // Without the lock the spools are the next executor's.
+                if let Some(started) = self.started.as_mut().filter(|started| started.lock.is_some()) {
                     started.node.found(found, !started.surveyed);
                     if let Some(last) = started.last_watched.take() {
                         started.node.look_for_missed(last);

@@ -285,9 +285,9 @@ impl Start {
             view,
             stop,
         };
-        let edited = wires.published.clone();
+        let (edited, stopped) = (wires.published.clone(), wires.stop.clone());
         let main_loop = MainLoop::new(core, wires, clock);
-        let result = run_until_edits_are_over(main_loop, edited).await;
+        let result = run_until_edits_are_over(main_loop, edited, stopped).await;
         parts_stop.cancel();
         finish(parts).await;
         result
@@ -297,17 +297,25 @@ impl Start {
 /// Runs the loop. Whoever ordered a teardown may be deleting the configs too: then it waits until none has changed for a while.
 async fn run_until_edits_are_over(
     main_loop: MainLoop,
-    mut edited: watch::Receiver<Arc<Published>>,
+    edited: watch::Receiver<Arc<Published>>,
+    stop: CancellationToken,
 ) -> Result<(), Error> {
     let result = main_loop.run().await;
-    if !matches!(result, Err(Error::TornDown)) {
-        return result;
-    }
-    let over = async { while let Ok(Ok(())) = timeout(NO_EDIT_FOR, edited.changed()).await {} };
-    if timeout(EDITS_OVER_WITHIN, over).await.is_err() {
-        tracing::warn!("the framework is torn down, so this ends although configs are still being edited");
+    if matches!(result, Err(Error::TornDown)) {
+        edits_are_over(edited, stop).await;
     }
     result
+}
+
+/// Waits until none was made for a while, or this is to end at once.
+async fn edits_are_over(mut edited: watch::Receiver<Arc<Published>>, stop: CancellationToken) {
+    let over = async { while let Ok(Ok(())) = timeout(NO_EDIT_FOR, edited.changed()).await {} };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        over = timeout(EDITS_OVER_WITHIN, over) => if over.is_err() {
+            tracing::warn!("the framework is torn down, so this ends although configs are still being edited");
+        },
+    }
 }
 
 impl Start {
@@ -484,4 +492,19 @@ async fn finish(mut parts: JoinSet<()>) {
         tracing::warn!("some parts of the scheduler did not end in time");
     }
     parts.abort_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn after_a_teardown_edits_are_waited_for_unless_this_is_to_end_at_once() {
+        let (_editor, edited) = watch::channel(Arc::new(Published::default()));
+        let stop = CancellationToken::new();
+        let mut over = Box::pin(edits_are_over(edited, stop.clone()));
+        assert!(timeout(NO_EDIT_FOR / 4, &mut over).await.is_err());
+        stop.cancel();
+        timeout(NO_EDIT_FOR / 4, over).await.expect("it ends at once");
+    }
 }

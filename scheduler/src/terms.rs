@@ -9,6 +9,7 @@ use config::settings::SchedulerSettings;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +112,11 @@ impl Term<'_> {
                     if self.stop.is_cancelled() {
                         ordered.refuse(CHANGING);
                     } else if let Err(error) = orders_out.try_send(ordered) {
-                        error.into_inner().refuse("too many orders at once; try again");
+                        let why = match &error {
+                            TrySendError::Full(_) => "too many orders at once; try again",
+                            TrySendError::Closed(_) => "the framework is torn down, and this scheduler ends",
+                        };
+                        error.into_inner().refuse(why);
                     }
                 }
             }

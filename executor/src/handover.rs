@@ -41,6 +41,10 @@ pub(crate) async fn take_over(
         return Err(Error::Occupied { dir, waited: LOCK_PATIENCE });
     };
     let Some(lock) = lock? else { return Ok(None) };
+    if works && data.is_none() && !lock.waited() {
+        // It works somewhere else, and nobody said where: when it lets go of its data cannot be seen.
+        return Err(Error::BesideUnknown { dir });
+    }
     let Some(before) = data.filter(|before| *before != dir) else { return Ok(Some(lock)) };
     let held = match within(PREDECESSOR_PATIENCE, works, lock_of(&before, &waits, &give_up)).await {
         Some(Ok(Some(held))) => held,
@@ -253,6 +257,24 @@ mod tests {
         assert!(timeout(LOCK_PATIENCE * 2, &mut taken).await.is_err());
         drop(held);
         assert!(taken.await.unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beside_an_executor_of_which_nobody_says_where_its_data_are_nothing_is_begun_unless_they_were_here()
+     {
+        let dir = used();
+        let besides = || {
+            let before = Predecessor { data: None, works: true };
+            take_over(dir.path().to_owned(), before, Arc::default(), CancellationToken::new())
+        };
+        let failed = besides().await.unwrap_err();
+        assert!(failed.to_string().contains("--rollout-overlap"), "{failed}");
+        let nobody = Notify::new();
+        let held = Lock::acquire(dir.path().to_owned(), &nobody, CancellationToken::new()).await.unwrap();
+        let mut waits = Box::pin(besides());
+        assert!(timeout(LOCK_PATIENCE, &mut waits).await.is_err());
+        drop(held);
+        assert!(waits.await.unwrap().is_some());
     }
 
     #[tokio::test]

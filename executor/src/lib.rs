@@ -75,6 +75,15 @@ pub enum Error {
         /// Why that cannot be seen.
         source: Box<Error>,
     },
+    /// The executor before works on beside this one, and not with the same data.
+    #[error(
+        "tell when the executor before, beside which this one was launched, lets go of its data: nobody uses `{}`, and the scheduler \
+         did not say where else they are; use `--rollout-overlap 0s`", dir.display()
+    )]
+    BesideUnknown {
+        /// Where this one keeps its data.
+        dir: PathBuf,
+    },
     /// A duration in the environment is none.
     #[error(
         "`{name}` is `{text}`, which is no duration: a number and `ns`, `us`, `ms`, `secs`, `mins`, `hrs`, `days` or `weeks` are expected"

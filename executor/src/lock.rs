@@ -16,6 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
+    waited: bool,
 }
 
 impl Lock {
@@ -49,7 +50,12 @@ impl Lock {
         // For people who wonder; nobody reads it back.
         let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         noted.map_err(failed)?;
-        Ok(Some(Self { _file: file }))
+        Ok(Some(Self { _file: file, waited }))
+    }
+
+    /// Whether another executor had it before.
+    pub(crate) fn waited(&self) -> bool {
+        self.waited
     }
 }
 

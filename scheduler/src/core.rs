@@ -45,7 +45,8 @@ use denials::{Converting, Denials};
 pub use effects::OrderId;
 use effects::{Call, Change, Effect, LaunchRecord, Ticket};
 use generation::Spec;
-use launches::Held;
+use handover::Left;
+use launches::{Held, in_line};
 use leftovers::Leftovers;
 pub use listing::Listing;
 use maintenance::Leaving;
@@ -61,7 +62,7 @@ pub use reserve::Claim;
 use resources::Needs;
 use rollout::{Ordered, RolloutRecord, Rollouts};
 pub use size::Size;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use teardown::Teardown;
@@ -162,8 +163,8 @@ pub struct Core {
     leftovers: Leftovers,
     denials: Denials,
     rollouts: Rollouts,
-    /// Where the last executor of each agent kept its data.
-    data_on: BTreeMap<AgentId, String>,
+    /// Where executors left their data on agents that have no other one.
+    left: BTreeMap<AgentId, Left>,
     /// Whether it was said that data end with sandboxes.
     sandbox_told: bool,
     /// How many more messages to executors may wait to be sent.
@@ -219,6 +220,8 @@ enum Then {
     Replace(TaskId),
     /// Updates of a task that ended are acknowledged and the launch is forgotten.
     Forgotten(TaskId, Vec<(AgentId, Vec<u8>)>),
+    /// It is known durably what an executor left on an agent, or that this is of no use any more.
+    Left(AgentId),
     /// Offers can be used from now on; `None`: the dead framework is forgotten, register anew.
     Framework(Option<FrameworkId>),
     /// What was ordered holds, and who ordered it is told; it was like this before.
@@ -264,7 +267,7 @@ impl Core {
             leftovers: Leftovers::default(),
             denials: Denials::default(),
             rollouts,
-            data_on: BTreeMap::new(),
+            left: BTreeMap::new(),
             sandbox_told: false,
             room_for_messages: usize::MAX,
             out: Vec::new(),
@@ -389,6 +392,7 @@ impl Core {
                 }
                 self.acknowledge_all(&task, updates);
             }
+            Then::Left(agent) => self.left_stored(&agent, ticket, true),
             Then::TearDownBegun(order) => self.teardown_began(now, order),
             Then::TornDown => self.torn_down(now),
             // What we were before is stored late: what we are now follows.
@@ -428,6 +432,7 @@ impl Core {
                 self.replacement_not_stored(&task);
             }
             Then::Rollout(before, ordered) => self.rollout_not_stored(now, (*before, ordered), why),
+            Then::Left(agent) => self.left_stored(&agent, ticket, false),
             Then::TearDownBegun(order) => self.teardown_not_begun(now, order, why),
             // It is tried again by the teardown itself.
             Then::TornDown => {}
@@ -445,6 +450,7 @@ impl Core {
             self.save_framework();
         }
         self.take_back_rollout();
+        self.store_left_again();
         self.retry_launch_saves();
     }
 
@@ -478,26 +484,4 @@ impl Core {
         }
         self.decisions.push_back(Decision { at, node, text });
     }
-}
-
-/// Each launch after the one beside which it was decided, whatever their clocks said.
-fn in_line(launches: Vec<LaunchRecord>) -> Vec<LaunchRecord> {
-    let known: BTreeSet<TaskId> = launches.iter().map(|record| record.task.clone()).collect();
-    let (mut later, mut line, mut told) = (launches, Vec::new(), BTreeSet::new());
-    while !later.is_empty() {
-        let waits = |record: &LaunchRecord| {
-            record.lineage.beside.as_ref().is_some_and(|task| known.contains(task) && !told.contains(task))
-        };
-        let (held, mut now): (Vec<_>, Vec<_>) = later.into_iter().partition(waits);
-        // Only what was tampered with waits for itself.
-        later = if now.is_empty() {
-            now = held;
-            Vec::new()
-        } else {
-            held
-        };
-        told.extend(now.iter().map(|record| record.task.clone()));
-        line.extend(now);
-    }
-    line
 }

@@ -286,7 +286,7 @@ impl Start {
             stop,
         };
         let (edited, stopped) = (wires.published.clone(), wires.stop.clone());
-        let main_loop = MainLoop::new(core, wires, clock);
+        let main_loop = MainLoop::new(core.with_left(stored.left), wires, clock);
         let result = run_until_edits_are_over(main_loop, edited, stopped).await;
         parts_stop.cancel();
         finish(parts).await;

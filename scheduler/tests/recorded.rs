@@ -218,6 +218,8 @@ impl Replay {
                                 format!("{} on {} is {:?}", record.task, record.agent, record.phase)
                             }
                             Change::Ended(task) => format!("{task} is forgotten"),
+                            Change::Left(left) => format!("{} is left on {}", left.data, left.agent),
+                            Change::Forgotten(agent) => format!("what is left on {agent} is forgotten"),
                             Change::Rollout(record) => format!("generation {}", record.number),
                             Change::Authority(_) => "the authority of certificates".to_owned(),
                         };

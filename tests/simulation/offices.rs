@@ -115,7 +115,9 @@ impl World {
         let scheduler = scheduler.expect("the settings are right");
         self.orders.leads_since = self.now;
         let office = Office {
-            scheduler: scheduler.going_on(self.store.rollouts.clone(), self.store.torn_down, moment),
+            scheduler: scheduler
+                .going_on(self.store.rollouts.clone(), self.store.torn_down, moment)
+                .with_left(self.store.left.values().cloned().collect()),
             epoch,
             wall_ahead,
             connection: None,

@@ -1,9 +1,9 @@
 //! The one state store of all schedulers: writes take a while, fail, happen all the same, and are fenced by epochs.
 use crate::faults::Fault;
 use crate::world::{Event, Run, World, note};
-use scheduler::core::effects::{Change, LaunchRecord, Phase, Ticket};
+use scheduler::core::effects::{Change, LaunchRecord, LeftData, Phase, Ticket};
 use scheduler::core::rollout::RolloutRecord;
-use scheduler::ids::{FrameworkId, Moment, TaskId};
+use scheduler::ids::{AgentId, FrameworkId, Moment, TaskId};
 use std::collections::BTreeMap;
 
 /// What is stored.
@@ -22,6 +22,8 @@ pub(crate) struct Store {
     /// Beside which task each executor was ever stored to be launched.
     pub(crate) beside: BTreeMap<String, TaskId>,
     pub(crate) launches: BTreeMap<TaskId, LaunchRecord>,
+    /// What executors left on agents.
+    pub(crate) left: BTreeMap<AgentId, LeftData>,
     /// Every phase in which each launch was ever stored.
     pub(crate) phases: BTreeMap<TaskId, Vec<Phase>>,
 }
@@ -74,6 +76,8 @@ impl Store {
             Change::Ended(task) => drop(self.launches.remove(task)),
             // Simulated executors talk no TLS.
             Change::Authority(_) => {}
+            Change::Left(left) => drop(self.left.insert(left.agent.clone(), left.clone())),
+            Change::Forgotten(agent) => drop(self.left.remove(agent)),
             Change::Rollout(record) => {
                 let limit = |record: &RolloutRecord| {
                     record.rollout.as_ref().map_or(0, |rollout| rollout.max_unavailable.of(LIMIT_MAX))
@@ -179,6 +183,8 @@ fn names(changes: &[(Ticket, Change)]) -> Vec<String> {
         Change::TearDown { framework, .. } => format!("teardown of {framework:?}"),
         Change::Launch(record) => format!("{} {:?}", record.task, record.phase),
         Change::Ended(task) => format!("{task} ended"),
+        Change::Left(left) => format!("{} keeps {}", left.agent, left.data),
+        Change::Forgotten(agent) => format!("{agent} keeps nothing"),
         Change::Authority(fingerprint) => format!("authority {fingerprint}"),
         Change::Rollout(record) => format!("rollout {}", record.number),
     };

@@ -76,6 +76,15 @@ pub struct Lineage {
     pub replaced: bool,
 }
 
+/// What the last executor of an agent left on its node, while no launch of that agent is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeftData {
+    /// Which agent.
+    pub agent: AgentId,
+    /// The directory of its positions and spools, as the executor named it.
+    pub data: String,
+}
+
 /// One change of what is persisted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -92,6 +101,10 @@ pub enum Change {
     Launch(LaunchRecord),
     /// Forget a launch.
     Ended(TaskId),
+    /// Where the next executor of an agent finds what the last one left.
+    Left(LeftData),
+    /// Forget what is left there.
+    Forgotten(AgentId),
     /// Executors know the control plane's authority with this fingerprint from now on.
     Authority(String),
     /// What is known of generations, and the newest rollout.

@@ -8,6 +8,7 @@ use crate::ids::{AgentId, ExecutorId, Moment, OfferId, TaskId};
 use proto::announcement::{self, Announced};
 use rand::Rng;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use web::view::Cause;
@@ -34,9 +35,6 @@ impl Core {
     pub(super) fn take_up(&mut self, record: LaunchRecord, now: Moment) {
         self.nodes.take_up(&record, now);
         self.hosts.took(&record);
-        if let Some(data) = &record.lineage.data {
-            self.data_on.insert(record.agent.clone(), data.clone());
-        }
         self.executors.insert(record.executor.clone(), record.task.clone());
         if record.lineage.replaced {
             self.was_told(&record.task, &record.agent);
@@ -154,6 +152,7 @@ impl Core {
 
     /// Ends a launch: its slot is free, the store forgets it, then `updates` are acknowledged.
     pub(super) fn drop_launch(&mut self, task: &TaskId, updates: Vec<(AgentId, Vec<u8>)>) {
+        self.leave_data(task);
         let Some(launch) = self.launches.get_mut(task) else { return };
         launch.stage = Stage::Over;
         launch.ask_at = None;
@@ -354,6 +353,28 @@ impl Launch {
             converting: Converting::Nothing,
         }
     }
+}
+
+/// Each launch after the one beside which it was decided, whatever their clocks said.
+pub(super) fn in_line(launches: Vec<LaunchRecord>) -> Vec<LaunchRecord> {
+    let known: BTreeSet<TaskId> = launches.iter().map(|record| record.task.clone()).collect();
+    let (mut later, mut line, mut told) = (launches, Vec::new(), BTreeSet::new());
+    while !later.is_empty() {
+        let waits = |record: &LaunchRecord| {
+            record.lineage.beside.as_ref().is_some_and(|task| known.contains(task) && !told.contains(task))
+        };
+        let (held, mut now): (Vec<_>, Vec<_>) = later.into_iter().partition(waits);
+        // Only what was tampered with waits for itself.
+        later = if now.is_empty() {
+            now = held;
+            Vec::new()
+        } else {
+            held
+        };
+        told.extend(now.iter().map(|record| record.task.clone()));
+        line.extend(now);
+    }
+    line
 }
 
 fn hash(token: &str) -> String {

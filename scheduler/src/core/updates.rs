@@ -90,6 +90,7 @@ impl Core {
         if update.state == TaskState::GoneByOperator {
             self.decide(now, Some(agent.clone()), "the agent was marked gone; it is forgotten".to_owned());
             self.drop_launch(&update.task, updates);
+            self.forget_left(&agent);
             self.nodes.gone(&agent);
             return;
         }

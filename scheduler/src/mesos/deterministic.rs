@@ -7,7 +7,7 @@
 use super::launch::Template;
 use super::wire::{self, Heard};
 use super::{Ended, MesosEvent, Registration, end_of, operator};
-use crate::core::effects::{Call, Change, Effect, LaunchRecord, Ticket};
+use crate::core::effects::{Call, Change, Effect, LaunchRecord, LeftData, Ticket};
 use crate::core::rollout::RolloutRecord;
 use crate::core::{Core, NodeState, NotAdmitted, OrderId, Size};
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment};
@@ -111,6 +111,13 @@ impl Scheduler {
     pub fn going_on(mut self, rollouts: RolloutRecord, torn_down: Option<Moment>, now: Moment) -> Self {
         self.core = self.core.tearing_down(torn_down, now).going_on(rollouts, now);
         self.carry_out();
+        self
+    }
+
+    /// The same, where executors left data on agents.
+    #[must_use]
+    pub fn with_left(mut self, left: Vec<LeftData>) -> Self {
+        self.core = self.core.with_left(left);
         self
     }
 

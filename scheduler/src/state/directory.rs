@@ -7,15 +7,16 @@
 //! DIR/fleet           the fleet's revision
 //! DIR/configs/NAME    one document each ([`record::document_name`])
 //! DIR/launches/NN     launches, spread over sixteen files by agent
+//! DIR/left            what executors left on agents
 //! DIR/rollout         generations and the newest rollout
 //! ```
 //! A document change writes `fleet` first and the document second. A crash in between leaves a revision that changed
 //! nothing, which is allowed; a document newer than the fleet would be an edit that nobody was told of.
 use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
-use crate::core::effects::{Change, LaunchRecord};
+use crate::core::effects::{Change, LaunchRecord, LeftData};
 use crate::core::rollout::RolloutRecord;
-use crate::ids::TaskId;
+use crate::ids::{AgentId, TaskId};
 use config::document::{Document, Revision};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -45,6 +46,7 @@ struct Inner {
 struct Memory {
     revision: Revision,
     shards: BTreeMap<u32, BTreeMap<TaskId, LaunchRecord>>,
+    left: BTreeMap<AgentId, LeftData>,
 }
 
 impl Memory {
@@ -124,12 +126,16 @@ impl Inner {
         }
         let launches = shards.values().flat_map(|held| held.values().cloned()).collect();
         self.memory().shards = shards;
+        let left = self.read::<BTreeMap<AgentId, LeftData>>("left", "left")?.map(|(left, _)| left);
+        let left = left.unwrap_or_default();
+        self.memory().left.clone_from(&left);
         let authority = self.read::<AuthorityRecord>("authority", "control-authority")?;
         let authority = authority.map(|(record, _)| record.fingerprint);
         let rollout = self.read::<RolloutRecord>("rollout", "rollout")?.map(|(record, _)| record);
         let stored =
             Stored::checked(&self.root.display().to_string(), framework, launches, self.load_fleet()?)?;
-        Ok(Stored { authority, rollout: rollout.unwrap_or_default(), ..stored })
+        let left = left.into_values().collect();
+        Ok(Stored { authority, left, rollout: rollout.unwrap_or_default(), ..stored })
     }
 
     fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -160,6 +166,7 @@ impl Inner {
     fn save(&self, changes: Vec<Change>) -> Result<(), StateError> {
         let mut memory = self.memory();
         let mut touched: BTreeMap<u32, BTreeMap<TaskId, LaunchRecord>> = BTreeMap::new();
+        let mut left = memory.left.clone();
         for change in changes {
             match change {
                 Change::Rollout(record) => self.write("rollout", "rollout", &record, "")?,
@@ -176,6 +183,8 @@ impl Inner {
                     let held = touched.entry(shard).or_insert_with(|| memory.shard(shard));
                     held.insert(record.task.clone(), record);
                 }
+                Change::Left(of) => drop(left.insert(of.agent.clone(), of)),
+                Change::Forgotten(agent) => drop(left.remove(&agent)),
                 Change::Authority(fingerprint) => {
                     self.write("authority", "control-authority", &AuthorityRecord { fingerprint }, "")?;
                 }
@@ -188,6 +197,11 @@ impl Inner {
                     }
                 }
             }
+        }
+        // Before the launches that left it are forgotten.
+        if left != memory.left {
+            self.write("left", "left", &left, "")?;
+            memory.left = left;
         }
         for (shard, held) in touched {
             self.write("launches", &shard_name(shard), &held, "")?;

@@ -12,7 +12,7 @@ pub mod directory;
 pub mod record;
 pub mod zookeeper;
 
-use crate::core::effects::{Change, LaunchRecord};
+use crate::core::effects::{Change, LaunchRecord, LeftData};
 use crate::core::rollout::RolloutRecord;
 use crate::ids::{FrameworkId, Moment};
 use config::document::{Document, Fleet, Key, Revision};
@@ -60,6 +60,8 @@ pub struct Stored {
     pub torn_down: Option<Moment>,
     /// What was launched and has not ended, in no particular order.
     pub launches: Vec<LaunchRecord>,
+    /// What executors left on agents, in no particular order.
+    pub left: Vec<LeftData>,
     /// The documents.
     pub documents: StoredFleet,
     /// Generations and the newest rollout.
@@ -82,7 +84,8 @@ impl Stored {
         let torn_down = framework.as_ref().and_then(|record| record.torn_down);
         let framework = framework.and_then(|record| record.id);
         let rollout = RolloutRecord::default();
-        Ok(Self { framework, torn_down, authority: None, launches, documents, rollout })
+        let left = Vec::new();
+        Ok(Self { framework, torn_down, authority: None, launches, left, documents, rollout })
     }
 }
 

@@ -6,18 +6,20 @@
 //! PATH/fleet           the fleet's revision, with a nonce by which a writer knows its own write again
 //! PATH/configs/NAME    one document each ([`record::document_name`])
 //! PATH/launches/TASK   one launch each
+//! PATH/left/AGENT      what an executor left on an agent
 //! PATH/rollout         generations and the newest rollout
 //! ```
 //! A write whose connection is lost is looked up afterwards: the nonce tells whether it happened. With a [`Fence`] every
 //! write first checks that this scheduler still leads.
 mod fencing;
+mod left;
 
 use super::record::{self, AuthorityRecord, DocumentHead, FleetRecord, FrameworkRecord, document_name};
 use super::{DocumentChange, State, StateError, Stored, StoredFleet};
 use crate::core::effects::{Change, LaunchRecord};
 use crate::core::rollout::RolloutRecord;
 use crate::ensemble::{Ensemble, is_lost};
-use crate::ids::TaskId;
+use crate::ids::{AgentId, TaskId};
 use crate::leader::Fence;
 use config::document::{Document, Key, Revision};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
@@ -56,6 +58,7 @@ struct Seen {
     revision: Revision,
     documents: BTreeMap<Key, i32>,
     launches: BTreeSet<TaskId>,
+    left: BTreeSet<AgentId>,
 }
 
 /// The fleet's znode as it is.
@@ -143,7 +146,7 @@ impl Zookeeper {
     /// Connects, makes the directories if need be, and sees to it that what is read is not older than what was written.
     async fn open(&self) -> Result<Client, StateError> {
         let client = self.client().await.map_err(|e| self.unavailable(&e))?;
-        for dir in ["configs", "launches"] {
+        for dir in ["configs", "launches", "left"] {
             let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
             match self.answer(client.mkdir(&self.path(dir), &options)).await {
                 Ok(()) | Err(Error::NodeExists) => {}
@@ -219,12 +222,14 @@ impl Zookeeper {
             self.client().await.map_err(|e| if is_lost(&e) { None } else { Some(self.unavailable(&e)) })?;
         let mut writer = self.writer(&client).map_err(Some)?;
         let mut launches = self.seen().launches.clone();
+        let mut left = self.seen().left.clone();
         for change in changes {
-            self.add_change(&mut writer, &mut launches, change).map_err(Some)?;
+            self.add_change(&mut writer, (&mut launches, &mut left), change).map_err(Some)?;
         }
         match self.answer(writer.commit()).await {
             Ok(_) => {
                 self.seen().launches = launches;
+                self.seen().left = left;
                 self.seen().rollout |= changes.iter().any(|change| matches!(change, Change::Rollout(_)));
                 if changes
                     .iter()
@@ -247,7 +252,7 @@ impl Zookeeper {
     fn add_change(
         &self,
         writer: &mut MultiWriter<'_>,
-        launches: &mut BTreeSet<TaskId>,
+        (launches, left): (&mut BTreeSet<TaskId>, &mut BTreeSet<AgentId>),
         change: &Change,
     ) -> Result<(), StateError> {
         let options = CreateMode::Persistent.with_acls(self.ensemble.acls());
@@ -290,6 +295,8 @@ impl Zookeeper {
             }
             Change::Ended(task) if launches.remove(task) => writer.add_delete(&self.launch_path(task), None),
             Change::Ended(_) => Ok(()),
+            Change::Left(of) => self.add_left(writer, left, of)?,
+            Change::Forgotten(agent) => self.add_forgotten(writer, left, agent),
         };
         added.map_err(|e| self.unavailable(&e))
     }
@@ -406,7 +413,8 @@ impl State for Zookeeper {
         let documents = self.read_fleet(&client).await?;
         let rollout = self.read_rollout(&client).await?;
         let stored = Stored::checked(&self.ensemble.describe(), framework, launches, documents)?;
-        Ok(Stored { authority, rollout, ..stored })
+        let left = self.read_left(&client).await?;
+        Ok(Stored { authority, left, rollout, ..stored })
     }
 
     async fn load_fleet(&self) -> Result<StoredFleet, StateError> {
@@ -429,6 +437,7 @@ impl State for Zookeeper {
                     self.read_framework(&client).await?;
                     self.read_authority(&client).await?;
                     self.read_rollout(&client).await?;
+                    self.read_left(&client).await?;
                     self.read_launches(&client).await
                 };
                 let looked = again.await;

@@ -1,6 +1,6 @@
 //! Holds what must be true of every store, whichever it is.
 use config::document::{Key, Kind, Revision, TEXT_MAX};
-use scheduler::core::effects::{Change, LaunchRecord, Phase};
+use scheduler::core::effects::{Change, LaunchRecord, LeftData, Phase};
 use scheduler::core::generation::Generation;
 use scheduler::core::rollout::{Rollout, RolloutRecord};
 use scheduler::ids::{AgentId, Moment, TaskId};
@@ -68,6 +68,7 @@ pub(crate) async fn holds<P: Place>(fresh: impl Fn(&str) -> P) {
     what_was_saved_is_there_after_it_was_opened_again(&fresh("saved")).await;
     the_same_change_again_changes_nothing(&fresh("again")).await;
     a_teardown_is_known_until_another_framework_is_there(&fresh("teardown")).await;
+    what_executors_left_is_there_until_it_is_forgotten(&fresh("left")).await;
     a_thousand_launches_are_stored_together(&fresh("many")).await;
     documents_keep_their_names_texts_and_origins(&fresh("documents")).await;
     a_revision_never_goes_back(&fresh("revision")).await;
@@ -96,6 +97,28 @@ async fn a_teardown_is_known_until_another_framework_is_there(place: &impl Place
         let (Change::Framework(id) | Change::TearDown { framework: id, .. }) = change else { unreachable!() };
         assert_eq!((stored.framework, stored.torn_down), (id, torn_down));
     }
+}
+
+async fn what_executors_left_is_there_until_it_is_forgotten(place: &impl Place) {
+    let left = |agent: &str, data: &str| LeftData { agent: agent.into(), data: data.to_owned() };
+    let store = place.open();
+    store.load().await.unwrap();
+    let changes = [
+        Change::Framework(Some("f-0001".into())),
+        Change::Left(left("S1", "/a")),
+        Change::Left(left("S2", "/a")),
+        Change::Left(left("S1", "/b")),
+        Change::Forgotten("S3".into()),
+    ];
+    store.save(&changes).await.unwrap();
+    drop(store);
+    let store = place.open();
+    let mut found = store.load().await.unwrap().left;
+    found.sort();
+    assert_eq!(found, [left("S1", "/b"), left("S2", "/a")]);
+    store.save(&[Change::Left(left("S2", "/c")), Change::Forgotten("S1".into())]).await.unwrap();
+    drop(store);
+    assert_eq!(place.open().load().await.unwrap().left, [left("S2", "/c")]);
 }
 
 async fn what_was_saved_is_there_after_it_was_opened_again(place: &impl Place) {

@@ -4,7 +4,7 @@ mod overlap;
 
 use super::*;
 use crate::core::cluster::{Agent, Offer, TaskState};
-use crate::core::effects::{Change, Effect};
+use crate::core::effects::{Change, Effect, LeftData};
 use crate::core::generation::Program;
 use crate::core::tests::{agent, offer, rules, spec, update};
 use crate::core::{LaunchRecord, Rules};
@@ -55,6 +55,7 @@ struct Cluster {
     away: BTreeSet<String>,
     stored: RolloutRecord,
     launches: BTreeMap<TaskId, LaunchRecord>,
+    left: BTreeMap<AgentId, LeftData>,
     store_works: bool,
     answers: BTreeMap<OrderId, Result<OrderDone, OrderRefused>>,
     orders: u64,
@@ -94,6 +95,7 @@ impl Cluster {
             away: BTreeSet::new(),
             stored: RolloutRecord::default(),
             launches: BTreeMap::new(),
+            left: BTreeMap::new(),
             store_works: true,
             answers: BTreeMap::new(),
             orders: 0,
@@ -123,8 +125,9 @@ impl Cluster {
     fn lead(&mut self, mut rules: Rules) {
         rules.seed = [u8::try_from(self.now.0 % 251).unwrap(); 32];
         let launches = self.launches.values().cloned().collect();
-        self.core =
-            Core::new(rules, Some("f".into()), launches, self.now).going_on(self.stored.clone(), self.now);
+        let core = Core::new(rules, Some("f".into()), launches, self.now);
+        let left = self.left.values().cloned().collect();
+        self.core = core.going_on(self.stored.clone(), self.now).with_left(left);
         self.subscribe();
         for (id, task) in &self.tasks {
             // Mesos does not repeat that one waits.
@@ -175,6 +178,8 @@ impl Cluster {
             }
             Change::Launch(record) => drop(self.launches.insert(record.task.clone(), record)),
             Change::Ended(task) => drop(self.launches.remove(&task)),
+            Change::Left(left) => drop(self.left.insert(left.agent.clone(), left)),
+            Change::Forgotten(agent) => drop(self.left.remove(&agent)),
             Change::Framework(_) | Change::TearDown { .. } | Change::Authority(_) => {}
         }
     }
@@ -797,4 +802,70 @@ fn an_order_to_resume_that_cannot_be_stored_frees_no_launch() {
     assert!(cluster.launched.len() < 2, "{} launches", cluster.launched.len());
     cluster.order(Order::Resume).unwrap();
     assert!(!held(&cluster) && cluster.stored.held.is_none());
+}
+
+/// What the settings of that version make where executors keep their data in that directory.
+fn keeping(version: &str, data: &str) -> Rules {
+    let arguments = vec!["--data-dir".to_owned(), data.to_owned()];
+    Rules { spec: Arc::new(Spec { arguments, ..Spec::clone(&spec(version)) }), ..rules() }
+}
+
+#[test]
+fn where_an_executor_left_its_data_is_known_to_the_next_leader_after_its_launch_was_forgotten() {
+    let mut cluster = Cluster::of(1, "1");
+    let task = cluster.tasks.keys().next().unwrap().clone();
+    let executor = cluster.tasks[&task].executor.clone();
+    cluster.core.keeps_data_at(&executor, "/sandboxes/1/data", true);
+    cluster.silent.insert("S00".to_owned());
+    cluster.tasks.get_mut(&task).unwrap().changes_at = Some((cluster.now, TaskState::Killed));
+    cluster.pass(30);
+    assert_eq!((cluster.launches.len(), cluster.left.len()), (0, 1));
+    cluster.fail_over("1");
+    cluster.silent.clear();
+    cluster.pass(30);
+    let data = |cluster: &Cluster| cluster.launches.values().next().unwrap().lineage.predecessor_data.clone();
+    assert_eq!(data(&cluster).as_deref(), Some("/sandboxes/1/data"));
+
+    // One that comes to nothing before it has said where it keeps its own leaves them where they are.
+    cluster.silent.insert("S00".to_owned());
+    let failed = cluster.tasks.values_mut().next().unwrap();
+    (failed.state, failed.changes_at) = (TaskState::Staging, Some((cluster.now, TaskState::Failed)));
+    cluster.fail_over("1");
+    cluster.pass(30);
+    assert_eq!(cluster.left.values().next().unwrap().data, "/sandboxes/1/data");
+}
+
+#[test]
+fn an_executor_that_has_not_attached_to_this_leader_keeps_its_data_where_its_settings_said() {
+    let mut cluster = Cluster::of(1, "1");
+    cluster.lead(keeping("2", "/a"));
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("2"), 1);
+    cluster.roomy = true;
+    cluster.lead(Rules { overlap: Duration::from_secs(30), ..keeping("3", "/b") });
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("3"), 1);
+    let launch = cluster.launches.values().next().unwrap();
+    assert!(launch.lineage.beside.is_some(), "they overlapped");
+    assert_eq!(launch.lineage.predecessor_data.as_deref(), Some("/a"));
+}
+
+#[test]
+fn what_is_left_on_an_agent_that_never_comes_back_is_forgotten() {
+    let mut cluster = Cluster::of(2, "1");
+    for executor in cluster.tasks.values().map(|task| task.executor.clone()).collect::<Vec<_>>() {
+        cluster.core.keeps_data_at(&executor, "/sandboxes/1/data", true);
+    }
+    cluster.silent = ["S00", "S01"].map(str::to_owned).into();
+    cluster.store_works = false;
+    let (gone, killed) = (TaskState::GoneByOperator, TaskState::Killed);
+    for (task, state) in cluster.tasks.values_mut().zip([gone, killed]) {
+        task.changes_at = Some((cluster.now, state));
+    }
+    cluster.pass(3);
+    cluster.store_works = true;
+    cluster.pass(30);
+    assert_eq!(cluster.left.keys().map(|agent| agent.0.as_str()).collect::<Vec<_>>(), ["S01"]);
 }

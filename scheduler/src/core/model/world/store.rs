@@ -33,7 +33,8 @@ impl World {
                 self.history.entry(record.task.clone()).or_default().push(Held::Phase(record.phase));
                 self.store.insert(record.task.clone(), record);
             }
-            Change::Authority(_) => {}
+            // Where data are decides nothing that is judged here.
+            Change::Authority(_) | Change::Left(_) | Change::Forgotten(_) => {}
             Change::Rollout(record) => {
                 let limit = |record: &RolloutRecord| {
                     record.rollout.as_ref().map_or(0, |rollout| rollout.max_unavailable.of(MACHINES))

@@ -45,7 +45,7 @@ impl Core {
                 &standings,
                 canaries.as_ref(),
                 upgrade.max_unavailable,
-                (&to, |agent: &AgentId| self.way_of(agent)),
+                (&to, |agent: &AgentId| self.way_of(agent, &self.rules.spec)),
             ))));
         }
         self.nothing_is_being_stored()?;

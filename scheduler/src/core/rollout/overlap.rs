@@ -123,31 +123,29 @@ impl Core {
         }
     }
 
-    /// Which way an executor would be replaced.
-    pub(in crate::core) fn way_of(&self, agent: &AgentId) -> Way {
-        match self.against_overlap(agent) {
+    /// Which way an executor would be replaced by one that is made of `next`.
+    pub(in crate::core) fn way_of(&self, agent: &AgentId, next: &Spec) -> Way {
+        match self.against_overlap(agent, next) {
             Some(why) => Way::EndFirst(why),
             None => Way::Overlap,
         }
     }
 
     /// Why the next executor of an agent cannot come up beside the one that runs there.
-    fn against_overlap(&self, agent: &AgentId) -> Option<String> {
+    fn against_overlap(&self, agent: &AgentId, next: &Spec) -> Option<String> {
         if self.rules.overlap.is_zero() {
             return Some("--rollout-overlap is 0".to_owned());
         }
         let launch = self.nodes.task_on(agent).and_then(|task| self.launches.get(&task))?;
         let lineage = &launch.record.lineage;
         let before = lineage.generation.as_ref().and_then(|generation| self.spec_of(generation));
-        let (next, _) = self.launches_now();
         let dir = next.data_dir();
-        let data = lineage.data.as_deref().or_else(|| before.and_then(|spec| spec.data_dir()));
-        let Some(data) = data else {
+        let Some(data) = self.data_of(launch) else {
             return Some("it is not known where its executor keeps its data".to_owned());
         };
         if dir != Some(data) {
             let in_image = |spec: &Spec| matches!(spec.program, Program::InImage { .. });
-            if in_image(&next) || before.is_none_or(|spec| in_image(spec)) {
+            if in_image(next) || before.is_none_or(|spec| in_image(spec)) {
                 let why = "an executor in an image cannot see when another one lets go of its data; set --executor-data-dir";
                 return Some(why.to_owned());
             }
@@ -160,7 +158,7 @@ impl Core {
 
     /// An executor is to be replaced: its successor comes up beside it, or it ends first.
     pub(super) fn begin_to_replace(&mut self, now: Moment, agent: &AgentId) -> Way {
-        let way = self.way_of(agent);
+        let way = self.way_of(agent, &self.launches_now().0);
         match &way {
             Way::EndFirst(why) => self.replace(now, agent, why),
             Way::Overlap => {
@@ -186,7 +184,8 @@ impl Core {
         let standings = self.standings(now, &rollout.to);
         let canaries = rollout.canaries.as_ref().filter(|_| rollout.is_under_way());
         let candidates = next(&standings, canaries, rollout.max_unavailable);
-        let found = candidates.into_iter().find(|agent| self.way_of(agent) == Way::Overlap);
+        let (spec, _) = self.launches_now();
+        let found = candidates.into_iter().find(|agent| self.way_of(agent, &spec) == Way::Overlap);
         if let Some(agent) = found.filter(|_| Count::of(&standings).unavailable == 0) {
             self.begin_to_replace(now, &agent);
         }

@@ -319,3 +319,25 @@ fn a_next_one_that_is_denied_its_reservation_is_launched_again_without_and_says_
     assert_eq!((cluster.running("2"), cluster.core.rollouts(cluster.now).held), (10, None));
     assert!(cluster.launched.len() <= 15, "{} launches for ten nodes", cluster.launched.len());
 }
+
+#[test]
+fn after_a_roll_back_a_plan_says_which_way_the_settings_would_go_and_not_what_was_gone_back_to() {
+    let mut cluster = Cluster::of(1, "1");
+    cluster.roomy = true;
+    let program = Program::InImage { image: "logherd:2".into(), mounts: Vec::new() };
+    let spec = Arc::new(Spec { program, ..Spec::clone(&spec("2")) });
+    cluster.overlap_by(Rules { spec, ..rules() });
+    cluster.order(upgrade(1)).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("2"), 1);
+    cluster.order(Order::RollBack).unwrap();
+    cluster.pass(60);
+    assert_eq!(cluster.running("1"), 1);
+    let executor = cluster.tasks.values().next().unwrap().executor.clone();
+    cluster.core.keeps_data_at(&executor, "/sandbox/data", true);
+    cluster.carry_out();
+    let dry_run = Order::Upgrade(Upgrade { dry_run: true, ..Upgrade::default() });
+    let Ok(OrderDone::Planned(plan)) = cluster.order(dry_run) else { panic!("a plan") };
+    let Some(Way::EndFirst(why)) = &plan.nodes[0].way else { panic!("{:?}", plan.nodes[0]) };
+    assert!(why.contains("an executor in an image"), "{why}");
+}

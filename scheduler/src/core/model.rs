@@ -8,6 +8,9 @@
 //! - nothing of ours is ended that Mesos did not report as lost before, and that no rollout, overlap or teardown ends;
 //! - a rollout ends only what is stored to be ended, and never leaves more nodes uncovered than was ordered;
 //! - what fails everywhere is tried one at a time; an order that is answered as not stored is in no store;
+//! - a framework is removed only when its executors have ended and its reservations are given up, or were given time to,
+//!   and forgotten only when Mesos has removed it, or was given time to;
+//! - where reservations are denied launches do without, and what another framework may own is not given up;
 //! - and once nothing more goes wrong: one executor on each eligible agent, running and attached, the store holds just
 //!   those launches, every update is acknowledged, no offer is kept, every order is answered, rollouts have ended, and
 //!   nothing is reserved that no executor uses; or, after a teardown, nothing is left at all.
@@ -66,10 +69,17 @@ enum Step {
     Order(Ordered),
     /// The process dies, and another one takes over with other settings.
     Configure(Settings),
-    /// All is well for a while; then the same, and an upgrade to these settings is ordered, of so many nodes at once.
-    RollOut(Settings, usize),
+    /// All is well for a while; then the same, and an upgrade to these settings is ordered, of so many nodes at once. With
+    /// a fate it befalls that machine as soon as new executors have come up.
+    RollOut(Settings, usize, Option<(usize, Fate)>),
     /// Executors of that version fail from now on, or work again.
     Spoil(u8),
+    /// The master lets nobody reserve for a role, or unreserve, from now on; or does again.
+    Deny(usize),
+    /// Another framework of our name comes or goes.
+    Namesake,
+    /// The master gives up, as an operator, what it is asked to.
+    GiveUp,
     /// The connection breaks; the master notices.
     Disconnect,
     Connect,
@@ -104,6 +114,8 @@ struct Settings {
     overlap: bool,
     /// Whether what they use is reserved.
     reserve: bool,
+    /// How many of the roles are used.
+    roles: usize,
 }
 
 /// What an offer holds.
@@ -177,6 +189,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Fate::Planned),
         2 => Just(Fate::Withdrawn),
     ];
+    let befalls_any = (0..3usize, fate);
+    let befalls = (
+        0..3usize,
+        prop_oneof![4 => Just(Fate::Unreachable), 1 => Just(Fate::Drained), 1 => Just(Fate::Planned)],
+    );
     let ordered = prop_oneof![
         8 => (1..3usize).prop_map(Ordered::Upgrade),
         1 => Just(Ordered::Pause),
@@ -185,14 +202,20 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Ordered::RollBack),
     ];
     let ordered = prop_oneof![60 => ordered, 1 => Just(Ordered::TearDown)];
-    let settings = (1..4u8, prop::bool::weighted(0.8), any::<bool>());
-    let settings =
-        settings.prop_map(|(version, overlap, reserve)| Settings { version, overlap, reserve }).boxed();
+    let roles = prop_oneof![3 => Just(2usize), 1 => Just(1usize)];
+    let settings = (1..4u8, prop::bool::weighted(0.8), any::<bool>(), roles);
+    let settings = settings
+        .prop_map(|(version, overlap, reserve, roles)| Settings { version, overlap, reserve, roles })
+        .boxed();
     prop_oneof![
         20 => ordered.prop_map(Step::Order),
         8 => settings.clone().prop_map(Step::Configure),
-        10 => (settings, 1..3usize).prop_map(|(settings, nodes)| Step::RollOut(settings, nodes)),
+        10 => (settings, 1..3usize, prop::option::of(befalls))
+            .prop_map(|(settings, nodes, fate)| Step::RollOut(settings, nodes, fate)),
         6 => (1..4u8).prop_map(Step::Spoil),
+        6 => (0..2usize).prop_map(Step::Deny),
+        1 => Just(Step::Namesake),
+        6 => Just(Step::GiveUp),
         80 => (0..3usize, size).prop_map(|(n, size)| Step::Offer(n, size)),
         10 => any::<usize>().prop_map(Step::Rescind),
         130 => Just(Step::Deliver),
@@ -205,7 +228,7 @@ fn step() -> impl Strategy<Value = Step> {
         60 => any::<usize>().prop_map(Step::Progress),
         25 => (any::<usize>(), how).prop_map(|(n, how)| Step::End(n, how)),
         20 => any::<usize>().prop_map(Step::Resend),
-        40 => (0..3usize, fate).prop_map(|(n, fate)| Step::Agent(n, fate)),
+        40 => befalls_any.prop_map(|(n, fate)| Step::Agent(n, fate)),
         8 => Just(Step::List),
         4 => Just(Step::MasterFailover),
         2 => Just(Step::Teardown),
@@ -230,6 +253,7 @@ fn play(steps: &[Step], transcribe: bool) -> Result<World, String> {
     if steps.len().is_multiple_of(8) {
         world.tear_down()?;
     }
+    world.count_what_was_rare();
     Ok(world)
 }
 
@@ -275,6 +299,10 @@ fn whatever_happens_there_is_never_more_than_one_executor_on_an_agent_and_in_the
         "handover",
         "end first",
         "held",
+        "given up",
+        "denied",
+        "torn down",
+        "waits again",
     ]
     .into_iter()
     .filter(|_| wanted > 10 * STEPS);

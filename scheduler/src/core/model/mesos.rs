@@ -76,6 +76,8 @@ pub(super) struct Task {
     pub(super) works: bool,
     /// Whether it has said that it waits for them.
     waits: bool,
+    /// How much longer than a moment its executor takes to end once it was told to.
+    flushes: u64,
     /// What its executor is of.
     pub(super) version: u8,
     /// In which role what it uses is reserved, if it is.
@@ -99,6 +101,19 @@ pub(super) struct Mesos {
     pub(super) planned: BTreeSet<AgentId>,
     /// How many portions, each of what an executor needs, are reserved for us on an agent and used by nobody.
     pub(super) reserved: BTreeMap<(AgentId, &'static str), usize>,
+    /// How many of the roles the framework has.
+    pub(super) roles: usize,
+    /// The roles for which nobody may reserve or unreserve, and whether there were any.
+    pub(super) denied: BTreeSet<&'static str>,
+    pub(super) ever_denied: bool,
+    /// Where what is reserved is not offered for a while, as giving it up was denied, or not tried.
+    pub(super) put_off: BTreeSet<(AgentId, &'static str)>,
+    /// Launches that were refused as they used what was not there.
+    pub(super) invalid: usize,
+    /// Executors that waited for the data of another one, were unreachable, and are back.
+    pub(super) waits_again: usize,
+    /// Whether there is another framework of our name.
+    pub(super) namesake: bool,
     /// Versions whose executors fail.
     pub(super) spoilt: BTreeSet<u8>,
     /// Whether the scheduler's own teardown has just removed its framework.
@@ -118,14 +133,19 @@ impl Mesos {
             away: false,
             generation: 0,
         });
-        Self { agents: agents.collect(), ..Self::default() }
+        Self { agents: agents.collect(), roles: ROLES.len(), ..Self::default() }
     }
 
     /// Who subscribes is told who it is, or that it was removed. Agents send again what nobody acknowledged.
-    pub(super) fn subscribe(&mut self, framework: Option<&FrameworkId>) -> Result<FrameworkId, ()> {
+    pub(super) fn subscribe(
+        &mut self,
+        framework: Option<&FrameworkId>,
+        roles: usize,
+    ) -> Result<FrameworkId, ()> {
         if framework.is_some_and(|id| self.removed.contains(id)) {
             return Err(());
         }
+        self.roles = roles;
         let id = framework.cloned().unwrap_or_else(|| {
             self.frameworks += 1;
             FrameworkId(format!("f-{}", self.frameworks))
@@ -144,6 +164,7 @@ impl Mesos {
         self.subscribed = None;
         self.offers.clear();
         self.filters.clear();
+        self.put_off.clear();
         self.to_scheduler.clear();
     }
 
@@ -218,7 +239,7 @@ impl Mesos {
     /// Offers what an agent has, if the master can and, with `at`, if the scheduler did not refuse it until later.
     pub(super) fn offer(&mut self, machine: usize, size: Size, at: Option<Moment>) {
         self.counter += 1;
-        let role = ROLES[usize::from(self.counter.is_multiple_of(5))];
+        let role = ROLES[usize::from(self.counter.is_multiple_of(5)).min(self.roles - 1)];
         let agent = self.agents[machine].id.clone();
         let taken = self.offers.values().any(|held| *held == (agent.clone(), role));
         let refused =
@@ -285,7 +306,10 @@ impl Mesos {
                 }
                 self.refuse(held.into_iter(), refuse, now);
             }
-            Call::Revive => self.filters.clear(),
+            Call::Revive => {
+                self.filters.clear();
+                self.put_off.clear();
+            }
             Call::AcceptInverse { .. } | Call::DeclineInverse { .. } => {}
             Call::Teardown => {
                 self.teardown();
@@ -325,8 +349,12 @@ impl Mesos {
             Some(_) if !self.is_up(agent) => self.reconcile(vec![(task.clone(), agent.clone())]),
             Some((state, _)) if state.is_terminal() => {}
             Some((TaskState::Starting | TaskState::Running, _)) if self.counter.is_multiple_of(2) => {
+                let flushes = self.counter % 5;
+                self.tasks.entry(task.clone()).and_modify(|task| task.flushes = flushes);
                 self.update(task, TaskState::Killing);
             }
+            // It was told already.
+            Some((TaskState::Killing, _)) => {}
             Some(_) => self.end(task, TaskState::Killed, false),
         }
     }
@@ -398,6 +426,9 @@ impl Mesos {
             Some(TaskState::Starting) => {
                 self.update(task, TaskState::Running);
                 self.tasks.entry(task.clone()).and_modify(|task| task.works = true);
+            }
+            Some(TaskState::Killing) if known.flushes > 0 => {
+                self.tasks.entry(task.clone()).and_modify(|task| task.flushes -= 1);
             }
             Some(TaskState::Killing) => self.end(task, TaskState::Killed, false),
             _ => {}

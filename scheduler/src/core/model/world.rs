@@ -2,23 +2,24 @@
 #[cfg(test)]
 mod laws;
 #[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod orders;
+#[cfg(test)]
+mod settle;
 #[cfg(test)]
 mod store;
 
 use super::super::effects::{Call, Change, Effect, LaunchRecord, Phase, Ticket};
 use super::super::{Core, Rules, tests};
-use super::mesos::{Event, MACHINES, Mesos, ROLES};
-use super::{Fate, Ordered, Settings, Size, Step, Write};
+use super::mesos::{Event, Mesos, ROLES};
+use super::{Ordered, Settings, Step, Write};
 use crate::core::OrderId;
-use crate::core::cluster::{TaskState, Update};
+use crate::core::cluster::{Leftover, TaskState, Update};
 use crate::core::rollout::RolloutRecord;
 use crate::ids::{AgentId, ExecutorId, FrameworkId, Moment, OfferId, TaskId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-
-/// How long everything may take to be right once nothing more goes wrong: three of the longest pauses.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// What the store has held of a launch at some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,10 +60,16 @@ pub(super) struct World {
     orders: u64,
     /// Agents whose executor was told to end for a rollout: which one, and under which leader.
     taken: BTreeMap<AgentId, (TaskId, u8)>,
-    /// Tasks that were decided to end for a rollout.
-    decided: BTreeSet<TaskId>,
+    /// Tasks that were decided to end for a rollout, and the nodes that were away then: one that is back when the task is
+    /// told was not counted.
+    decided: BTreeMap<TaskId, BTreeSet<AgentId>>,
     /// When a launch that was held back was tried last.
     tried: Option<(TaskId, Moment)>,
+    /// What the master is asked to give up, as by an operator, and when it last refused to.
+    to_operator: VecDeque<Leftover>,
+    refused_at: Option<Moment>,
+    /// Which leader has asked Mesos to remove the framework.
+    asked_to_remove: Option<u8>,
     /// The process has ended, as the framework is torn down.
     over: bool,
     history: BTreeMap<TaskId, Vec<Held>>,
@@ -101,8 +108,11 @@ impl World {
             ordered: BTreeMap::new(),
             orders: 0,
             taken: BTreeMap::new(),
-            decided: BTreeSet::new(),
+            decided: BTreeMap::new(),
             tried: None,
+            to_operator: VecDeque::new(),
+            refused_at: None,
+            asked_to_remove: None,
             over: false,
             history: BTreeMap::new(),
             answerable: BTreeMap::new(),
@@ -180,15 +190,15 @@ impl World {
                 task.iter().for_each(|task| self.mesos.send(task));
             }
             Step::Agent(machine, fate) => self.mesos.befall(machine, fate),
-            Step::List => {
-                self.core.agents_listed(self.now, self.mesos.listed());
-                self.core.maintenance_planned(self.now, &self.mesos.schedule());
-            }
+            Step::List => self.list(),
             Step::MasterFailover => self.lose(Mesos::failover)?,
             Step::Teardown => self.lose(Mesos::teardown)?,
             Step::Order(_) | Step::Configure(_) | Step::RollOut(..) | Step::Spoil(_) => {
                 return self.people(step);
             }
+            Step::Deny(n) => self.mesos.deny(ROLES[n]),
+            Step::Namesake => self.mesos.namesake = !self.mesos.namesake,
+            Step::GiveUp => self.give_up(),
             Step::Disconnect => self.lose(Mesos::disconnect)?,
             Step::Connect => self.connect(),
             Step::Crash => self.crash()?,
@@ -215,7 +225,7 @@ impl World {
         if self.connected || self.client.1 {
             return;
         }
-        match self.mesos.subscribe(self.client.0.as_ref()) {
+        match self.mesos.subscribe(self.client.0.as_ref(), self.settings.roles) {
             Ok(framework) => {
                 self.connected = true;
                 self.client.0 = Some(framework.clone());
@@ -250,6 +260,7 @@ impl World {
     fn without_subscription(&mut self) {
         self.connected = false;
         self.answerable.clear();
+        self.to_operator.clear();
         self.release(|_| true);
     }
 
@@ -288,7 +299,12 @@ impl World {
         self.attached.clear();
         self.client = (self.framework.clone(), false);
         self.ordered.clear();
+        self.refused_at = None;
         self.leads_since = self.now;
+        // What the one before decided is not decided again.
+        for record in self.store.values().filter(|record| record.lineage.replaced) {
+            self.decided.entry(record.task.clone()).or_default();
+        }
         let launches = self.store.values().cloned().collect();
         let rules = rules(self.epoch, self.settings);
         let core = Core::new(rules, self.framework.clone(), launches, self.now);
@@ -301,13 +317,17 @@ impl World {
             match effect {
                 Effect::Save(ticket, change) => {
                     self.check_room(&change)?;
+                    self.check_forgetting(&change)?;
                     self.to_store.push_back((ticket, change));
                 }
                 Effect::Call(call) => {
                     self.check(&call)?;
                     self.to_master.push_back(call);
                 }
-                Effect::GiveUp(_) => {}
+                Effect::GiveUp(left) => {
+                    self.check_leftover(&left)?;
+                    self.to_operator.push_back(left);
+                }
                 Effect::Answer(id, answer) => self.answered(id, &answer)?,
                 Effect::TornDown => {
                     let stored = self.framework.is_none() && self.torn_down.is_some();
@@ -399,70 +419,14 @@ impl World {
         self.attached.insert(known.executor.clone());
         Ok(())
     }
-
-    /// Nothing more goes wrong: agents that can come back do, and everything works.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
-        let began = self.now;
-        self.mesos.spoilt.clear();
-        for machine in 0..MACHINES {
-            if self.mesos.agents[machine].standing != super::mesos::Standing::Gone {
-                self.perform(Step::Agent(machine, Fate::Back))?;
-            }
-        }
-        loop {
-            self.perform(Step::Connect)?;
-            self.perform(Step::List)?;
-            for machine in 0..MACHINES {
-                self.note(|_| format!("the agent of machine {machine} is offered if nobody refused it"));
-                self.mesos.offer(machine, Size::Enough, Some(self.now));
-            }
-            self.exchange()?;
-            for n in 0..self.mesos.tasks.len() {
-                self.perform(Step::Progress(n))?;
-                self.perform(Step::Resend(n))?;
-                self.perform(Step::Attach(n))?;
-            }
-            self.mesos.lingering.clear();
-            self.exchange()?;
-            let wrong = match self.settled() {
-                Ok(()) => return Ok(()),
-                Err(wrong) => wrong,
-            };
-            let since = self.now.since(began);
-            if since > SETTLED_WITHIN {
-                self.note(|_| format!("nothing went wrong for {since:?}"));
-                return self.must(false, || wrong).map_err(|law| match &self.transcript {
-                    Some(told) => format!("{}\n  broken: {law}", told.join("\n")),
-                    None => law,
-                });
-            }
-            self.perform(Step::Pass(if since.as_secs() < 60 { 1 } else { 5 }))?;
-        }
-    }
-
-    /// Everything on its way arrives.
-    fn exchange(&mut self) -> Result<(), String> {
-        for _ in 0..1000 {
-            if self.over {
-                return Ok(());
-            }
-            if self.mesos.to_scheduler.is_empty() && self.to_master.is_empty() && self.to_store.is_empty() {
-                return Ok(());
-            }
-            self.perform(Step::Deliver)?;
-            self.perform(Step::Receive)?;
-            self.perform(Step::Store(Write::Works))?;
-        }
-        Err("calls and answers follow each other without end".into())
-    }
 }
 
 /// The settings of the first process.
-const FIRST: Settings = Settings { version: 1, overlap: true, reserve: false };
+const FIRST: Settings = Settings { version: 1, overlap: true, reserve: false, roles: ROLES.len() };
 
 fn rules(epoch: u8, settings: Settings) -> Rules {
     let mut rules = tests::rules();
-    rules.claim.roles = ROLES.map(str::to_owned).to_vec();
+    rules.claim.roles = ROLES.iter().take(settings.roles).map(|role| (*role).to_owned()).collect();
     rules.claim.reserve = settings.reserve;
     rules.spec = tests::spec(&settings.version.to_string());
     rules.overlap = Duration::from_secs(if settings.overlap { 30 } else { 0 });

@@ -25,6 +25,8 @@ impl Mesos {
                 for (task, state) in self.living(&agent) {
                     if standing != Standing::Recovered {
                         self.tell(&task, &agent, state, None);
+                        let waits = self.tasks.get(&task).is_some_and(|task| task.waits && !task.works);
+                        self.waits_again += usize::from(waits && state == TaskState::Starting);
                     }
                 }
                 let tasks: Vec<TaskId> =

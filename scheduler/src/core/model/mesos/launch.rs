@@ -1,7 +1,8 @@
 //! Models what becomes of ACCEPT: a launch on good offers, beside nothing but what its intent names.
-use super::{Mesos, ROLES, Task};
-use crate::core::cluster::TaskState;
+use super::{Event, Mesos, ROLES, Task};
+use crate::core::cluster::{TaskState, Update};
 use crate::core::effects::Call;
+use crate::core::tests;
 use crate::ids::Moment;
 use std::collections::VecDeque;
 
@@ -25,6 +26,12 @@ impl Mesos {
         if alive.iter().any(|executor| Some(executor) != before) {
             return Err(format!("{} is launched on {} beside {alive:?}", launch.executor, launch.agent));
         }
+        if self.is_denied(role, &taken) {
+            self.invalid += 1;
+            let refused = tests::update(&launch.task, &launch.agent.0, TaskState::Error, None);
+            self.say(Event::Update(Update { reason: "TASK_INVALID".into(), ..refused }));
+            return Ok(());
+        }
         let (agent, executor, control) = (launch.agent, launch.executor, launch.control);
         let reserved = self.use_reserved(&agent, role, &taken)?;
         let draining = self.agents.iter().any(|known| known.id == agent && known.draining);
@@ -36,6 +43,7 @@ impl Mesos {
             state: TaskState::Staging,
             works: false,
             waits: false,
+            flushes: 0,
             version: spec.version.parse().unwrap(),
             reserved,
             updates: VecDeque::new(),

@@ -27,7 +27,7 @@ impl World {
                     offers.iter().filter_map(|id| self.answerable.get(id)).cloned().collect();
                 let one = of.len() == 1 && of.iter().all(|(agent, _)| *agent == launch.agent);
                 self.must(one, || format!("ACCEPT of offers of {of:?} for {}", launch.agent))?;
-                let begun = self.torn_down.is_some();
+                let begun = self.torn_down.is_some() || self.core.is_tearing_down();
                 self.must(!begun, || "ACCEPT while the framework is torn down".to_owned())?;
                 self.check_overlap(launch)?;
                 self.check_held(launch)?;
@@ -51,9 +51,7 @@ impl World {
                 let task = task.map(|(task, _)| task.clone());
                 task.map_or(Ok(()), |task| self.spares_ours(&task))
             }
-            Call::Teardown => {
-                self.must(self.torn_down.is_some(), || "TEARDOWN though it is not stored".to_owned())
-            }
+            Call::Teardown => self.check_teardown(),
             Call::Revive
             | Call::Reconcile(_)
             | Call::Message { .. }
@@ -138,11 +136,9 @@ impl World {
         self.must(!goes_on, || format!("the rollout does not end: {state:?}"))?;
         let waits = self.ordered.iter().next();
         self.must(waits.is_none(), || format!("never answered: {waits:?}"))?;
-        let kept = self
-            .mesos
-            .reserved
-            .iter()
-            .find(|((agent, _), count)| **count > 0 && self.mesos.is_eligible(agent));
+        let kept = self.mesos.reserved.iter().find(|((agent, role), count)| {
+            **count > 0 && self.mesos.is_eligible(agent) && self.is_to_be_given_up(agent, role)
+        });
         self.must(kept.is_none(), || format!("reserved, and used by nobody: {kept:?}"))?;
         for agent in &self.mesos.agents {
             let on_it: Vec<_> = self.mesos.tasks.values().filter(|task| task.agent == agent.id).collect();

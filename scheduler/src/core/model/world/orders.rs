@@ -1,9 +1,10 @@
 //! Plays people who order rollouts and teardowns, and holds what must be true of them.
-use super::super::mesos::MACHINES;
-use super::super::{Ordered, Settings, Step};
+use super::super::mesos::{MACHINES, ROLES};
+use super::super::{Ordered, Settings, Size, Step};
 use super::World;
+use crate::core::Stage;
 use crate::core::cluster::TaskState;
-use crate::core::effects::{Change, LaunchRecord};
+use crate::core::effects::{Change, LaunchRecord, Phase};
 use crate::core::{NodeState, OrderId};
 use crate::ids::{AgentId, Moment, TaskId};
 use std::time::Duration;
@@ -12,6 +13,10 @@ use web::view::Coverage;
 
 /// So long a leader holds nodes without an executor for taken by the one before it.
 const TAKEN_BEFORE: Duration = Duration::from_secs(60);
+/// How long a teardown gives executors to end, reservations to be given up, and Mesos to remove the framework, at least.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(60);
+const REMOVED_WITHIN: Duration = Duration::from_secs(180);
 /// The shortest pause between two tries while launches are held back.
 const TRIED_AGAIN: Duration = Duration::from_secs(5);
 
@@ -24,7 +29,13 @@ impl World {
                 self.settings = settings;
                 self.crash()?;
             }
-            Step::RollOut(settings, nodes) => self.roll_out(settings, nodes)?,
+            Step::RollOut(settings, nodes, fate) => {
+                self.roll_out(settings, nodes)?;
+                if let Some((machine, fate)) = fate {
+                    self.come_up()?;
+                    self.perform(Step::Agent(machine, fate))?;
+                }
+            }
             Step::Spoil(version) if !self.mesos.spoilt.remove(&version) => {
                 self.mesos.spoilt.insert(version);
             }
@@ -70,6 +81,22 @@ impl World {
         Ok(())
     }
 
+    /// What is to be launched comes up, as far as it can.
+    fn come_up(&mut self) -> Result<(), String> {
+        self.perform(Step::Pass(1))?;
+        for machine in 0..MACHINES {
+            self.perform(Step::Offer(machine, Size::Enough))?;
+        }
+        self.perform(Step::Flow(5))?;
+        for _ in 0..2 {
+            for n in 0..self.mesos.tasks.len() {
+                self.perform(Step::Progress(n))?;
+            }
+            self.perform(Step::Flow(5))?;
+        }
+        Ok(())
+    }
+
     /// An order has its answer: what is answered as done is stored, what is answered as not stored is not.
     pub(super) fn answered(
         &mut self,
@@ -107,8 +134,12 @@ impl World {
         *self.seen.entry(if waits { "handover" } else { "end first" }).or_default() += 1;
         let nodes = self.core.nodes(self.now);
         let fresh = self.now.since(self.leads_since) < TAKEN_BEFORE;
+        let was_away = self.decided.get(task).cloned().unwrap_or_default();
         let uncovered = |node: &&NodeState| {
             let Some((told, leader)) = self.taken.get(&node.agent) else { return false };
+            if was_away.contains(&node.agent) {
+                return false;
+            }
             let known = *leader == self.epoch || fresh || node.task.is_some();
             match node.coverage {
                 Coverage::Running => node.task.as_ref() == Some(told),
@@ -129,9 +160,17 @@ impl World {
             self.decided.remove(&record.task);
             return Ok(());
         }
-        if !self.decided.insert(record.task.clone()) {
+        if self.decided.contains_key(&record.task) {
             return Ok(());
         }
+        let here = |node: &NodeState| {
+            matches!(
+                node.coverage,
+                Coverage::Running | Coverage::Launching | Coverage::BackingOff | Coverage::NotOffered
+            )
+        };
+        let away = self.core.nodes(self.now).into_iter().filter(|node| !here(node)).map(|node| node.agent);
+        self.decided.insert(record.task.clone(), away.collect());
         let told = |node: &NodeState| {
             let launch = node.task.as_ref().and_then(|task| self.core.launches.get(task));
             launch.is_some_and(|launch| launch.record.lineage.replaced)
@@ -156,7 +195,12 @@ impl World {
         }
         for node in self.core.nodes(self.now) {
             let told = self.taken.get(&node.agent).map(|(task, _)| task);
-            if node.coverage == Coverage::Running && told.is_some() && told != node.task.as_ref() {
+            // One that could not be reached and is back may not have heard of it: that is decided anew.
+            let ends = told == node.task.as_ref()
+                && told
+                    .and_then(|task| self.core.launches.get(task))
+                    .is_some_and(|l| l.record.lineage.replaced);
+            if node.coverage == Coverage::Running && told.is_some() && !ends {
                 self.taken.remove(&node.agent);
             }
         }
@@ -176,6 +220,35 @@ impl World {
         let last = last.filter(|(task, _)| !self.reported.contains(task));
         let pause = last.map_or(TRIED_AGAIN, |(_, at)| launch.launched_at.since(at));
         self.must(pause >= TRIED_AGAIN, || format!("tried again after {pause:?} while launches are held"))
+    }
+
+    /// The framework is to be removed: its executors have ended and its reservations are given up, as far as the core can
+    /// know, or had their time.
+    pub(super) fn check_teardown(&mut self) -> Result<(), String> {
+        let Some(since) = self.torn_down else { return Err("TEARDOWN though it is not stored".to_owned()) };
+        // Asked again, it is as it was when it was asked first.
+        if self.asked_to_remove.replace(self.epoch) == Some(self.epoch) {
+            return Ok(());
+        }
+        let taken = self.now.since(since);
+        let lives = self.core.launches.iter().find(|(_, launch)| {
+            matches!(launch.stage, Stage::Asked) && launch.record.phase != Phase::Unreachable
+        });
+        let ended = lives.is_none() || taken >= ENDED_WITHIN;
+        self.must(ended, || format!("TEARDOWN after {taken:?}, and {:?} was not waited for", lives))?;
+        let reserved = self.core.reserved_on();
+        let given_up = reserved.is_empty() || taken >= GIVEN_UP_WITHIN;
+        self.must(given_up, || format!("TEARDOWN after {taken:?}, and reserved on {reserved:?}"))
+    }
+
+    /// The framework is to be forgotten: it is removed, or had its time.
+    pub(super) fn check_forgetting(&self, change: &Change) -> Result<(), String> {
+        let Change::TearDown { framework: None, .. } = change else { return Ok(()) };
+        let removed = self.client.0.as_ref().is_none_or(|id| self.mesos.is_removed(id));
+        let taken = self.torn_down.map(|since| self.now.since(since));
+        self.must(removed || taken >= Some(REMOVED_WITHIN), || {
+            format!("forgotten after {taken:?}, and not removed")
+        })
     }
 
     /// Whether an executor of ours may be told to end although Mesos did not call it over.
@@ -200,8 +273,12 @@ impl World {
         self.settle()?;
         let eligible = |agent: &AgentId| self.mesos.is_eligible(agent);
         let mut reserved = self.mesos.reserved.iter();
-        // What nothing is offered of an operator has to give up.
-        let kept = reserved.find(|((agent, _), count)| **count > 0 && eligible(agent));
+        // What nothing is offered of, or must not be given up, an operator has to give up.
+        let offered = |role: &str| {
+            let used = ROLES.iter().take(self.settings.roles).any(|of| *of == role);
+            used && !self.mesos.denied.contains(role)
+        };
+        let kept = reserved.find(|((agent, role), count)| **count > 0 && eligible(agent) && offered(role));
         let left = self.mesos.tasks.keys().next();
         self.must(self.over && kept.is_none() && left.is_none(), || {
             format!("not torn down, or left: {kept:?} {left:?}")

@@ -139,11 +139,6 @@ impl Master {
         self.step(Input::Agent(LinkId(link), message.0), now)
     }
 
-    /// Stops sending heartbeats, or goes on; no other fault remains.
-    pub fn hold_heartbeats(&mut self, hold: bool, now: Duration) -> Vec<MasterDid> {
-        self.set_faults(if hold { &[Fault::HeldHeartbeats] } else { &[] }, now)
-    }
-
     /// Replaces what goes wrong; those of HTTP and of agents do nothing here.
     pub fn set_faults(&mut self, faults: &[Fault], now: Duration) -> Vec<MasterDid> {
         self.step(Input::Faults(faults.to_vec()), now)

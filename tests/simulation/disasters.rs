@@ -42,6 +42,10 @@ impl World {
                 note!(self, "the wall clock is {:?} ahead", self.wall_ahead);
             }
             Fault::ControlBreak => self.with_executor(Self::detach),
+            Fault::DeniedReservations => {
+                self.master.denies = !self.master.denies;
+                self.fail_master();
+            }
             Fault::Upgrades => self.order_something(),
             Fault::Teardown if self.chance.hits(0.1) => self.order_teardown(),
             _ => self.disaster_on_machine(fault),
@@ -223,7 +227,8 @@ impl World {
         if self.master.core.is_none() {
             self.on_master_up();
         }
-        self.hold_heartbeats(false);
+        (self.master.holds_heartbeats, self.master.denies) = (false, false);
+        self.fail_master();
         self.schedule_maintenance();
         for process in 0..self.processes.len() {
             self.processes[process].frozen_until = Duration::ZERO;

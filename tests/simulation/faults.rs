@@ -108,6 +108,8 @@ faults! {
     Upgrades = "upgrades",
     /// Offers come in two roles, and what executors use is reserved. It is no fault, but more can go wrong.
     Reservations = "reservations",
+    /// Nobody may reserve or unreserve for a while: the master drops that without a word.
+    DeniedReservations = "denied-reservations",
     /// A person tears the framework down.
     Teardown = "teardown",
     /// The wall clock jumps; what runs already goes on counting from its own start.

@@ -81,6 +81,11 @@ impl World {
         }
         self.orders.taken.insert(agent, (task.clone(), run));
         let fresh = self.now - self.orders.leads_since < TAKEN_BEFORE;
+        // One that could not be reached and is back may not have heard of it: that is decided anew.
+        let launches = &self.store.launches;
+        self.orders
+            .taken
+            .retain(|_, (told, _)| launches.get(told).is_none_or(|record| record.lineage.replaced));
         let (now, limit) = (self.now, self.store.limit);
         let Some(office) = self.office(run) else { return Ok(()) };
         let nodes = office.scheduler.nodes(office.moment(now));
@@ -114,7 +119,10 @@ impl World {
         let known = self.store.launches.get(task);
         let told = known.is_some_and(|record| record.lineage.replaced);
         let before = known.and_then(|record| record.lineage.beside.as_ref());
-        let beside = before.is_some_and(|task| !self.called_over.contains(&task.0));
+        // What Mesos said is not always heard: as far as the scheduler knows the one before works on.
+        let works_on =
+            |task: &TaskId| self.store.launches.contains_key(task) || !self.called_over.contains(&task.0);
+        let beside = before.is_some_and(works_on);
         let works = |record: &&LaunchRecord| {
             record.lineage.beside.as_ref() == Some(task) && record.phase == Phase::Running
         };

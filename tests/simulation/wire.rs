@@ -1,6 +1,7 @@
 //! What goes over the connections between schedulers and the master: bytes, in order within each, late, or never.
 use crate::faults::Fault;
 use crate::world::{Event, Run, World, note};
+use local::Fault as Wrong;
 use local::deterministic::{Answer, Master, MasterDid};
 use prost::Message;
 use proto::mesos::v1::scheduler::{Event as Said, event::Type};
@@ -350,6 +351,7 @@ impl World {
         self.master.core = Some(master);
         self.master.wake = self.now;
         note!(self, "master m{generation} leads");
+        self.fail_master();
         self.master_step(Caller::Nobody, |master, now| master.tick(now));
     }
 
@@ -368,7 +370,16 @@ impl World {
     }
 
     pub(crate) fn hold_heartbeats(&mut self, hold: bool) {
-        note!(self, "heartbeats held: {hold}");
-        self.master_step(Caller::Nobody, |master, now| master.hold_heartbeats(hold, now));
+        self.master.holds_heartbeats = hold;
+        self.fail_master();
+    }
+
+    /// Has the master do wrong what it does wrong now.
+    pub(crate) fn fail_master(&mut self) {
+        let (held, denied) = (self.master.holds_heartbeats, self.master.denies);
+        note!(self, "heartbeats held: {held}, reservations denied: {denied}");
+        let wrong = [(held, Wrong::HeldHeartbeats), (denied, Wrong::DeniedReservations)];
+        let wrong: Vec<Wrong> = wrong.into_iter().filter(|(is, _)| *is).map(|(_, fault)| fault).collect();
+        self.master_step(Caller::Nobody, |master, now| master.set_faults(&wrong, now));
     }
 }

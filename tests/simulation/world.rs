@@ -103,6 +103,9 @@ pub(crate) struct Mastership {
     pub(crate) generation: u64,
     pub(crate) core: Option<Master>,
     pub(crate) registry: Registry,
+    /// It sends no heartbeats; it lets nobody reserve.
+    pub(crate) holds_heartbeats: bool,
+    pub(crate) denies: bool,
     /// Schedulers cannot reach it until then.
     pub(crate) away_until: Duration,
     /// The connections of schedulers by their streams.
@@ -172,7 +175,7 @@ impl World {
         let mut settings =
             SchedulerSettings::for_master("m:5050", "zk://z:2181/logherd").expect("the settings are right");
         settings.executor.executor_binary = Some("/opt/logherd/logherd".into());
-        if plan.faults.contains(&Fault::Reservations) {
+        if [Fault::Reservations, Fault::DeniedReservations].iter().any(|fault| plan.faults.contains(fault)) {
             settings.placement.reserve = true;
             settings.placement.roles = vec!["logherd".to_owned(), "spare".to_owned()];
         }
@@ -191,6 +194,8 @@ impl World {
                 generation: 0,
                 core: None,
                 registry: Registry::default(),
+                holds_heartbeats: false,
+                denies: false,
                 away_until: BEGAN,
                 streams: BTreeMap::new(),
                 wake: BEGAN,

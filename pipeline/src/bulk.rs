@@ -1,10 +1,14 @@
 //! Writes the bodies of Elasticsearch's `_bulk` requests and reads their answers; decides what to do, does nothing.
 mod action;
 pub(crate) mod cluster;
+mod rendered;
 pub(crate) mod setup;
 
 pub(crate) use action::{Action, DataStream, Shape, Target, Update, Verb};
+pub(crate) use rendered::Renderer;
 
+use crate::event::Event;
+use crate::json::EventWriter;
 use crate::runtime::load::Load;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -31,37 +35,67 @@ pub(crate) struct Limits {
 /// Writes the events from the `from`th on, as many as the limits allow, into `buffer`, which is emptied.
 pub(crate) fn body(shape: &Shape, load: &Load, from: usize, limits: Limits, mut buffer: Vec<u8>) -> Body {
     buffer.clear();
-    let mut body = Body { text: buffer, events: 0, unfit: Vec::new() };
-    let period_s = shape.period_s();
-    let mut line = Vec::new();
-    let mut line_of = None;
-    let mut action = Action::Index;
+    let body = Body { text: buffer, events: 0, unfit: Vec::new() };
+    match load.rendered() {
+        Some(rendered) => rendered::gather(rendered, from, limits, body),
+        None => write(shape, load, from, limits, body),
+    }
+}
+
+/// Writes a body from its events.
+fn write(shape: &Shape, load: &Load, from: usize, limits: Limits, mut body: Body) -> Body {
+    let mut documents = Documents::new(shape);
     for event in load.iter().skip(from).take(limits.events.max(1)) {
         let before = body.text.len();
-        // Without fields in it, the line is the same for a second, an hour, a day.
-        let own = period_s == 0 || !event.metadata().is_empty();
-        let period = event.timestamp().filter(|_| !own).map(|at| at.as_second().div_euclid(period_s));
-        if period.is_none() || period != line_of {
-            line.clear();
-            match shape.write_action(event, &mut line) {
-                Ok(written) => (action, line_of) = (written, period),
-                Err(why) => {
-                    line_of = None;
-                    body.unfit.push((body.events, why));
-                    body.events += 1;
-                    continue;
-                }
-            }
-        }
-        body.text.extend_from_slice(&line);
-        shape.write_document(action, event, &mut body.text);
-        if body.text.len() > limits.bytes && before > 0 {
+        if let Err(why) = documents.write(event, &mut body.text) {
+            body.unfit.push((body.events, why));
+        } else if body.text.len() > limits.bytes && before > 0 {
             body.text.truncate(before);
             break;
         }
         body.events += 1;
     }
     body
+}
+
+/// Writes documents, one after the other.
+struct Documents<'s> {
+    shape: &'s Shape,
+    period_s: i64,
+    /// The last line before a document, and for which period it is.
+    line: Vec<u8>,
+    line_of: Option<i64>,
+    action: Action,
+    writer: EventWriter,
+}
+
+impl<'s> Documents<'s> {
+    fn new(shape: &'s Shape) -> Self {
+        Self {
+            shape,
+            period_s: shape.period_s(),
+            line: Vec::new(),
+            line_of: None,
+            action: Action::Index,
+            writer: EventWriter::default(),
+        }
+    }
+
+    /// Adds what is said of one event. An error is why it cannot be sent; nothing is added then.
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), String> {
+        // Without fields in it, the line is the same for a second, an hour, a day.
+        let own = self.period_s == 0 || !event.metadata().is_empty();
+        let period = event.timestamp().filter(|_| !own).map(|at| at.as_second().div_euclid(self.period_s));
+        if period.is_none() || period != self.line_of {
+            self.line.clear();
+            self.line_of = None;
+            self.action = self.shape.write_action(event, &mut self.line)?;
+            self.line_of = period;
+        }
+        out.extend_from_slice(&self.line);
+        self.shape.write_document(self.action, event, &mut self.writer, out);
+        Ok(())
+    }
 }
 
 /// What an answer means.
@@ -259,7 +293,6 @@ fn verdict(item: &HashMap<String, Item>, rules: &Rules) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
     use crate::field::FieldRef;
     use crate::runtime::chain::Chosen;
     use crate::template::Template;
@@ -275,7 +308,7 @@ mod tests {
         load
     }
 
-    fn shape() -> Shape {
+    pub(super) fn shape() -> Shape {
         let name = Template::parse("logs-%{+YYYY.MM.dd}");
         Shape {
             verb: Verb::Always(Action::Create),

@@ -319,6 +319,11 @@ impl Event {
         json::write_event(self.timestamp(), &self.fields, out);
     }
 
+    /// As [`write_json`](Self::write_json), for many events.
+    pub(crate) fn write_json_by(&self, writer: &mut json::EventWriter, out: &mut Vec<u8>) {
+        writer.write(self.timestamp(), &self.fields, out);
+    }
+
     /// The event as one JSON object, without `@metadata`.
     pub fn to_json(&self) -> String {
         let mut out = Vec::with_capacity(512);

@@ -8,10 +8,12 @@ use std::fmt;
 mod iso8601;
 mod moment;
 mod numbers;
+mod string;
 mod write;
 
 pub(crate) use moment::{parse_time, push_time};
-pub(crate) use write::{write_event, write_str, write_time, write_value};
+pub(crate) use string::write_str;
+pub(crate) use write::{EventWriter, write_event, write_time, write_value};
 
 /// The most commas of a document, and so, but for a small factor, the most values: a value takes many times the bytes that it
 /// was written in.

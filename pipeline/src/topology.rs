@@ -27,12 +27,12 @@ use crate::runtime::decorate::Decorate;
 use crate::runtime::disk_queue::{DiskQueue, QueueSettings, QueueSite};
 use crate::runtime::join::Join;
 use crate::runtime::meter::Meter;
-use crate::runtime::outlet::{Outlet, Parcel, WAITING_MAX};
+use crate::runtime::outlet::{Outlet, WAITING_MAX};
 use crate::runtime::source::{Feed, Frame, Intake, fields_of};
 use crate::runtime::spares::Spares;
 use crate::runtime::supervise::{Supervisor, panic_reason};
 use crate::runtime::tally::{Health, Tally};
-use crate::runtime::work::{IF_STATEMENT, Work};
+use crate::runtime::work::{Door, IF_STATEMENT, Work};
 use crate::runtime::{StartError, Surroundings};
 use crate::value::Map;
 use std::sync::Arc;
@@ -156,8 +156,8 @@ fn open_ledger(around: &Surroundings) -> Result<Ledger, StartError> {
     Ledger::open(path.clone(), &around.id).map_err(|source| StartError::Positions { path, source })
 }
 
-/// The senders of parcels and the outlets that receive them, one of each for each output.
-type Outlets = (Vec<mpsc::Sender<Parcel>>, Vec<Outlet>);
+/// The doors and the outlets that receive them, one of each for each output.
+type Outlets = (Vec<Door>, Vec<Outlet>);
 
 fn make_outlets(
     calls: Vec<PluginCall>,
@@ -171,7 +171,7 @@ fn make_outlets(
         let site = OutputSite { id: call.id.clone(), dead_letters };
         let output = plugins::build_output(&call, site).map_err(|reason| broken(&call, reason))?;
         let (parcels, waiting) = mpsc::channel(WAITING_MAX);
-        parcels_in.push(parcels);
+        parcels_in.push(Door { parcels, render: output.renders() });
         let (tally, health) = (tally.clone(), health.clone());
         outlets.push(Outlet { id: call.id, output, parcels: waiting, tally, health });
     }

@@ -1,7 +1,7 @@
 //! Writes what a `_bulk` request says of one event: the action, where the document goes, and the document.
 use crate::event::Event;
 use crate::field::FieldRef;
-use crate::json::{write_str, write_value};
+use crate::json::{EventWriter, write_str, write_value};
 use crate::template::Template;
 use crate::value::{Map, Value};
 
@@ -207,12 +207,18 @@ impl Shape {
     }
 
     /// Adds the line with the document; a deletion has none.
-    pub(crate) fn write_document(&self, action: Action, event: &Event, out: &mut Vec<u8>) {
+    pub(crate) fn write_document(
+        &self,
+        action: Action,
+        event: &Event,
+        writer: &mut EventWriter,
+        out: &mut Vec<u8>,
+    ) {
         let changed = self.changed(event);
         let event = changed.as_ref().unwrap_or(event);
         match action {
             Action::Delete => return,
-            Action::Index | Action::Create => event.write_json(out),
+            Action::Index | Action::Create => event.write_json_by(writer, out),
             Action::Update => self.write_update(event, out),
         }
         out.push(b'\n');

@@ -1,6 +1,7 @@
 //! Writes values as JSON into reused buffers.
 use super::moment::push_moment;
-use crate::value::{Map, Timestamp, Value};
+use super::string::write_str;
+use crate::value::{Map, Name, Timestamp, Value};
 use std::io::Write;
 
 /// Adds an event to `out`: `@timestamp` first, then the fields in their order.
@@ -17,17 +18,75 @@ pub(crate) fn write_event(timestamp: Option<Timestamp>, fields: &Map, out: &mut 
 
 /// Adds entries to `out`, the first behind `before`, and the bracket that ends them.
 fn write_entries(mut before: u8, map: &Map, out: &mut Vec<u8>) {
-    for (name, value) in map.parts().into_iter().flatten() {
+    for part in map.parts() {
+        before = write_part(before, part, out);
+    }
+    if before == b'{' {
+        out.push(b'{');
+    }
+    out.push(b'}');
+}
+
+/// Adds entries to `out`, the first behind `before`; tells what is before the next one.
+fn write_part(mut before: u8, part: &[(Name, Value)], out: &mut Vec<u8>) -> u8 {
+    for (name, value) in part {
         out.push(before);
         write_str(name, out);
         out.push(b':');
         write_value(value, out);
         before = b',';
     }
-    if before == b'{' {
-        out.push(b'{');
+    before
+}
+
+/// Writes many events: what they have in common only once.
+#[derive(Debug, Default)]
+pub(crate) struct EventWriter {
+    /// A map that has nothing but the entries that events share.
+    shared: Map,
+    /// How they are written: the first one, and those that are behind the first own one.
+    shared_first: Vec<u8>,
+    shared_rest: Vec<u8>,
+    /// The last moment, and how it is written.
+    moment: Option<Timestamp>,
+    moment_text: Vec<u8>,
+}
+
+impl EventWriter {
+    /// Adds an event to `out`, as [`write_event`] does.
+    pub(crate) fn write(&mut self, timestamp: Option<Timestamp>, fields: &Map, out: &mut Vec<u8>) {
+        let Some(at) = timestamp.filter(|_| self.knows(fields)) else {
+            return write_event(timestamp, fields, out);
+        };
+        if self.moment != Some(at) {
+            self.moment = Some(at);
+            self.moment_text.clear();
+            write_time(at, &mut self.moment_text);
+        }
+        let [_, own_first, _, own_rest] = fields.parts();
+        out.extend_from_slice(b"{\"@timestamp\":");
+        out.extend_from_slice(&self.moment_text);
+        out.extend_from_slice(&self.shared_first);
+        write_part(b',', own_first, out);
+        out.extend_from_slice(&self.shared_rest);
+        write_part(b',', own_rest, out);
+        out.push(b'}');
     }
-    out.push(b'}');
+
+    /// Whether what `fields` shares is known now how to be written.
+    fn knows(&mut self, fields: &Map) -> bool {
+        if fields.shares_with(&self.shared) {
+            return true;
+        }
+        let Some(shared) = fields.only_shared() else { return false };
+        self.shared = shared;
+        let [first, _, rest, _] = self.shared.parts();
+        for (part, text) in [(first, &mut self.shared_first), (rest, &mut self.shared_rest)] {
+            text.clear();
+            write_part(b',', part, text);
+        }
+        true
+    }
 }
 
 /// Adds a value to `out`.
@@ -77,84 +136,6 @@ fn write_int(i: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
-/// What a byte of a JSON string becomes: 0 itself, `u` a `\u00XX`, anything else a backslash and that.
-fn escape(byte: u8) -> u8 {
-    match byte {
-        0x08 => b'b',
-        0x09 => b't',
-        0x0a => b'n',
-        0x0c => b'f',
-        0x0d => b'r',
-        0x00..=0x1f => b'u',
-        b'"' | b'\\' => byte,
-        _ => 0,
-    }
-}
-
-/// Adds a string with its quotes to `out`; runs without escapes are copied whole.
-pub(crate) fn write_str(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    let mut rest = text.as_bytes();
-    loop {
-        let (plain, tail) = rest.split_at(plain_start(rest));
-        out.extend_from_slice(plain);
-        let Some((byte, after)) = tail.split_first() else { break };
-        match escape(*byte) {
-            b'u' => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)]),
-            short => out.extend_from_slice(&[b'\\', short]),
-        }
-        rest = after;
-    }
-    out.push(b'"');
-}
-
-/// How many bytes there are before the first one that needs an escape; looks at many at once.
-fn plain_start(bytes: &[u8]) -> usize {
-    let (blocks, _) = bytes.as_chunks::<32>();
-    let mut at = 32 * blocks.iter().take_while(|block| is_plain(block)).count();
-    let (words, rest) = bytes.get(at..).unwrap_or_default().as_chunks::<8>();
-    for word in words {
-        if let Some(first) = first_escape(*word) {
-            return at + first;
-        }
-        at += 8;
-    }
-    if rest.is_empty() {
-        return at;
-    }
-    // The bytes that are left, behind some that are plain.
-    let last = match bytes.last_chunk::<8>() {
-        Some(last) => *last,
-        None => {
-            let mut last = [b' '; 8];
-            last.iter_mut().rev().zip(rest.iter().rev()).for_each(|(to, from)| *to = *from);
-            last
-        }
-    };
-    first_escape(last).map_or(bytes.len(), |first| (bytes.len() + first).saturating_sub(8))
-}
-
-/// Whether nothing in a block needs an escape; without branches, so that it is done with wide registers.
-fn is_plain(block: &[u8; 32]) -> bool {
-    let needs = |byte: &u8| u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\');
-    block.iter().fold(0, |any, byte| any | needs(byte)) == 0
-}
-
-/// Where the first byte is that needs an escape.
-fn first_escape(word: [u8; 8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero = |x: u64| x.wrapping_sub(ONES) & !x & HIGHS;
-    let x = u64::from_le_bytes(word);
-    let below_space = x.wrapping_sub(ONES * 0x20) & !x & HIGHS;
-    let found = below_space | zero(x ^ (ONES * 0x22)) | zero(x ^ (ONES * 0x5c));
-    // The lowest byte that is found is right; those above it may be found by a borrow only.
-    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
-}
-
 /// Adds a moment in ISO 8601 with its quotes to `out`.
 pub(crate) fn write_time(at: Timestamp, out: &mut Vec<u8>) {
     out.push(b'"');
@@ -169,22 +150,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn strings_are_written_as_by_a_plain_loop(
-            text in "[a-z\"\\\\\\x00-\\x1f\u{7f}é]{0,20}|[a-z ]{0,100}(\"|é|\\x01)?[a-z]{0,40}|\\PC{0,80}",
+        fn events_are_written_together_as_each_by_itself(
+            shared in proptest::collection::vec(proptest::collection::btree_map("[a-d]", 0_i64..9, 0..4), 1..3),
+            events in proptest::collection::vec((0_usize..4, 0_i64..2, proptest::collection::btree_map("[c-f]|message", "[a\"]", 0..5)), 0..12),
         ) {
-            let mut out = Vec::new();
-            write_str(&text, &mut out);
-            let mut plainly = vec![b'"'];
-            for byte in text.bytes() {
-                match escape(byte) {
-                    0 => plainly.push(byte),
-                    b'u' => plainly.extend(format!("\\u{byte:04x}").into_bytes()),
-                    short => plainly.extend([b'\\', short]),
-                }
+            let maps = |pairs: &std::collections::BTreeMap<String, i64>| -> Map {
+                pairs.iter().map(|(name, value)| (name.as_str(), Value::Int(*value))).collect()
+            };
+            let shared: Vec<Map> = shared.iter().map(|pairs| maps(pairs).into_shared()).collect();
+            let mut writer = EventWriter::default();
+            for (source, second, own) in &events {
+                let mut fields = match shared.get(*source) {
+                    Some(shared) => Map::beside(shared, Name::new("message"), Value::Null, Map::new()).unwrap_or_default(),
+                    None => Map::new(),
+                };
+                own.iter().for_each(|(name, text)| drop(fields.insert(name.as_str(), Value::from(text.as_str()))));
+                let at = Some(Timestamp::from_second(*second).unwrap()).filter(|_| *source != 3);
+                let (mut together, mut alone) = (Vec::new(), Vec::new());
+                writer.write(at, &fields, &mut together);
+                write_event(at, &fields, &mut alone);
+                prop_assert_eq!(String::from_utf8(together), String::from_utf8(alone));
             }
-            plainly.push(b'"');
-            prop_assert_eq!(&out, &plainly);
-            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
         }
     }
 }

@@ -4,7 +4,7 @@ mod prepare;
 
 use crate::bulk::cluster::{Cluster, Request};
 use crate::bulk::setup::Setup;
-use crate::bulk::{self, Answer, Body, Limits, Rules, Shape, Verdict};
+use crate::bulk::{self, Answer, Body, Limits, Renderer, Rules, Shape, Verdict};
 use crate::dead_letter::DeadLetters;
 use crate::ecs::Ecs;
 use crate::field::FieldRef;
@@ -12,6 +12,7 @@ use crate::lang::kinds::{ByteSize, Hash, Password, Placed};
 use crate::plugins::OutputOptions;
 use crate::runtime::gate::Gate;
 use crate::runtime::load::{Crew, Failure, Load, Output};
+use crate::runtime::rendered::Render;
 use crate::runtime::supervise::panic_reason;
 use crate::spec::{plugin, words};
 use crate::template::Template;
@@ -292,13 +293,15 @@ words! {
 impl OutputOptions for ElasticsearchOptions {
     fn build(&self, site: OutputSite) -> Result<Box<dyn Output>, String> {
         let bulk_path = self.bulk_path.clone().unwrap_or_else(|| "_bulk".to_owned());
+        let shape = Arc::new(self.shape());
         Ok(Box::new(Elasticsearch {
             site: Arc::new(Site {
                 id: site.id,
                 cluster: self.cluster()?,
                 bulk_path,
                 setup: Mutex::new(Some(self.setup()?)),
-                shape: Arc::new(self.shape()),
+                renderer: Arc::new(Renderer::new(shape.clone())),
+                shape,
                 rules: self.rules(),
                 silenced: self.silence_errors_in_log.clone(),
                 max_bytes: usize::try_from(self.bulk_max_size.0).unwrap_or(usize::MAX),
@@ -323,6 +326,7 @@ struct Site {
     /// What is to be prepared before the first events.
     setup: Mutex<Option<Setup>>,
     shape: Arc<Shape>,
+    renderer: Arc<Renderer>,
     rules: Rules,
     silenced: Vec<String>,
     max_bytes: usize,
@@ -357,6 +361,11 @@ impl Output for Elasticsearch {
 
     fn rest(&mut self) {
         self.spare = Vec::new();
+        self.site.renderer.rest();
+    }
+
+    fn renders(&self) -> Option<Arc<dyn Render>> {
+        Some(self.site.renderer.clone())
     }
 
     fn crew(&self) -> Option<Arc<dyn Crew>> {

@@ -154,6 +154,25 @@ pub(crate) enum Chosen {
     Some(Vec<u32>),
 }
 
+impl Chosen {
+    /// How many of these events are chosen.
+    pub(crate) fn len_of(&self, events: &[Event]) -> usize {
+        match self {
+            Chosen::All => events.len(),
+            Chosen::Some(places) => places.len(),
+        }
+    }
+
+    /// The chosen ones of these events.
+    pub(crate) fn of<'a>(&'a self, events: &'a [Event]) -> impl Iterator<Item = &'a Event> {
+        let (all, places): (&[Event], &[u32]) = match self {
+            Chosen::All => (events, &[]),
+            Chosen::Some(places) => (&[], places),
+        };
+        all.iter().chain(places.iter().filter_map(|place| events.get(*place as usize)))
+    }
+}
+
 impl Routes {
     /// Reads the output steps; the outputs are numbered in the order written, and their calls returned.
     pub(crate) fn new(steps: &[Step]) -> (Self, Vec<PluginCall>) {

@@ -1,5 +1,6 @@
 //! Holds what an output is given, and what an output is.
 use super::chain::Chosen;
+use super::rendered::{Render, Rendered};
 use crate::event::Event;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -9,21 +10,36 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Load {
     parts: Vec<(Arc<Vec<Event>>, Chosen)>,
+    /// What was written of each part before, if it was of all.
+    rendered: Vec<Arc<Rendered>>,
 }
 
 impl Load {
     /// Adds the chosen events of a batch.
+    #[cfg(test)]
     pub(crate) fn add(&mut self, events: Arc<Vec<Event>>, chosen: Chosen) {
+        self.add_rendered(events, chosen, None);
+    }
+
+    /// Adds the chosen events of a batch, and what was written of them before.
+    pub(crate) fn add_rendered(
+        &mut self,
+        events: Arc<Vec<Event>>,
+        chosen: Chosen,
+        rendered: Option<Arc<Rendered>>,
+    ) {
         self.parts.push((events, chosen));
+        self.rendered.extend(rendered);
+    }
+
+    /// What was written of each part, if it was of all.
+    pub(crate) fn rendered(&self) -> Option<&[Arc<Rendered>]> {
+        (self.rendered.len() == self.parts.len()).then_some(&self.rendered)
     }
 
     /// How many events it has.
     pub(crate) fn len(&self) -> usize {
-        let part = |(events, chosen): &(Arc<Vec<Event>>, Chosen)| match chosen {
-            Chosen::All => events.len(),
-            Chosen::Some(places) => places.len(),
-        };
-        self.parts.iter().map(part).sum()
+        self.parts.iter().map(|(events, chosen)| chosen.len_of(events)).sum()
     }
 
     /// Whether it has none.
@@ -33,13 +49,7 @@ impl Load {
 
     /// The events.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Event> {
-        self.parts.iter().flat_map(|(events, chosen)| {
-            let (all, places): (&[Event], &[u32]) = match chosen {
-                Chosen::All => (events, &[]),
-                Chosen::Some(places) => (&[], places),
-            };
-            all.iter().chain(places.iter().filter_map(|place| events.get(*place as usize)))
-        })
+        self.parts.iter().flat_map(|(events, chosen)| chosen.of(events))
     }
 
     /// The events for whose number, from 0, `keep` says so.
@@ -62,7 +72,7 @@ impl Load {
                 parts.push((events.clone(), Chosen::Some(kept)));
             }
         }
-        Self { parts }
+        Self { parts, rendered: Vec::new() }
     }
 }
 
@@ -114,6 +124,11 @@ pub(crate) trait Output: Send {
 
     /// Nothing has come for a while: what is only kept for speed is let go.
     fn rest(&mut self) {}
+
+    /// What writes events for it before it is given them, if it likes that.
+    fn renders(&self) -> Option<Arc<dyn Render>> {
+        None
+    }
 
     /// What lets several loads be on their way at once, where that may be.
     fn crew(&self) -> Option<Arc<dyn Crew>> {

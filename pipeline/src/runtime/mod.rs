@@ -22,6 +22,7 @@ pub(crate) mod lines;
 pub(crate) mod load;
 pub(crate) mod meter;
 pub(crate) mod outlet;
+pub(crate) mod rendered;
 pub(crate) mod source;
 pub(crate) mod spares;
 pub(crate) mod supervise;

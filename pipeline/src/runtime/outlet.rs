@@ -2,6 +2,7 @@
 use super::chain::Chosen;
 use super::load::{Crew, Load, Output};
 use super::meter::Meter;
+use super::rendered::Rendered;
 use super::tally::{Health, Tally, count};
 use crate::event::Event;
 use futures_util::StreamExt;
@@ -25,6 +26,8 @@ const REST_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Parcel {
     pub(crate) events: Arc<Vec<Event>>,
     pub(crate) chosen: Chosen,
+    /// What was written of them before.
+    pub(crate) rendered: Option<Arc<Rendered>>,
     /// Told when they are delivered; dropped when they never will be.
     pub(crate) done: oneshot::Sender<()>,
 }
@@ -133,7 +136,9 @@ impl Desk {
     /// All that waits.
     fn load(&self) -> Load {
         let mut load = Load::default();
-        self.waiting.iter().for_each(|parcel| load.add(parcel.events.clone(), parcel.chosen.clone()));
+        for Parcel { events, chosen, rendered, .. } in &self.waiting {
+            load.add_rendered(events.clone(), chosen.clone(), rendered.clone());
+        }
         load
     }
 
@@ -143,7 +148,7 @@ impl Desk {
         let Some(output) = self.idle.pop().or_else(hired) else { return };
         let (mut load, mut dones) = (Load::default(), Vec::with_capacity(self.waiting.len()));
         for parcel in self.waiting.drain(..) {
-            load.add(parcel.events, parcel.chosen);
+            load.add_rendered(parcel.events, parcel.chosen, parcel.rendered);
             dones.push(parcel.done);
         }
         self.alone = self.crew.as_ref().is_some_and(|crew| crew.keeps_order(&load));

@@ -5,8 +5,8 @@
 use crate::event::Event;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many batches are kept of each worker.
-const BATCHES_MAX: usize = 4;
+/// How many batches are kept of each worker. They were on their way at the same time, so that they take no more memory than then.
+const BATCHES_MAX: usize = 16;
 
 /// Events that were delivered, by the worker that made them: what it wrote itself is nearer to its processor than what another
 /// did.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn no_more_is_kept_than_is_needed_now_and_then() {
         let spares = Spares::new(1);
-        (0..20).for_each(|_| spares.add(0, batch("a")));
+        (0..30).for_each(|_| spares.add(0, batch("a")));
         spares.shrink();
         let two = [spares.take(0), spares.take(0)];
         two.into_iter().for_each(|batch| spares.give_back(0, batch));

@@ -3,6 +3,7 @@ use super::acks::Ticket;
 use super::budget::Permit;
 use super::chain::{Chain, Chosen, Routes};
 use super::outlet::Parcel;
+use super::rendered::{Render, Rendered};
 use super::source::{Arrival, Frame};
 use super::spares::Spares;
 use super::tally::{Tally, count};
@@ -27,12 +28,19 @@ pub(crate) struct Work {
     /// One for each thread.
     pub(crate) chains: Vec<Chain>,
     pub(crate) routes: Arc<Routes>,
-    pub(crate) outlets: Vec<mpsc::Sender<Parcel>>,
+    pub(crate) outlets: Vec<Door>,
     pub(crate) tickets: mpsc::Sender<Ticket>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) spares: Arc<Spares>,
     /// Where events go for which a condition cannot be decided.
     pub(crate) letters: DeadLetters,
+}
+
+/// The way to an output.
+pub(crate) struct Door {
+    pub(crate) parcels: mpsc::Sender<Parcel>,
+    /// What writes events for it.
+    pub(crate) render: Option<Arc<dyn Render>>,
 }
 
 /// What dead letters of conditions have in place of an output's name and id.
@@ -45,7 +53,7 @@ struct Bench {
     /// How many more frames may be taken before those that were taken are handed on.
     room: Arc<Semaphore>,
     routes: Arc<Routes>,
-    outlets: Vec<mpsc::Sender<Parcel>>,
+    outlets: Vec<Door>,
     tickets: mpsc::Sender<Ticket>,
     tally: Arc<Tally>,
     spares: Arc<Spares>,
@@ -104,6 +112,8 @@ struct Filtered {
     permit: Option<Permit>,
     events: Vec<Event>,
     chosen: Vec<Chosen>,
+    /// What was written for each output.
+    rendered: Vec<Option<Arc<Rendered>>>,
     /// Who made them.
     worker: usize,
     _room: OwnedSemaphorePermit,
@@ -246,7 +256,17 @@ impl Bench {
         let at_outputs =
             undecided.iter().filter_map(|(place, why)| Some((events.get(*place as usize)?, why)));
         self.set_aside(aside.iter().map(|(event, why)| (event, why)).chain(at_outputs).collect());
-        Filtered { arrivals, permit, events, chosen, worker: chain.number, _room: room }
+        let rendered = self.render(&events, &chosen);
+        Filtered { arrivals, permit, events, chosen, rendered, worker: chain.number, _room: room }
+    }
+
+    /// Writes events for the outputs that like that.
+    fn render(&self, events: &[Event], chosen: &[Chosen]) -> Vec<Option<Arc<Rendered>>> {
+        let render = |(door, chosen): (&Door, &Chosen)| {
+            let render = door.render.as_ref().filter(|_| chosen.len_of(events) > 0)?;
+            Some(Arc::new(render.render(events, chosen)))
+        };
+        self.outlets.iter().zip(chosen).map(render).collect()
     }
 
     /// Makes events dead letters for which a condition could not be decided.
@@ -274,15 +294,16 @@ impl Bench {
     }
 
     async fn give(&self, filtered: Filtered) -> bool {
-        let Filtered { arrivals, permit, events, chosen, worker, _room } = filtered;
+        let Filtered { arrivals, permit, events, chosen, rendered, worker, _room } = filtered;
         let events = Arc::new(events);
         let mut waits = Vec::with_capacity(self.outlets.len());
-        for (outlet, chosen) in self.outlets.iter().zip(chosen) {
-            if events.is_empty() || matches!(&chosen, Chosen::Some(places) if places.is_empty()) {
+        for ((outlet, chosen), rendered) in self.outlets.iter().zip(chosen).zip(rendered) {
+            if chosen.len_of(&events) == 0 {
                 continue;
             }
             let (done, wait) = oneshot::channel();
-            if outlet.send(Parcel { events: events.clone(), chosen, done }).await.is_err() {
+            let parcel = Parcel { events: events.clone(), chosen, rendered, done };
+            if outlet.parcels.send(parcel).await.is_err() {
                 return false;
             }
             waits.push(wait);

@@ -22,7 +22,7 @@ mod packed;
 pub(crate) mod wake;
 
 /// How much is read of a file at once, and of all files in a round.
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 128 << 10;
 const ROUND_BYTES: usize = 1 << 20;
 /// The most bytes of the beginning of a file by which it is known again.
 const HEAD_BYTES: u64 = 256;

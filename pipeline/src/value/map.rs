@@ -95,6 +95,17 @@ impl Map {
         Ok(Self { entries, side: shared.side.clone() })
     }
 
+    /// Whether it shares the entries that `other` shares.
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        matches!((&self.side, &other.side), (Some(one), Some(other)) if Arc::ptr_eq(one, other))
+    }
+
+    /// A map of nothing but the entries that it shares, if it does.
+    pub(crate) fn only_shared(&self) -> Option<Self> {
+        let side = self.side.as_ref().filter(|side| matches!(***side, Side::Shared(_)))?;
+        Some(Self { entries: Vec::new(), side: Some(side.clone()) })
+    }
+
     fn shared(&self) -> &[(Name, Value)] {
         match self.side.as_deref() {
             Some(Side::Shared(shared)) => &shared.entries,

@@ -175,7 +175,7 @@ async fn play(world: &Arc<World>, sizes: &[usize]) {
         next += *size as u64;
         let events = Arc::new(numbers.iter().copied().map(event).collect());
         let (done, wait) = oneshot::channel();
-        parcels_in.send(Parcel { events, chosen: Chosen::All, done }).await.ok().unwrap();
+        parcels_in.send(Parcel { events, chosen: Chosen::All, rendered: None, done }).await.ok().unwrap();
         let world = world.clone();
         tasks.spawn(async move {
             wait.await.unwrap();
@@ -255,7 +255,7 @@ async fn another_load_goes_beside_a_busy_one_only_when_it_is_whole() {
             let (done, wait) = oneshot::channel();
             waits.push(wait);
             let events = Arc::new(vec![event(1)]);
-            parcels_in.send(Parcel { events, chosen: Chosen::All, done }).await.ok().unwrap();
+            parcels_in.send(Parcel { events, chosen: Chosen::All, rendered: None, done }).await.ok().unwrap();
         }
         // The clock stands still while anybody can work.
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -276,7 +276,7 @@ async fn who_takes_some_of_a_load_each_time_is_asked_again_soon() {
     let (parcels_in, parcels) = mpsc::channel(1);
     let (done, wait) = oneshot::channel();
     let events = Arc::new((0..200).map(event).collect());
-    parcels_in.try_send(Parcel { events, chosen: Chosen::All, done }).ok().unwrap();
+    parcels_in.try_send(Parcel { events, chosen: Chosen::All, rendered: None, done }).ok().unwrap();
     drop(parcels_in);
     let (tally, health) = (Arc::default(), Arc::new(Health::new()));
     let outlet = Outlet { id: "o".to_owned(), output: Box::new(OneByOne), parcels, tally, health };
@@ -297,7 +297,7 @@ async fn an_output_without_hope_acknowledges_nothing_and_says_why() {
     let (parcels_in, parcels) = mpsc::channel(1);
     let (done, wait) = oneshot::channel();
     let events = Arc::new(vec![event(1)]);
-    parcels_in.try_send(Parcel { events, chosen: Chosen::All, done }).ok().unwrap();
+    parcels_in.try_send(Parcel { events, chosen: Chosen::All, rendered: None, done }).ok().unwrap();
     let (tally, health) = (Arc::default(), Arc::new(Health::new()));
     let outlet = Outlet { id: "o".to_owned(), output: Box::new(Hopeless), parcels, tally, health };
     assert_eq!(outlet.run().await.unwrap_err(), "nobody reads any more");

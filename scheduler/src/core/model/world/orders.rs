@@ -253,7 +253,8 @@ impl World {
 
     /// Whether an executor of ours may be told to end although Mesos did not call it over.
     pub(super) fn is_ended_on_purpose(&self, task: &TaskId) -> bool {
-        let lives = |task: &TaskId| !self.reported.contains(task);
+        // What was reported to a process that died before it stored that, the next one does not know.
+        let lives = |task: &TaskId| self.store.contains_key(task) || !self.reported.contains(task);
         let known = self.store.get(task);
         let told = known.is_some_and(|record| record.lineage.replaced);
         let beside = known.and_then(|record| record.lineage.beside.as_ref()).is_some_and(&lives);

@@ -146,6 +146,8 @@ pub struct Core {
     teardown: Option<Teardown>,
     /// Orders of a teardown that could not be stored, and why, until they are taken back.
     taken_back: Vec<(OrderId, String)>,
+    /// Orders to tear down that Mesos was faster than; answered when it is stored that the framework is removed.
+    overtaken: Vec<OrderId>,
     launches: BTreeMap<TaskId, Launch>,
     executors: BTreeMap<ExecutorId, TaskId>,
     /// Offers that wait until the framework id is stored.
@@ -253,6 +255,7 @@ impl Core {
             hosts: Hosts::default(),
             teardown: None,
             taken_back: Vec::new(),
+            overtaken: Vec::new(),
             launches: BTreeMap::new(),
             executors: BTreeMap::new(),
             held: Vec::new(),

@@ -146,9 +146,13 @@ impl Core {
     }
 
     /// Its beginning could not be stored, as far as is known: nothing is done, and the store is told so again and again,
-    /// as it may hold it all the same and the next scheduler would carry it out. It is answered when that is told.
+    /// as it may hold it all the same and the next scheduler would carry it out. It is answered when that is told. Where Mesos
+    /// has removed the framework meanwhile, it is answered when that is stored: until then the next scheduler would register anew.
     pub(super) fn teardown_not_begun(&mut self, now: Moment, order: OrderId, why: &str) {
-        if self.teardown.as_ref().is_some_and(|teardown| teardown.step != Step::Storing) {
+        if let Some(teardown) = self.teardown.as_ref().filter(|teardown| teardown.step != Step::Storing) {
+            if teardown.step != Step::Over {
+                return self.overtaken.push(order);
+            }
             return self.answer_order(order, Ok(OrderDone::Done(REMOVED_ALREADY.to_owned())));
         }
         self.teardown = None;
@@ -253,6 +257,9 @@ impl Core {
 
     /// That it is over is stored.
     pub(super) fn torn_down(&mut self, now: Moment) {
+        for order in std::mem::take(&mut self.overtaken) {
+            self.answer_order(order, Ok(OrderDone::Done(REMOVED_ALREADY.to_owned())));
+        }
         let over = self.teardown.as_ref().is_some_and(|teardown| teardown.step == Step::Over);
         if !over {
             self.step(Step::Over, now);

@@ -213,6 +213,21 @@ fn a_teardown_whose_beginning_cannot_be_stored_does_nothing() {
 }
 
 #[test]
+fn an_order_that_mesos_was_faster_than_is_answered_when_the_removal_is_stored() {
+    let mut core = reserving();
+    core.ordered(NOW, ORDER, Order::TearDown { framework: "f-0000".to_owned() });
+    let (ticket, _) = saves(&core.take_effects()).remove(0);
+    core.removed(NOW);
+    let (removal, _) = saves(&core.take_effects()).remove(0);
+    core.saved(NOW, ticket, Err("no quorum".into()));
+    let answered =
+        |core: &mut Core| core.take_effects().iter().any(|effect| matches!(effect, Effect::Answer(..)));
+    assert!(!answered(&mut core), "nothing is stored yet");
+    core.saved(NOW, removal, Ok(()));
+    assert!(answered(&mut core));
+}
+
+#[test]
 fn nothing_is_launched_while_the_framework_is_torn_down_not_even_what_was_intended() {
     let mut core = reserving();
     core.offered(NOW, vec![offer("o1", "a", 4.0)]);

@@ -8,7 +8,6 @@ mod framework;
 mod limits;
 mod local;
 mod logging;
-mod pages;
 mod plugins;
 mod run;
 mod scheduler;
@@ -27,8 +26,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    pages::keep_small();
-    limits::raise_open_files();
+    limits::set();
     // First of all: two TLS providers may be linked in. An error means that one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
     let argv: Vec<OsString> = std::env::args_os().collect();

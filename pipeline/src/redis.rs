@@ -429,7 +429,7 @@ mod tests {
         let mut client = Client { stream: Box::new(ours), replies: Replies::default(), patience };
         let slowly = async {
             for part in [&b"*2\r\n$1\r\na"[..], b"\r\n$2\r\n", b"bc", b"\r\n"] {
-                tokio::time::sleep(Duration::from_secs(4)).await;
+                tokio::time::advance(Duration::from_secs(4)).await;
                 theirs.write_all(part).await.unwrap();
             }
             theirs

@@ -174,7 +174,8 @@ async fn connection(desk: Desk, socket: TcpStream, acceptor: Option<TlsAcceptor>
         Some(acceptor) => Box::pin(connection_by_tls(desk, socket, acceptor)).await,
     };
     if let Err(why) = served {
-        tracing::debug!(%why, "a connection of the control plane has ended");
+        let why = &why as &dyn std::error::Error;
+        tracing::debug!(why, "a connection of the control plane has ended");
     }
 }
 

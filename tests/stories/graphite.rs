@@ -1,7 +1,7 @@
 //! Story: a real Carbon stores numbers; it is stopped, the inputs wait, and what came meanwhile is stored as well.
 
 use crate::eventually::eventually;
-use crate::service::{Service, accepts, answer, program};
+use crate::service::{Peer, accepts, answer, program};
 use crate::world::{START, World, free_port};
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ struct Carbon {
     port: u16,
     whisper: PathBuf,
     fetch: PathBuf,
-    service: Service,
+    service: Peer,
 }
 
 /// The first second of the numbers: within what Carbon keeps, the last day.
@@ -40,7 +40,7 @@ impl Carbon {
             .unwrap();
         let mut command = Command::new(server);
         command.arg(format!("--config={shown}/carbon.conf")).args(["--nodaemon", "start"]);
-        let service = Service::start(world, "carbon", command);
+        let service = Peer::start(world, "carbon", command);
         let carbon = Self { port, whisper: dir.join("whisper"), fetch, service };
         accepts("Carbon listens", port).await;
         Some(carbon)

@@ -2,7 +2,7 @@
 
 use crate::api::http_client;
 use crate::eventually::eventually;
-use crate::service::{Service, program};
+use crate::service::{Peer, program};
 use crate::world::{START, World, free_port};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 struct Influx {
     port: u16,
     client: reqwest::Client,
-    service: Service,
+    service: Peer,
 }
 
 impl Influx {
@@ -27,7 +27,7 @@ impl Influx {
         let mut command = Command::new(server);
         command.args(["run", "-config"]).arg(settings);
         let client = http_client().build().unwrap();
-        let influx = Self { port, client, service: Service::start(world, "influxdb", command) };
+        let influx = Self { port, client, service: Peer::start(world, "influxdb", command) };
         influx.up().await;
         Some(influx)
     }

@@ -2,7 +2,7 @@
 
 use crate::eventually::eventually;
 use crate::output::tally;
-use crate::service::{Service, accepts, answer, parts};
+use crate::service::{Peer, accepts, answer, parts};
 use crate::world::{START, World, free_port};
 use rand::Rng as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use std::process::Command;
 struct Kafka {
     jars: PathBuf,
     port: u16,
-    service: Service,
+    service: Peer,
 }
 
 impl Kafka {
@@ -35,7 +35,7 @@ impl Kafka {
         answer(format).await.unwrap();
         let mut broker = java(&jars, "kafka.Kafka");
         broker.arg(settings);
-        let kafka = Self { jars, port, service: Service::start(world, "kafka", broker) };
+        let kafka = Self { jars, port, service: Peer::start(world, "kafka", broker) };
         accepts("the broker listens", kafka.port).await;
         Some(kafka)
     }

@@ -2,7 +2,7 @@
 
 use crate::eventually::eventually;
 use crate::output::{Tally, tally};
-use crate::service::{Service, accepts, answer, program};
+use crate::service::{Peer, accepts, answer, program};
 use crate::world::{SOON, START, World, free_port};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::process::Command;
 pub(crate) struct Redis {
     pub(crate) port: u16,
     client: PathBuf,
-    service: Service,
+    service: Peer,
 }
 
 const PASSWORD: &str = "a-secret-of-the-story";
@@ -27,7 +27,7 @@ impl Redis {
         let mut command = Command::new(server);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
         command.args(["--requirepass", PASSWORD, "--port", &port.to_string(), "--dir"]).arg(&dir);
-        let redis = Self { port, client, service: Service::start(world, "redis-server", command) };
+        let redis = Self { port, client, service: Peer::start(world, "redis-server", command) };
         redis.up().await;
         Some(redis)
     }

@@ -2,19 +2,19 @@
 
 use crate::eventually::eventually;
 use crate::output::{Output, tally};
-use crate::service::{Service, accepts, program};
+use crate::service::{Peer, accepts, program};
 use crate::world::{SOON, START, World, free_port};
 use serde_json::{Value, json};
 use std::process::Command;
 
 /// Starts rsyslog with that configuration and nothing else.
-fn rsyslog(world: &World, name: &str, config: &str) -> Option<Service> {
+fn rsyslog(world: &World, name: &str, config: &str) -> Option<Peer> {
     let server = program("rsyslogd", "rsyslog")?;
     let file = world.path(&format!("{name}.conf"));
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new(server);
     command.args(["-n", "-iNONE", "-f"]).arg(file);
-    Some(Service::start(world, name, command))
+    Some(Peer::start(world, name, command))
 }
 
 /// Runs `logger` for a message of facility local3 and severity warning, of process 42 of a program.
@@ -151,7 +151,7 @@ const PARTS: &str = r#"template(name="parts" type="list" option.jsonf="on") {
     property(outname="message" name="msg" format="jsonf") }
 "#;
 
-fn receives(world: &World, port: u16) -> Option<Service> {
+fn receives(world: &World, port: u16) -> Option<Peer> {
     let out = world.path("received.json").display().to_string();
     let config = format!(
         "module(load=\"imtcp\") module(load=\"imudp\") {PARTS}

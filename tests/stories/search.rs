@@ -3,7 +3,7 @@
 use crate::api::http_client;
 use crate::docker::Docker;
 use crate::eventually::eventually;
-use crate::service::{Service, parts};
+use crate::service::{Peer, parts};
 use crate::world::{START, World, free_port};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(crate) struct SearchServer {
     pub(crate) port: u16,
     client: reqwest::Client,
-    service: Service,
+    service: Peer,
 }
 
 impl SearchServer {
@@ -29,7 +29,7 @@ impl SearchServer {
             .args(["-Xmx512m", "-cp", &format!("{classes}:{classes}/*"), "SearchServer"])
             .arg(world.path("opensearch"));
         command.arg(port.to_string());
-        let service = Service::start(world, "opensearch", command);
+        let service = Peer::start(world, "opensearch", command);
         let client = http_client().timeout(START).build().unwrap();
         let server = SearchServer { port, client, service };
         server.up().await;

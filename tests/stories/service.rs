@@ -11,12 +11,12 @@ use std::process::{Child, Command, Stdio};
 use tokio::net::TcpStream;
 
 /// A server of somebody else.
-pub(crate) struct Service {
+pub(crate) struct Peer {
     command: Command,
     child: Option<Child>,
 }
 
-impl Service {
+impl Peer {
     /// Starts it; what it prints is in `NAME.log`.
     pub(crate) fn start(world: &World, name: &str, mut command: Command) -> Self {
         let log = File::options().create(true).append(true).open(world.path(&format!("{name}.log"))).unwrap();
@@ -50,7 +50,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for Peer {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             drop(child.kill());

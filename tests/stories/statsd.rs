@@ -1,7 +1,7 @@
 //! Story: a real StatsD counts what events tell it, over UDP and over TCP; over TCP what came while it was down as well.
 
 use crate::eventually::eventually;
-use crate::service::{Service, accepts, parts, program};
+use crate::service::{Peer, accepts, parts, program};
 use crate::world::{SOON, START, World, free_port};
 use serde_json::json;
 use std::process::Command;
@@ -12,7 +12,7 @@ struct Statsd {
     udp: u16,
     tcp: u16,
     admin: u16,
-    service: Service,
+    service: Peer,
 }
 
 impl Statsd {
@@ -33,7 +33,7 @@ impl Statsd {
         std::fs::write(&file, settings.to_string()).unwrap();
         let mut command = Command::new(node);
         command.arg(modules.join("node_modules/statsd/stats.js")).arg(file);
-        let statsd = Self { udp, tcp, admin, service: Service::start(world, "statsd", command) };
+        let statsd = Self { udp, tcp, admin, service: Peer::start(world, "statsd", command) };
         statsd.up().await;
         Some(statsd)
     }

@@ -1,8 +1,11 @@
 //! Receives events as bodies of HTTP requests.
+mod names;
+mod room;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,10 +19,13 @@ use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use names::{Names, headers_of};
+use room::{Bodies, Body, Waits};
 
 use crate::codec::{Charset, Decode, decode_at_most, to_text};
 use crate::ecs::Ecs;
@@ -34,7 +40,7 @@ use crate::runtime::source::{Input, InputError, Intake};
 use crate::spec::plugin;
 use crate::tls::{ClientAuthentication, Protocol, Tls};
 use crate::unpack::{Packing, unpack};
-use crate::value::{Map, Value};
+use crate::value::Map;
 
 plugin! {
     /// Receives events as bodies of HTTP requests of any method, at any path.
@@ -414,85 +420,6 @@ impl Site {
     }
 }
 
-/// Room for the bodies that are being read, so that many of them together do not fill the memory.
-struct Bodies {
-    /// In KiB.
-    room: Semaphore,
-}
-
-/// The most bytes of all bodies of an input, unless a single one may be as long.
-const BODIES_MAX: usize = 256 << 20;
-
-impl Bodies {
-    /// For bodies that may be so long, packed and unpacked.
-    fn new(longest: usize) -> Self {
-        let kib = longest.saturating_mul(2).max(BODIES_MAX).div_ceil(1 << 10);
-        Self { room: Semaphore::new(kib.min(Semaphore::MAX_PERMITS)) }
-    }
-
-    fn begin(&self) -> Body<'_> {
-        Body { bytes: Bytes::new(), size: 0, held: Vec::new(), room: &self.room }
-    }
-}
-
-/// A body, and the room that it takes.
-struct Body<'s> {
-    bytes: Bytes,
-    size: usize,
-    held: Vec<SemaphorePermit<'s>>,
-    room: &'s Semaphore,
-}
-
-impl Body<'_> {
-    /// Takes room for so many bytes more.
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let before = self.size.div_ceil(1 << 10);
-        self.size = self.size.saturating_add(bytes);
-        let more = u32::try_from(self.size.div_ceil(1 << 10) - before).map_err(|_| Refusal::TooLong)?;
-        let more = self.room.try_acquire_many(more).map_err(|_| Refusal::Busy)?;
-        match self.held.first_mut() {
-            Some(held) => held.merge(more),
-            None => self.held.push(more),
-        }
-        Ok(())
-    }
-}
-
-/// Since when requests wait to be taken.
-#[derive(Default)]
-struct Waits {
-    /// By number: the oldest first.
-    since: Mutex<(u64, BTreeMap<u64, Instant>)>,
-}
-
-/// A request that waits, until it is dropped: taken, or called off by its sender.
-struct Wait<'w> {
-    waits: &'w Waits,
-    number: u64,
-}
-
-impl Waits {
-    fn begin(&self) -> Wait<'_> {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, waiting) = &mut *since;
-        *number += 1;
-        waiting.insert(*number, Instant::now());
-        Wait { waits: self, number: *number }
-    }
-
-    /// Whether a request waits for so long that others had better come later.
-    fn is_too_long(&self) -> bool {
-        let since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.1.first_key_value().is_some_and(|(_, since)| since.elapsed() > PATIENCE)
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.waits.since.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&self.number);
-    }
-}
-
 impl Refusal {
     fn answer(self) -> Response<Full<Bytes>> {
         let (status, reason) = match self {
@@ -513,91 +440,6 @@ impl Refusal {
             response.headers_mut().insert(WWW_AUTHENTICATE, realm);
         }
         response
-    }
-}
-
-/// The headers of a request as events show them. The password is not among them.
-fn headers_of(head: &Parts) -> Map {
-    let mut fields = Map::new();
-    for (name, value) in head.headers.iter().filter(|(name, _)| **name != AUTHORIZATION) {
-        let name = match name.as_str() {
-            "accept" => "http_accept".to_owned(),
-            "host" => "http_host".to_owned(),
-            "user-agent" => "http_user_agent".to_owned(),
-            other => other.replace('-', "_"),
-        };
-        fields.insert(name.as_str(), Value::from(String::from_utf8_lossy(value.as_bytes()).as_ref()));
-    }
-    for always in ["http_accept", "http_host", "http_user_agent"] {
-        if fields.get(always).is_none() {
-            fields.insert(always, Value::Null);
-        }
-    }
-    fields.insert("request_method", Value::from(head.method.as_str()));
-    fields.insert("request_path", Value::from(head.uri.to_string()));
-    fields.insert("http_version", Value::from(format!("{:?}", head.version)));
-    fields
-}
-
-/// What the fields of events are called.
-struct Names {
-    ecs: Ecs,
-    host: FieldRef,
-    headers: FieldRef,
-}
-
-impl Names {
-    fn new(options: &HttpOptions) -> Self {
-        let ecs = options.ecs_compatibility;
-        let host = || ecs.choose(FieldRef::top("host"), FieldRef::from_names(&["host", "ip"]));
-        let deep = ["@metadata", "input", "http", "request", "headers"];
-        let headers = || ecs.choose(FieldRef::top("headers"), FieldRef::from_names(&deep));
-        Self {
-            ecs,
-            host: options.remote_host_target_field.clone().unwrap_or_else(host),
-            headers: options.request_headers_target_field.clone().unwrap_or_else(headers),
-        }
-    }
-
-    fn set(&self, event: &mut Event, headers: &Map, from: &str) {
-        let mut set = |field: &FieldRef, value: Value| {
-            // Where something else stands in its way the event goes without.
-            let _set = event.set(field, value);
-        };
-        if self.ecs.choose(false, true) {
-            for (header, field) in [
-                ("http_version", &["http", "version"][..]),
-                ("http_user_agent", &["user_agent", "original"]),
-                ("request_method", &["http", "method"]),
-                ("request_path", &["url", "path"]),
-                ("content_length", &["http", "request", "body", "bytes"]),
-                ("content_type", &["http", "request", "mime_type"]),
-            ] {
-                if let Some(value) = headers.get(header).filter(|value| **value != Value::Null) {
-                    set(&FieldRef::from_names(field), value.clone());
-                }
-            }
-            if let Some(Value::Str(host)) = headers.get("http_host") {
-                let (domain, port) = domain_and_port(host);
-                set(&FieldRef::from_names(&["url", "domain"]), Value::from(domain));
-                if let Some(port) = port {
-                    set(&FieldRef::from_names(&["url", "port"]), Value::Int(port));
-                }
-            }
-        }
-        set(&self.headers, Value::Map(headers.clone()));
-        set(&self.host, Value::from(from));
-    }
-}
-
-/// `example.com:8080` and `[::1]:8080` in their parts.
-fn domain_and_port(host: &str) -> (&str, Option<i64>) {
-    let Some((domain, port)) = host.rsplit_once(':') else { return (host, None) };
-    let whole = domain.strip_prefix('[').and_then(|domain| domain.strip_suffix(']'));
-    match (whole, port.parse().ok()) {
-        (Some(whole), Some(port)) => (whole, Some(port)),
-        (None, Some(port)) if !domain.contains(':') => (domain, Some(port)),
-        _ => (host, None),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Sends events to Elasticsearch, or to what speaks its `_bulk` API.
 mod check;
 mod prepare;
+mod site;
+mod verdicts;
 
-use crate::bulk::cluster::{Cluster, Request};
-use crate::bulk::setup::Setup;
-use crate::bulk::{self, Answer, Body, Limits, Renderer, Rules, Shape, Verdict};
-use crate::dead_letter::DeadLetters;
+use crate::bulk::cluster::Request;
+use crate::bulk::{self, Answer, Body, Limits, Renderer, Verdict};
 use crate::ecs::Ecs;
 use crate::field::FieldRef;
 use crate::lang::kinds::{ByteSize, Hash, Password, Placed};
@@ -19,15 +19,14 @@ use crate::template::Template;
 use crate::topology::OutputSite;
 use crate::value::Timestamp;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
-use std::io::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use site::Site;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tracing::warn;
+use verdicts::{gzip, with_unfit};
 
 plugin! {
     /// Sends events to Elasticsearch, or to what speaks its `_bulk` API (OpenSearch).
@@ -318,27 +317,6 @@ impl OutputOptions for ElasticsearchOptions {
 /// The most requests that are under way at once: what is on its way in a pipeline is seldom more than this many loads.
 const AT_ONCE_MAX: usize = 8;
 
-/// What all those have together that send requests of one output at once.
-struct Site {
-    id: String,
-    cluster: Cluster,
-    bulk_path: String,
-    /// What is to be prepared before the first events.
-    setup: Mutex<Option<Setup>>,
-    shape: Arc<Shape>,
-    renderer: Arc<Renderer>,
-    rules: Rules,
-    silenced: Vec<String>,
-    max_bytes: usize,
-    /// How much requests are compressed.
-    level: u32,
-    /// The first and the longest pause between attempts.
-    pauses: (Option<Duration>, Option<Duration>),
-    dead_letters: DeadLetters,
-    /// How many requests may be under way.
-    gate: Gate,
-}
-
 struct Elasticsearch {
     site: Arc<Site>,
     /// The buffer of the last request, to be used again.
@@ -374,27 +352,6 @@ impl Output for Elasticsearch {
 
     fn pauses(&self) -> (Option<Duration>, Option<Duration>) {
         self.site.pauses
-    }
-}
-
-impl Site {
-    fn setup(&self) -> MutexGuard<'_, Option<Setup>> {
-        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Nobody is hired before the cluster is prepared: until the first answer the limit is one, and preparing needs none of it.
-impl Crew for Arc<Site> {
-    fn has_room_beside(&self, busy: usize) -> bool {
-        self.gate.has_room_beside(busy)
-    }
-
-    fn keeps_order(&self, load: &Load) -> bool {
-        !load.iter().all(|event| self.shape.may_be_overtaken(event))
-    }
-
-    fn hire(&self) -> Box<dyn Output> {
-        Box::new(Elasticsearch { site: self.clone(), spare: Vec::new() })
     }
 }
 
@@ -524,26 +481,6 @@ impl Elasticsearch {
             Err(error) => Err(panic_reason(error)),
         }
     }
-}
-
-/// The verdicts of `taken` events, of which the unfit ones were not sent.
-fn with_unfit(taken: usize, unfit: Vec<(usize, String)>, verdicts: Vec<Verdict>) -> Vec<Verdict> {
-    if unfit.is_empty() {
-        return verdicts;
-    }
-    let (mut unfit, mut verdicts) = (unfit.into_iter().peekable(), verdicts.into_iter());
-    let verdict = |nth| match unfit.next_if(|(at, _)| *at == nth) {
-        Some((_, why)) => Verdict::Refused(why),
-        None => verdicts.next().unwrap_or(Verdict::Taken),
-    };
-    (0..taken).map(verdict).collect()
-}
-
-/// The text itself, and compressed.
-fn gzip(text: Vec<u8>, level: u32) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
-    let mut packed = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::new(level));
-    packed.write_all(&text)?;
-    Ok((text, packed.finish()?))
 }
 
 #[cfg(test)]

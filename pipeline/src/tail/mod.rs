@@ -3,6 +3,7 @@
 //! Invariants: a file is its device and inode, not its path; a file that was renamed is read to its end under its new
 //! name; one whose first bytes have changed, or that became shorter than what was read of it, is read from its
 //! beginning. Everything here is plain blocking code that takes `now`, so that tests can drive it.
+use self::done::Done;
 use self::packed::Packed;
 use crate::own_output;
 use crate::positions::{FileKey, Ledger, Position};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod done;
 pub(crate) mod glob;
 mod packed;
 pub(crate) mod wake;
@@ -115,32 +117,6 @@ pub(crate) struct Tail {
     looked_before: bool,
     /// Whose turn it is to be read first.
     turn: Option<FileKey>,
-}
-
-/// A file that was read to its end, and by what it is known: its inode may become that of another file.
-#[derive(Debug)]
-struct Done {
-    len: u64,
-    /// In seconds and nanoseconds; `None` as long as it was not looked at since.
-    modified: Option<(i64, i64)>,
-    head: (u64, u32),
-}
-
-impl Done {
-    /// Whether the file that was found is still that one.
-    fn is_still(&mut self, found: &Metadata, path: &Path) -> io::Result<bool> {
-        let modified = Some((found.mtime(), found.mtime_nsec()));
-        if (found.len(), modified) == (self.len, self.modified) {
-            return Ok(true);
-        }
-        let begins_the_same = || Ok::<_, io::Error>(head(&File::open(path)?, self.head.0)? == self.head);
-        // Nothing is known of one that was empty.
-        let same = found.len() >= self.len && (self.head.0 > 0 || found.len() == 0) && begins_the_same()?;
-        if same {
-            (self.len, self.modified) = (found.len(), modified);
-        }
-        Ok(same)
-    }
 }
 
 struct Followed {

@@ -23,16 +23,17 @@ pub(super) enum Gone {
     Closed,
     #[error("nothing was heard or taken on the connection for too long")]
     Silent,
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed")]
     Failed(#[from] io::Error),
-    #[error("the connection is given up: {0}")]
+    #[error("what came cannot be understood")]
     Broken(#[from] Broken),
 }
 
 impl From<Gone> for Status {
     fn from(gone: Gone) -> Self {
         let code = if matches!(gone, Gone::Broken(_)) { Code::Internal } else { Code::Unavailable };
-        Self::new(code, gone.to_string())
+        let why = std::error::Error::source(&gone).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::new(code, format!("{gone}{why}"))
     }
 }
 

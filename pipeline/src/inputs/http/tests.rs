@@ -1,4 +1,5 @@
 //! Requests over real sockets.
+use super::names::domain_and_port;
 use super::*;
 use crate::trial::inputs::{Trial, free_port};
 use flate2::Compression;
@@ -196,7 +197,7 @@ async fn a_request_that_is_called_off_while_it_waits_is_forgotten() {
     assert!(!waits.is_too_long());
     let _wait = waits.begin();
     assert!(!waits.is_too_long());
-    tokio::time::sleep(PATIENCE * 2).await;
+    tokio::time::advance(PATIENCE * 2).await;
     assert!(waits.is_too_long());
 }
 

@@ -101,7 +101,7 @@ async fn what_is_refused_for_now_is_sent_again_and_what_is_refused_for_good_is_a
 
 /// Answers after a while, so that several wait at once; refuses every seventh for good and every fifth at first.
 async fn slow(State(seen): State<Arc<Mutex<BTreeMap<String, u32>>>>, body: String) -> StatusCode {
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    crate::trial::passes(Duration::from_millis(5)).await;
     let mut seen = seen.lock().unwrap();
     let times = seen.entry(body.clone()).or_default();
     *times += 1;

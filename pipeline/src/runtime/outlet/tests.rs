@@ -95,7 +95,7 @@ impl Output for Unreliable {
                 Mood::Hangs => 60_000,
                 _ => self.0.chance(|chance| chance.random_range(0..200)),
             };
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            crate::trial::passes(Duration::from_millis(pause)).await;
             let result = self.take(load, &numbers, mood);
             let mut beyond = self.0.beyond.lock().unwrap();
             beyond.on_their_way.retain(|other| *other != numbers);

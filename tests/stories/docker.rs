@@ -1,5 +1,7 @@
 //! Starts containers of a locally made image and runs commands in them, with the `docker` command line.
 
+use crate::eventually::eventually;
+use crate::world::SOON;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::Command;
@@ -130,8 +132,17 @@ impl Container {
         docker(&["start", &self.id]).await.unwrap();
     }
 
-    /// Removes it, running or not.
+    /// Removes it, running or not. Docker cannot while somebody copies a file out of it, which an executor does when a container
+    /// ends; it can when that is over.
     pub(crate) async fn remove(&self) {
-        docker(&["rm", "--force", &self.id]).await.unwrap();
+        let removed = async || match docker(&["rm", "--force", &self.id]).await {
+            Err(why) if why.contains("failed to remove root filesystem") || why.contains("in progress") => {
+                Err(why)
+            }
+            // The try before has removed it after all.
+            Err(why) if why.contains("No such container") => Ok(()),
+            removed => removed.map(drop).map_err(|why| panic!("{why}")),
+        };
+        eventually("the container is removed", SOON, removed).await;
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// What all pipelines together may have on their way, as estimated by [`cost_kib`].
 const WHOLE_KIB: usize = 64 << 10;
-/// What an event takes beside the bytes of its line: its fields.
-const EVENT_BYTES: usize = 1280;
+/// What an event takes beside the bytes of its line: its fields, and what is written of it before it is sent.
+const EVENT_BYTES: usize = 2560;
 
 static WHOLE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(WHOLE_KIB)));
 
